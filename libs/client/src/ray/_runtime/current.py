@@ -1,0 +1,44 @@
+"""The process's runtime, if it is connected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ray._runtime.api import Runtime
+
+_runtime: Runtime | None = None
+_auto_init: Callable[[], object] | None = None
+
+
+def runtime() -> Runtime:
+    """The connected runtime; connects with defaults first where ray.init() was not called, as upstream does.
+
+    raises: RaySystemError in a process that user code forked from a connected one.
+    """
+    if _runtime is None:
+        return _connect()
+    return _runtime
+
+
+def runtime_or_none() -> Runtime | None:
+    return _runtime
+
+
+def set_runtime(connected: Runtime | None) -> None:
+    global _runtime
+    _runtime = connected
+
+
+def set_auto_init(init: Callable[[], object]) -> None:
+    """What .remote(), put and get call when nobody called ray.init() before them."""
+    global _auto_init
+    _auto_init = init
+
+
+def _connect() -> Runtime:
+    assert _auto_init is not None, "the ray package sets this when it is imported"
+    _auto_init()
+    assert _runtime is not None
+    return _runtime
