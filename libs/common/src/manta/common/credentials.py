@@ -2,7 +2,6 @@
 
 import hmac
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +100,8 @@ def create_token_file(path: str | os.PathLike[str]) -> Token:
 
     The name appears only with the whole content, so that whoever loses the race reads the winner's token.
     """
-    token = Token(secrets.token_hex(32).encode())
-    temporary = f"{os.fspath(path)}.{secrets.token_hex(8)}"
+    token = Token(os.urandom(32).hex().encode())
+    temporary = f"{os.fspath(path)}.{os.urandom(8).hex()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
