@@ -1,0 +1,99 @@
+"""What a process asks of the kernel about its own life and that of its children."""
+
+import json
+import os
+import resource
+import signal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import asyncio
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+def die_with_parent(parent_pid: int = 0) -> None:
+    """Have the kernel send SIGTERM to this process when the thread that started it ends.
+
+    parent_pid: who should be the parent, as the parent wrote it down before it forked. With it, a parent that was
+    gone before this call ends the process as well; without it only one that goes during the call is noticed.
+    raises: OSError when the kernel refuses.
+    """
+    expected = parent_pid or os.getppid()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # The signal is for deaths from now on; an orphan has another parent already.
+    if os.getppid() != expected:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def set_child_subreaper() -> None:
+    """Become the parent of descendants whose own parent ends. raises: OSError when the kernel refuses."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes  # here, for few processes call this and the import takes milliseconds
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = [ctypes.c_ulong(value), *(ctypes.c_ulong(0),) * 3]
+    if libc.prctl(ctypes.c_int(option), *arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}, {value}): {os.strerror(number)}")
+
+
+def open_pidfd(pid: int) -> int:
+    """A descriptor of that very process, close-on-exec; a later process of the same pid is another.
+
+    raises: ProcessLookupError when it is gone and reaped.
+    """
+    return os.pidfd_open(pid)
+
+
+async def wait_pidfd(fd: int) -> None:
+    """Wait until the process of open_pidfd has ended, reaped or not. The descriptor stays open.
+
+    Any number of tasks may wait for the same one.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    # A loop keeps one reader a descriptor; without a copy a second waiter would replace the first.
+    copy = os.dup(fd)
+    try:
+        loop.add_reader(copy, ended.set)
+        await ended.wait()
+    finally:
+        loop.remove_reader(copy)
+        os.close(copy)
+
+
+def raise_nofile_limit() -> int:
+    """Raise RLIMIT_NOFILE to its hard limit. returns: the limit that holds now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def report_ready(fd: int, report: Mapping[str, Any]) -> None:
+    """Write one JSON line to the starter's pipe and close it; nothing when fd is negative.
+
+    raises: BrokenPipeError when the starter is gone; the service has nobody to serve and should end.
+    """
+    if fd < 0:
+        return
+    with os.fdopen(fd, "w", encoding="utf-8") as pipe:
+        pipe.write(json.dumps(report) + "\n")
+
+
+def stop_on_signals(loop: "asyncio.AbstractEventLoop") -> "asyncio.Event":
+    """An event that SIGTERM or SIGINT sets; call it in the main thread."""
+    import asyncio
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
