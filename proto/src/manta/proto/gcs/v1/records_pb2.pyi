@@ -1,6 +1,7 @@
 from manta.proto.common.v1 import common_pb2 as _common_pb2
 from manta.proto.gcs.v1 import actor_pb2 as _actor_pb2
 from manta.proto.gcs.v1 import gcs_pb2 as _gcs_pb2
+from manta.proto.worker.v1 import worker_pb2 as _worker_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -9,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StoredRecord(_message.Message):
-    __slots__ = ("version_major", "version_minor", "node", "job", "actor", "name", "kv", "cluster")
+    __slots__ = ("version_major", "version_minor", "node", "job", "actor", "name", "kv", "cluster", "definition", "chunks")
     VERSION_MAJOR_FIELD_NUMBER: _ClassVar[int]
     VERSION_MINOR_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +19,8 @@ class StoredRecord(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     KV_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    DEFINITION_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
     version_major: int
     version_minor: int
     node: StoredNode
@@ -26,7 +29,9 @@ class StoredRecord(_message.Message):
     name: StoredName
     kv: StoredKv
     cluster: StoredCluster
-    def __init__(self, version_major: _Optional[int] = ..., version_minor: _Optional[int] = ..., node: _Optional[_Union[StoredNode, _Mapping]] = ..., job: _Optional[_Union[_gcs_pb2.JobRecord, _Mapping]] = ..., actor: _Optional[_Union[StoredActor, _Mapping]] = ..., name: _Optional[_Union[StoredName, _Mapping]] = ..., kv: _Optional[_Union[StoredKv, _Mapping]] = ..., cluster: _Optional[_Union[StoredCluster, _Mapping]] = ...) -> None: ...
+    definition: StoredDefinition
+    chunks: StoredChunks
+    def __init__(self, version_major: _Optional[int] = ..., version_minor: _Optional[int] = ..., node: _Optional[_Union[StoredNode, _Mapping]] = ..., job: _Optional[_Union[_gcs_pb2.JobRecord, _Mapping]] = ..., actor: _Optional[_Union[StoredActor, _Mapping]] = ..., name: _Optional[_Union[StoredName, _Mapping]] = ..., kv: _Optional[_Union[StoredKv, _Mapping]] = ..., cluster: _Optional[_Union[StoredCluster, _Mapping]] = ..., definition: _Optional[_Union[StoredDefinition, _Mapping]] = ..., chunks: _Optional[_Union[StoredChunks, _Mapping]] = ...) -> None: ...
 
 class StoredNode(_message.Message):
     __slots__ = ("info",)
@@ -65,3 +70,15 @@ class StoredCluster(_message.Message):
     last_job: int
     session_name: str
     def __init__(self, cluster_id: _Optional[str] = ..., last_job: _Optional[int] = ..., session_name: _Optional[str] = ...) -> None: ...
+
+class StoredDefinition(_message.Message):
+    __slots__ = ("definition",)
+    DEFINITION_FIELD_NUMBER: _ClassVar[int]
+    definition: _worker_pb2.Definition
+    def __init__(self, definition: _Optional[_Union[_worker_pb2.Definition, _Mapping]] = ...) -> None: ...
+
+class StoredChunks(_message.Message):
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    def __init__(self, digest: _Optional[str] = ...) -> None: ...
