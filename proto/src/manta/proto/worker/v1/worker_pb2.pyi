@@ -24,6 +24,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OBJECTS: _ClassVar[Kind]
     HOLDS: _ClassVar[Kind]
     HOLDS_ACKNOWLEDGED: _ClassVar[Kind]
+    HOLD_QUESTIONED: _ClassVar[Kind]
     KILL_ACTOR: _ClassVar[Kind]
 NONE: Kind
 WELCOME: Kind
@@ -39,6 +40,7 @@ OBJECTS_WANTED: Kind
 OBJECTS: Kind
 HOLDS: Kind
 HOLDS_ACKNOWLEDGED: Kind
+HOLD_QUESTIONED: Kind
 KILL_ACTOR: Kind
 
 class Definition(_message.Message):
@@ -242,7 +244,7 @@ class Objects(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[Objects.Item, _Mapping]]] = ...) -> None: ...
 
 class Holds(_message.Message):
-    __slots__ = ("items", "full_set")
+    __slots__ = ("items", "full_set", "full_set_number")
     class Item(_message.Message):
         __slots__ = ("action", "object_id", "holder", "tag", "number", "request_id")
         class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -266,9 +268,21 @@ class Holds(_message.Message):
         def __init__(self, action: _Optional[_Union[Holds.Item.Action, str]] = ..., object_id: _Optional[bytes] = ..., holder: _Optional[bytes] = ..., tag: _Optional[bytes] = ..., number: _Optional[int] = ..., request_id: _Optional[int] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     FULL_SET_FIELD_NUMBER: _ClassVar[int]
+    FULL_SET_NUMBER_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Holds.Item]
     full_set: bool
-    def __init__(self, items: _Optional[_Iterable[_Union[Holds.Item, _Mapping]]] = ..., full_set: _Optional[bool] = ...) -> None: ...
+    full_set_number: int
+    def __init__(self, items: _Optional[_Iterable[_Union[Holds.Item, _Mapping]]] = ..., full_set: _Optional[bool] = ..., full_set_number: _Optional[int] = ...) -> None: ...
+
+class HoldQuestioned(_message.Message):
+    __slots__ = ("object_id", "tag", "adder")
+    OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    ADDER_FIELD_NUMBER: _ClassVar[int]
+    object_id: bytes
+    tag: bytes
+    adder: bytes
+    def __init__(self, object_id: _Optional[bytes] = ..., tag: _Optional[bytes] = ..., adder: _Optional[bytes] = ...) -> None: ...
 
 class HoldsAcknowledged(_message.Message):
     __slots__ = ("items",)

@@ -1,0 +1,1 @@
+"""Messages of etcd API version 3."""
