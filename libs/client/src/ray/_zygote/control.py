@@ -1,0 +1,87 @@
+"""The zygote's end of the socket pair to its raylet: frames, and the descriptors that come with them."""
+
+import array
+import os
+import socket
+from collections import deque
+from typing import Final
+
+from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_frame
+
+_CHUNK: Final = 1 << 16
+# The kernel passes at most 253 descriptors with one message (SCM_MAX_FD).
+_ANCILLARY: Final = socket.CMSG_SPACE(253 * array.array("i").itemsize)
+_FRAME_LIMIT: Final = 16 * 1024 * 1024
+
+
+class Control:
+    """A non-blocking stream socket. What cannot be sent at once waits in `outbox`: some 30 bytes a worker."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._socket = connection
+        self._decoder = FrameDecoder(_FRAME_LIMIT)
+        self._descriptors: deque[int] = deque()
+        self.outbox = bytearray()
+        self.ended = False
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self) -> list[tuple[int, bytes]]:
+        """The frames that are complete now; sets `ended` at the end of the stream.
+
+        raises: ProtocolError for a frame or a number of descriptors that the protocol does not allow.
+        """
+        frames: list[tuple[int, bytes]] = []
+        while True:
+            try:
+                data, ancillary, flags, _ = self._socket.recvmsg(_CHUNK, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                return frames
+            except ConnectionResetError:
+                data, ancillary, flags = b"", [], 0
+            for level, kind, payload in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    received = array.array("i")
+                    received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
+                    self._descriptors.extend(received)
+            if flags & socket.MSG_CTRUNC:
+                raise ProtocolError("descriptors were cut off; is RLIMIT_NOFILE exhausted?")
+            if not data:
+                self.ended = True
+                return frames
+            frames += self._decoder.feed(data)
+
+    def take_descriptors(self) -> tuple[int, int]:
+        """The oldest two received descriptors: stdout and stderr of one FORK. The kernel hands them over no later
+        than the bytes that they were sent with. raises: ProtocolError when there are none."""
+        if len(self._descriptors) < 2:
+            raise ProtocolError(f"a FORK needs two descriptors and came with {len(self._descriptors)}")
+        return self._descriptors.popleft(), self._descriptors.popleft()
+
+    def send(self, kind: int, payload: bytes) -> None:
+        self.outbox += encode_frame(kind, payload)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what can be sent now."""
+        while self.outbox:
+            try:
+                sent = self._socket.send(self.outbox, socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                return
+            except (BrokenPipeError, ConnectionResetError):
+                self.ended = True
+                self.outbox.clear()
+                return
+            del self.outbox[:sent]
+
+    def detach(self) -> None:
+        """In a forked child: forget the socket without closing its number, which will be another file's."""
+        self._socket.detach()
+
+
+def close_all(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,129 @@
+"""manta-zygote: imports what workers need, then forks them on its raylet's request."""
+
+import gc
+import importlib
+import importlib.util
+import os
+import platform
+import select
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from manta.common.channel.framing import ProtocolError
+from manta.proto.zygote.v1 import zygote_pb2
+
+from ray._zygote.children import Children
+from ray._zygote.control import Control, close_all
+from ray._zygote.forking import Forking, ForkRefused
+from ray._zygote.worker_process import DEFAULT_WORKER
+
+# Set before numpy and pyarrow are imported: a BLAS that starts with one thread starts none, and pyarrow's jemalloc
+# else runs one in the background. Children get their own values, see worker_process.
+_ONE_THREAD: Final = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+# grpc is imported and never used here: its threads would not survive a fork.
+_PRELOADED: Final = ("numpy", "numpy.random", "pyarrow", "cloudpickle", "grpc")
+_USAGE: Final = """usage: manta-zygote --fd N [--worker MODULE]
+
+Started by manta-raylet. N is its end of a socket pair; MODULE.run(fork) is what a worker does
+(default: ray._runtime.worker_main)."""
+
+
+def main() -> None:
+    descriptor, worker = _arguments(sys.argv[1:])
+    inherited = dict(os.environ)
+    os.environ.update(_ONE_THREAD)
+    control_socket = socket.socket(fileno=descriptor)
+    control_socket.set_inheritable(False)
+    controller = preload(worker)
+    serve(control_socket, inherited, controller, worker)
+
+
+def preload(worker: str) -> Any:
+    """Import what workers need. returns: a ThreadpoolController over the libraries that came with it."""
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    if importlib.util.find_spec(worker) is not None:  # without it, each fork fails and says so
+        importlib.import_module(worker)
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    controller = ThreadpoolController()
+    # What is alive now stays: children share its pages, and no collection writes to them.
+    gc.collect()
+    gc.freeze()
+    return controller
+
+
+def serve(control_socket: socket.socket, inherited: dict[str, str], controller: Any, worker: str) -> None:
+    """Answer the raylet until it hangs up."""
+    control = Control(control_socket)
+    children = Children()
+
+    def detach() -> None:
+        control.detach()
+        children.detach()
+
+    forking = Forking(inherited, controller, detach, worker)
+
+    def fork(request: zygote_pb2.Fork) -> None:
+        outputs = control.take_descriptors()
+        try:
+            pid = forking.start(request, *outputs)
+        except ForkRefused as error:
+            refusal = zygote_pb2.ForkFailed(request_id=request.request_id, message=str(error))
+            control.send(zygote_pb2.FORK_FAILED, refusal.SerializeToString())
+        else:
+            answer = zygote_pb2.Forked(request_id=request.request_id, pid=pid)
+            control.send(zygote_pb2.FORKED, answer.SerializeToString())
+        finally:
+            close_all(outputs)
+
+    ready = zygote_pb2.Ready(pid=os.getpid(), python=platform.python_version())
+    control.send(zygote_pb2.READY, ready.SerializeToString())
+    poll = select.poll()
+    poll.register(children.fileno(), select.POLLIN)
+    try:
+        while not control.ended:
+            poll.register(control.fileno(), select.POLLIN | (select.POLLOUT if control.outbox else 0))
+            poll.poll()
+            control.flush()
+            for kind, payload in control.receive():
+                if kind != zygote_pb2.FORK:
+                    raise ProtocolError(f"frame kind {kind} is none that a zygote takes")
+                fork(_parse(payload))
+            for pid, status in children.reap():
+                exited = zygote_pb2.Exited(pid=pid, status=status)
+                control.send(zygote_pb2.EXITED, exited.SerializeToString())
+    except ProtocolError as error:
+        sys.exit(f"manta-zygote: the raylet's connection is malformed: {error}")
+
+
+def _parse(payload: bytes) -> zygote_pb2.Fork:
+    """raises: ProtocolError."""
+    try:
+        return zygote_pb2.Fork.FromString(payload)
+    except DecodeError as error:
+        raise ProtocolError(f"a FORK cannot be parsed: {error}") from error
+
+
+def _arguments(argv: Sequence[str]) -> tuple[int, str]:
+    """Descriptor and worker module. argparse would cost every start 10 ms."""
+    if list(argv) in (["--help"], ["-h"]):
+        print(_USAGE)
+        sys.exit(0)
+    given = dict(zip(argv[::2], argv[1::2], strict=False))
+    descriptor, worker = given.pop("--fd", ""), given.pop("--worker", DEFAULT_WORKER)
+    if len(argv) % 2 or given or not descriptor.isdigit():
+        sys.exit(_USAGE)
+    return int(descriptor), worker
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What a new worker process does to itself before any user code, forked or spawned."""
+
+import fcntl
+import importlib
+import os
+import random
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Final, NoReturn
+
+from manta.proto.zygote.v1 import zygote_pb2
+
+THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+EXIT_SETUP_FAILED: Final = 1
+DEFAULT_WORKER: Final = "ray._runtime.worker_main"
+
+
+def drop_inherited(stdout: int, stderr: int, kept: Sequence[int] = ()) -> None:
+    """Leave the parent's session and signal handling, and keep only the two descriptors, as 1 and 2, and `kept`.
+
+    Standard input is empty. The caller has detached every Python object whose descriptor this closes.
+    """
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # First above the three standard ones: a pipe may itself have been received as one of them.
+    high_out, high_err = _above_standard(stdout), _above_standard(stderr)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(high_out, 1)
+    os.dup2(high_err, 2)
+    start = 3
+    for descriptor in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
+        os.closerange(start, descriptor)
+        start = descriptor + 1
+
+
+def _above_standard(descriptor: int) -> int:
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def open_standard_streams() -> None:
+    """Python's streams on the new descriptors: UTF-8, by lines, and never failing on a character."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream: IO[str] = open(  # noqa: SIM115
+            descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc] # noqa: SIM115
+
+
+def reseed() -> None:
+    """Draw new seeds: every fork of one zygote would otherwise produce the same numbers."""
+    random.seed()
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def environment(fork: zygote_pb2.Fork, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the worker: those of the node, then the worker's own, then thread counts nobody has set."""
+    env = dict(inherited)
+    env.update(fork.env)
+    threads = str(max(1, fork.num_threads))
+    # MKL and OpenBLAS follow OMP_NUM_THREADS unless told otherwise; what the user set for one, he set for all.
+    chosen = env.get("OMP_NUM_THREADS", threads)
+    for name in THREAD_VARIABLES:
+        env.setdefault(name, chosen)
+    return env
+
+
+def thread_count(env: Mapping[str, str], fork: zygote_pb2.Fork) -> int:
+    """Threads for BLAS and OpenMP: the user's OMP_NUM_THREADS (of a list the first), else the lease's."""
+    first = env.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdigit() and int(first) > 0 else max(1, fork.num_threads)
+
+
+def enter(fork: zygote_pb2.Fork, env: Mapping[str, str]) -> None:
+    """Take over variables, folder and import path of the worker's job."""
+    for name in os.environ.keys() - env.keys():
+        del os.environ[name]
+    for name, value in env.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+    if fork.working_directory:
+        try:
+            os.chdir(fork.working_directory)
+        except OSError as error:
+            # Not fatal: a driver's folder need not exist on every node.
+            print(
+                f"manta: cannot enter the driver's folder {fork.working_directory!r} ({error.strerror}); "
+                f"staying in {os.getcwd()}",
+                file=sys.stderr,
+            )
+    if fork.sys_path:
+        own = [path for path in sys.path if path not in set(fork.sys_path)]
+        sys.path[:] = [*fork.sys_path, *own]
+        sys.path_importer_cache.clear()
+    sys.argv = [""]
+
+
+def limit_threads(count: int, controller: Any) -> None:
+    """Tell the libraries that are loaded already; the variables alone do nothing after their import.
+
+    controller: a threadpoolctl.ThreadpoolController that knows them.
+    """
+    # Without a context, the limit holds for the life of the process. The zygote runs with one.
+    if count != 1:
+        controller.limit(limits=count)
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None:
+        pyarrow.set_cpu_count(count)
+
+
+def run(fork: zygote_pb2.Fork, worker: str = DEFAULT_WORKER) -> NoReturn:
+    """Hand over to the runtime and end the process with its outcome; never returns into the parent's code."""
+    status = EXIT_SETUP_FAILED
+    try:
+        importlib.import_module(worker).run(fork)
+    except SystemExit as end:
+        status = _status_of(end)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(status)
+
+
+def _status_of(end: SystemExit) -> int:
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    print(end.code, file=sys.stderr)
+    return 1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            # The raylet has closed its end, or user code the stream: there is nobody left to tell.
+            continue
