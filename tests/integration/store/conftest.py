@@ -1,0 +1,46 @@
+"""Stores of every driver for one and the same suite."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from manta.gcs.store import Store, open_store
+
+from tests.integration.etcd_server import EtcdServer
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def shared_etcd() -> Iterator[EtcdServer]:
+    """One server for all tests that leave it whole."""
+    with EtcdServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite:memory", "sqlite:file", "etcd"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    match request.param:
+        case "etcd":
+            server: EtcdServer = request.getfixturevalue("shared_etcd")
+            return server.url
+        case "sqlite:file":
+            return f"sqlite://{tmp_path}/store.db?synchronous=full"
+        case memory:
+            return str(memory)
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    opened = await open_store(store_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def prefix() -> bytes:
+    """A part of the keys that no other test uses."""
+    return f"/manta/v1/test{next(_numbers)}/".encode()
