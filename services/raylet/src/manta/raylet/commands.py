@@ -1,0 +1,93 @@
+"""What the core wants done; the shell does it in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from manta.common.ids import ActorId, JobId, NodeId, WorkerId
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta.raylet.lease import ClientId, Lease, WorkerKey
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker:
+    worker_id: WorkerId
+    key: WorkerKey
+
+
+@dataclass(frozen=True, slots=True)
+class GrantLease:
+    lease: Lease
+    resources: common_pb2.Resources
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpillLease:
+    client: ClientId
+    request_id: int
+    node_id: NodeId
+    address: str
+    count: int
+    hops: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseLease:
+    """reason: a LeaseRefused.Reason."""
+
+    client: ClientId
+    request_id: int
+    reason: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndWorker:
+    """Ask the worker to end; kill it when it has not within grace_s."""
+
+    worker_id: WorkerId
+    reason: str
+    at_once: bool
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    worker_id: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class StartActor:
+    worker_id: WorkerId
+    spec: actor_pb2.ActorSpec
+    incarnation: int
+    gpu_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportActor:
+    report: gcs_pb2.ActorReport
+
+
+@dataclass(frozen=True, slots=True)
+class NoteActorRefused:
+    """For the log: an order of the GCS that could not be obeyed."""
+
+    actor_id: ActorId
+    job_id: JobId
+    reason: str
+
+
+Command = (
+    StartWorker
+    | GrantLease
+    | SpillLease
+    | RefuseLease
+    | EndWorker
+    | KillWorker
+    | StartActor
+    | ReportActor
+    | NoteActorRefused
+)

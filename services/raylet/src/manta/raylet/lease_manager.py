@@ -1,0 +1,232 @@
+"""Leases of this node: from a request in the queue to a worker, and back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from manta.common.ids import LeaseId, NodeId
+from manta.proto.common.v1 import common_pb2
+from manta.proto.raylet.v1 import raylet_pb2
+from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, SpillLease, StartWorker
+from manta.raylet.lease import ClientId, Lease, LeaseRequest, WorkerKey
+from manta.raylet.lease_queue import Entry, LeaseQueue, Verdict
+from manta.raylet.ledger import Allocation, Ledger
+from manta.raylet.spillback import Elsewhere, Here, Spillback, Unschedulable
+from manta.raylet.worker_pool import WorkerPool
+from manta.raylet.worker_table import Worker, WorkerState
+
+# A worker of one kind that dies this often in a row before it is ready will not come up the next time either.
+START_ATTEMPTS: Final = 3
+RETIRE_GRACE_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Seat:
+    """A unit that has its resources and awaits a worker."""
+
+    entry: Entry
+    allocation: Allocation
+    key: WorkerKey
+
+
+class LeaseManager:
+    """Joins queue, ledger, spillback and pool. Each event is followed by one `serve`, which returns the commands."""
+
+    def __init__(
+        self, ledger: Ledger, pool: WorkerPool, spillback: Spillback, new_lease_id: Callable[[], LeaseId]
+    ) -> None:
+        self.queue = LeaseQueue()
+        self._ledger = ledger
+        self._pool = pool
+        self._spillback = spillback
+        self._new_lease_id = new_lease_id
+        self._seats: dict[WorkerKey, deque[Seat]] = {}
+        self._leases: dict[LeaseId, Lease] = {}
+        self._failures: dict[WorkerKey, int] = {}
+        self._commands: list[Command] = []
+        self._spills: dict[tuple[ClientId, int, NodeId], tuple[str, int, int]] = {}
+        self.granted_total = 0
+        self.spilled_total = 0
+
+    @property
+    def leases(self) -> int:
+        return len(self._leases)
+
+    def get(self, lease_id: LeaseId) -> Lease | None:
+        return self._leases.get(lease_id)
+
+    def held_by(self, client: ClientId) -> list[Lease]:
+        return [lease for lease in self._leases.values() if lease.client == client]
+
+    def all(self) -> Iterator[Lease]:
+        return iter(self._leases.values())
+
+    def wanted(self, request: LeaseRequest, backlog: int) -> None:
+        """A client wants `backlog` workers in all; those it was granted before do not count."""
+        if backlog <= 0:
+            self.cancelled(request.client, request.request_id)
+            return
+        entry = self.queue.put(request, backlog)
+        if entry.placed > backlog:
+            self._give_up_seats(entry, entry.placed - backlog)
+
+    def cancelled(self, client: ClientId, request_id: int) -> None:
+        entry = self.queue.remove(client, request_id)
+        if entry is not None:
+            self._give_up_seats(entry, entry.placed)
+
+    def returned(self, client: ClientId, lease_id: LeaseId, retire: bool, at: float) -> bool:
+        """The client is done with the worker. returns: False when it holds no such lease (its worker died before)."""
+        lease = self._leases.get(lease_id)
+        if lease is None or lease.client != client:
+            return False
+        worker = self._close(lease)
+        if worker is not None and worker.state is WorkerState.LEASED and self._pool.give_back(worker, retire, at):
+            worker.cause = common_pb2.DeathCause(
+                kind=common_pb2.DeathCause.INTENDED, message="the worker was retired after its lease"
+            )
+            self._commands.append(EndWorker(worker.id, "retired", True, RETIRE_GRACE_S))
+        return True
+
+    def blocked(self, worker: Worker) -> None:
+        """The worker waits in get or wait; others may use its CPUs."""
+        lease = self._leases.get(worker.lease_id) if worker.lease_id is not None else None
+        if lease is not None:
+            self._ledger.lend(lease.allocation)
+
+    def unblocked(self, worker: Worker) -> None:
+        lease = self._leases.get(worker.lease_id) if worker.lease_id is not None else None
+        if lease is not None:
+            self._ledger.take_back(lease.allocation)
+
+    def client_gone(self, client: ClientId, at: float) -> None:
+        """Its requests go, and the workers it leased are killed: they may be in the middle of its tasks."""
+        for entry in self.queue.of_client(client):
+            self.cancelled(client, entry.request.request_id)
+        for lease in self.held_by(client):
+            worker = self._close(lease)
+            if worker is None:
+                continue
+            worker.lease_id = None
+            worker.cause = common_pb2.DeathCause(
+                kind=common_pb2.DeathCause.LEASE_HOLDER_DIED,
+                message=f"the process {client.hex()} that leased this worker died",
+            )
+            if self._pool.end(worker, at):
+                self._commands.append(KillWorker(worker.id))
+
+    def forget_requests(self, client: ClientId) -> None:
+        """Its connection broke: it asks again when it is back; what it leased stays leased."""
+        for entry in self.queue.of_client(client):
+            self.cancelled(client, entry.request.request_id)
+
+    def worker_ready(self, worker: Worker) -> None:
+        self._failures.pop(worker.key, None)
+
+    def worker_died(self, worker: Worker) -> Lease | None:
+        """Free what it held. returns: the lease that ended with it."""
+        lease = self._leases.get(worker.lease_id) if worker.lease_id is not None else None
+        if lease is not None:
+            self._close(lease)
+        return lease
+
+    def start_failed(self, key: WorkerKey, message: str) -> None:
+        """A worker of this kind did not come up; after some in a row, those who wait for one are refused."""
+        failures = self._failures.get(key, 0) + 1
+        self._failures[key] = failures
+        if failures < START_ATTEMPTS:
+            return
+        del self._failures[key]
+        text = f"{failures} workers in a row did not start: {message}"
+        for entry in {seat.entry.id: seat.entry for seat in self._seats.get(key, ())}.values():
+            self.cancelled(*entry.id)
+            self._commands.append(RefuseLease(*entry.id, raylet_pb2.LeaseRefused.WORKER_START_FAILED, text))
+
+    def serve(self, at: float) -> list[Command]:
+        """Do all that can be done now. cost: O(units placed + scheduling keys)."""
+        self.queue.serve(self._offer)
+        for (client, request_id, node_id), (address, count, hops) in self._spills.items():
+            self._commands.append(SpillLease(client, request_id, node_id, address, count, hops))
+            self.spilled_total += count
+        self._spills.clear()
+        for key in list(self._seats):
+            self._fill_seats(key, at)
+        waiting = {key: len(seats) for key, seats in self._seats.items()}
+        self._commands += [StartWorker(worker.id, worker.key) for worker in self._pool.starts(waiting, at)]
+        commands, self._commands = self._commands, []
+        return commands
+
+    def short_of(self) -> list[Entry]:
+        """Requests that this node could serve if something were given back."""
+        return [entry for entry in self.queue.waiting() if entry.feasible]
+
+    def _offer(self, entry: Entry) -> Verdict:
+        request = entry.request
+        placement = self._spillback.place(request)
+        if isinstance(placement, Here):
+            allocation = self._ledger.allocate(request.resources)
+            if allocation is None:
+                return Verdict.WAITS
+            gpu_ids = self._ledger.devices_of(allocation)
+            key = WorkerKey(request.job_id, request.runtime_env, request.num_threads, gpu_ids)
+            self._seats.setdefault(key, deque()).append(Seat(entry, allocation, key))
+            entry.placed += 1
+            return Verdict.TAKEN
+        if isinstance(placement, Elsewhere):
+            spill = (request.client, request.request_id, placement.node_id)
+            _, count, _ = self._spills.get(spill, ("", 0, 0))
+            self._spills[spill] = (placement.address, count + 1, request.hops + 1)
+            entry.backlog -= 1
+            return Verdict.TAKEN
+        if isinstance(placement, Unschedulable):
+            self._give_up_seats(entry, entry.placed)
+            self._commands.append(RefuseLease(*entry.id, raylet_pb2.LeaseRefused.UNSCHEDULABLE, placement.reason))
+            return Verdict.REFUSED
+        entry.reason, entry.feasible = placement.reason, placement.feasible_here
+        return Verdict.WAITS
+
+    def _fill_seats(self, key: WorkerKey, at: float) -> None:
+        seats = self._seats[key]
+        while seats:
+            worker = self._pool.claim(key, at)
+            if worker is None:
+                return
+            self._grant(seats.popleft(), worker)
+        del self._seats[key]
+
+    def _grant(self, seat: Seat, worker: Worker) -> None:
+        request = seat.entry.request
+        lease = Lease(
+            self._new_lease_id(),
+            request.client,
+            request.request_id,
+            seat.entry.key,
+            worker.id,
+            seat.allocation.number,
+            seat.key.gpu_ids,
+        )
+        worker.lease_id = lease.id
+        self._leases[lease.id] = lease
+        self.queue.settle(seat.entry)
+        self.granted_total += 1
+        self._commands.append(GrantLease(lease, request.resources.to_proto(), worker.pid))
+
+    def _give_up_seats(self, entry: Entry, count: int) -> None:
+        """The client does not want that many any more: the last seats go first, they are furthest from a worker."""
+        for key in list(self._seats):
+            seats = self._seats[key]
+            for seat in [seat for seat in reversed(seats) if seat.entry is entry][:count]:
+                seats.remove(seat)
+                self._ledger.free(seat.allocation.number)
+                entry.placed -= 1
+                count -= 1
+            if not seats:
+                del self._seats[key]
+
+    def _close(self, lease: Lease) -> Worker | None:
+        del self._leases[lease.id]
+        self._ledger.free(lease.allocation)
+        return self._pool.table.get(lease.worker_id)

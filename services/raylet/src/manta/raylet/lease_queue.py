@@ -1,0 +1,183 @@
+"""The lease requests that wait: fair between jobs, first come first served within a scheduling key."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from manta.common.ids import JobId
+from manta.raylet.lease import ClientId, LeaseRequest, SchedulingKey
+
+
+class Verdict(Enum):
+    """What became of one unit that was offered."""
+
+    TAKEN = auto()  # the unit is gone from the queue: placed here, or sent on
+    WAITS = auto()  # nothing can be done now for the whole key
+    REFUSED = auto()  # the entry is gone
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request with its counts. backlog: what the client still waits for; placed: of these, awaiting a worker."""
+
+    request: LeaseRequest
+    key: SchedulingKey
+    backlog: int
+    placed: int = 0
+    reason: str = ""
+    feasible: bool = True
+
+    @property
+    def open(self) -> int:
+        return self.backlog - self.placed
+
+    @property
+    def id(self) -> tuple[ClientId, int]:
+        return self.request.client, self.request.request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Open units of one shape, for the GCS and for people."""
+
+    key: SchedulingKey
+    count: int
+    reason: str
+
+
+class LeaseQueue:
+    """Requests per (client, request id). Bounded by the clients: one entry per scheduling key of each."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[ClientId, int], Entry] = {}
+        # job -> key -> entries in the order of their arrival. The order of jobs is the rotation.
+        self._jobs: OrderedDict[JobId, OrderedDict[SchedulingKey, OrderedDict[tuple[ClientId, int], Entry]]] = (
+            OrderedDict()
+        )
+
+    def __len__(self) -> int:
+        """Open units."""
+        return sum(entry.open for entry in self._entries.values() if entry.open > 0)
+
+    def get(self, client: ClientId, request_id: int) -> Entry | None:
+        return self._entries.get((client, request_id))
+
+    def put(self, request: LeaseRequest, backlog: int) -> Entry:
+        """Create an entry or replace its count. The place in line stays when the request is otherwise the same."""
+        entry = self._entries.get((request.client, request.request_id))
+        key = request.key
+        if entry is not None and entry.key == key:
+            entry.request = request
+            entry.backlog = backlog
+        else:
+            placed = 0
+            if entry is not None:
+                placed = entry.placed
+                self._unlink(entry)
+            entry = Entry(request, key, backlog, placed)
+            self._entries[entry.id] = entry
+        if entry.open > 0:
+            self._jobs.setdefault(request.job_id, OrderedDict()).setdefault(key, OrderedDict()).setdefault(
+                entry.id, entry
+            )
+        return entry
+
+    def remove(self, client: ClientId, request_id: int) -> Entry | None:
+        entry = self._entries.pop((client, request_id), None)
+        if entry is not None:
+            self._unlink(entry)
+        return entry
+
+    def of_client(self, client: ClientId) -> list[Entry]:
+        return [entry for entry in self._entries.values() if entry.request.client == client]
+
+    def settle(self, entry: Entry) -> None:
+        """A placed unit was granted: the client waits for one less."""
+        entry.placed -= 1
+        entry.backlog -= 1
+        self._drop_if_done(entry)
+
+    def unplace(self, entry: Entry) -> None:
+        """A placed unit lost its place; it waits again."""
+        entry.placed -= 1
+        if entry.open > 0 and self._entries.get(entry.id) is entry:
+            keys = self._jobs.setdefault(entry.request.job_id, OrderedDict())
+            keys.setdefault(entry.key, OrderedDict()).setdefault(entry.id, entry)
+
+    def serve(self, offer: Callable[[Entry], Verdict]) -> None:
+        """Offer one unit at a time, a job after the other, until every key waits.
+
+        offer: for TAKEN it has changed the counts of the entry itself. cost: O(units taken + jobs x keys).
+        """
+        waiting: set[SchedulingKey] = set()
+        idle_jobs = 0
+        while self._jobs and idle_jobs < len(self._jobs):
+            job_id = next(iter(self._jobs))
+            served = self._serve_job(job_id, offer, waiting)
+            if job_id in self._jobs:
+                self._jobs.move_to_end(job_id)
+            idle_jobs = 0 if served else idle_jobs + 1
+
+    def _serve_job(self, job_id: JobId, offer: Callable[[Entry], Verdict], waiting: set[SchedulingKey]) -> bool:
+        """Offer until one unit of the job is taken. returns: whether one was."""
+        for key in list(self._jobs[job_id]):
+            while key not in waiting:
+                line = self._line(job_id, key)
+                if not line:
+                    break
+                entry = next(iter(line.values()))
+                if entry.open <= 0:
+                    self._unlink(entry)
+                    continue
+                verdict = offer(entry)
+                if verdict is Verdict.WAITS:
+                    waiting.add(key)
+                elif verdict is Verdict.REFUSED:
+                    self.remove(*entry.id)
+                else:
+                    # The next unit of this key comes from the next client in line.
+                    if entry.id in line:
+                        line.move_to_end(entry.id)
+                    self._drop_if_done(entry)
+                    keys = self._jobs.get(job_id)
+                    if keys is not None and key in keys:
+                        keys.move_to_end(key)
+                    return True
+        return False
+
+    def waiting(self) -> Iterator[Entry]:
+        """Entries with open units, in the order of service."""
+        for keys in self._jobs.values():
+            for line in keys.values():
+                yield from (entry for entry in line.values() if entry.open > 0)
+
+    def demands(self) -> list[Demand]:
+        """Open units, one item a scheduling key. cost: O(entries)."""
+        counts: dict[SchedulingKey, tuple[int, str]] = {}
+        for entry in self.waiting():
+            count, reason = counts.get(entry.key, (0, ""))
+            counts[entry.key] = (count + entry.open, entry.reason or reason)
+        return [Demand(key, count, reason) for key, (count, reason) in counts.items()]
+
+    def _line(self, job_id: JobId, key: SchedulingKey) -> OrderedDict[tuple[ClientId, int], Entry] | None:
+        keys = self._jobs.get(job_id)
+        return keys.get(key) if keys is not None else None
+
+    def _drop_if_done(self, entry: Entry) -> None:
+        if entry.open <= 0:
+            self._unlink(entry)
+        if entry.backlog <= 0 and self._entries.get(entry.id) is entry:
+            del self._entries[entry.id]
+
+    def _unlink(self, entry: Entry) -> None:
+        keys = self._jobs.get(entry.request.job_id)
+        line = keys.get(entry.key) if keys is not None else None
+        if keys is None or line is None or line.pop(entry.id, None) is None:
+            return
+        if not line:
+            del keys[entry.key]
+        if not keys:
+            del self._jobs[entry.request.job_id]

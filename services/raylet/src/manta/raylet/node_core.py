@@ -1,0 +1,231 @@
+"""The raylet's core: one node's leases, actors, workers and jobs, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from manta.common.ids import ActorId, JobId, LeaseId, NodeId, WorkerId
+from manta.common.resources import GPU, ResourceSet
+from manta.common.scheduling import HybridSettings
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta.proto.raylet.v1 import raylet_pb2
+from manta.raylet.actor_host import ActorHost
+from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease
+from manta.raylet.death import cause_of_exit, dead
+from manta.raylet.lease import ClientId, LeaseRequest
+from manta.raylet.lease_manager import LeaseManager
+from manta.raylet.ledger import Ledger
+from manta.raylet.node_table import NodeTable
+from manta.raylet.short_notice import ShortNotices
+from manta.raylet.spillback import Spillback
+from manta.raylet.worker_pool import PoolLimits, WorkerPool
+from manta.raylet.worker_table import Worker, WorkerState
+
+IDLE_GRACE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSpec:
+    """What this node is and may do; fixed for the life of a node id."""
+
+    node_id: NodeId
+    total: ResourceSet
+    limits: PoolLimits
+    labels: Mapping[str, str]
+    gpu_ids: tuple[str, ...] = ()
+    hybrid: HybridSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDeath:
+    """What a worker's end means for others. holder: the client whose lease ended with it."""
+
+    death: common_pb2.DeadWorker
+    holder: ClientId | None
+
+
+class NodeCore:
+    """Events are method calls; `settle` after them returns the commands, to be done in order."""
+
+    def __init__(
+        self,
+        spec: NodeSpec,
+        rng: Random,
+        new_worker_id: Callable[[], WorkerId],
+        new_lease_id: Callable[[], LeaseId],
+    ) -> None:
+        self.spec = spec
+        self.ledger = Ledger(spec.total, spec.gpu_ids)
+        self.pool = WorkerPool(spec.limits, new_worker_id)
+        self.nodes = NodeTable()
+        self.spillback = Spillback(spec.node_id, self.ledger, self.nodes, rng, spec.labels, spec.hybrid)
+        self.leases = LeaseManager(self.ledger, self.pool, self.spillback, new_lease_id)
+        self.actors = ActorHost(spec.node_id, self.ledger, self.pool)
+        self.notices = ShortNotices()
+        self._commands: list[Command] = []
+        self._jobs: dict[JobId, gcs_pb2.JobRecord] = {}
+
+    @property
+    def draining(self) -> bool:
+        return self.spillback.draining
+
+    @property
+    def has_gpus(self) -> bool:
+        return self.spec.total.get(GPU) > 0
+
+    # ---- jobs
+
+    def job(self, job_id: JobId) -> gcs_pb2.JobRecord | None:
+        return self._jobs.get(job_id)
+
+    @property
+    def job_ids(self) -> list[JobId]:
+        return list(self._jobs)
+
+    def job_started(self, record: gcs_pb2.JobRecord) -> None:
+        self._jobs[JobId(record.job_id)] = record
+        self.pool.job_known(JobId(record.job_id))
+
+    def job_ended(self, job_id: JobId, at: float) -> None:
+        """Kill the job's workers, but for detached actors and what they leased."""
+        cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.JOB_FINISHED, message="the job of this worker ended")
+        survivors = {
+            hosted.worker.id for hosted in self.actors.of_job(job_id) if hosted.spec.detached and hosted.worker
+        }
+        for hosted in self.actors.of_job(job_id):
+            if not hosted.spec.detached:
+                self._commands += self.actors.end(hosted.id, hosted.incarnation, cause, False, at)
+        for worker in self.pool.table:
+            if worker.key.job_id != job_id or worker.state is WorkerState.ENDING:
+                continue
+            if worker.actor_id is not None:
+                continue
+            lease = self.leases.get(worker.lease_id) if worker.lease_id is not None else None
+            if lease is None or lease.client not in survivors:
+                self.kill(worker, cause, at)
+        if not self.actors.of_job(job_id):
+            self._jobs.pop(job_id, None)
+            self.pool.forget_job(job_id)
+
+    # ---- clients
+
+    def leases_wanted(self, request: LeaseRequest, backlog: int) -> None:
+        if self.draining and not self.nodes.living():
+            self._commands.append(
+                RefuseLease(
+                    request.client,
+                    request.request_id,
+                    raylet_pb2.LeaseRefused.DRAINING,
+                    f"node {self.spec.node_id.hex()} drains and no other node is there",
+                )
+            )
+            return
+        self.leases.wanted(request, backlog)
+
+    def client_gone(self, client: ClientId, at: float) -> None:
+        self.leases.client_gone(client, at)
+        self.notices.client_gone(client)
+
+    # ---- workers
+
+    def worker(self, worker_id: WorkerId) -> Worker | None:
+        return self.pool.table.get(worker_id)
+
+    def worker_ready(self, worker: Worker, at: float) -> None:
+        """raises: ValueError when it reports twice."""
+        if worker.state is WorkerState.ENDING:
+            return
+        if worker.state is not WorkerState.STARTING:
+            raise ValueError(f"worker {worker.id.hex()} reported ready twice")
+        self.pool.ready(worker, at)
+        if worker.actor_id is None:
+            self.leases.worker_ready(worker)
+        else:
+            self._commands += self.actors.worker_ready(worker, at)
+
+    def actor_started(self, worker: Worker, failure: common_pb2.DeathCause | None, repr_name: str, at: float) -> None:
+        self._commands += self.actors.started(worker, failure, repr_name, at)
+
+    def blocked(self, worker: Worker) -> None:
+        self.leases.blocked(worker) if worker.actor_id is None else self.actors.blocked(worker)
+
+    def unblocked(self, worker: Worker) -> None:
+        self.leases.unblocked(worker) if worker.actor_id is None else self.actors.unblocked(worker)
+
+    def worker_died(self, worker: Worker, status: int | None, lines: Sequence[str], at: float) -> WorkerDeath:
+        """Its process is gone: free what it held. What it leased as a client goes by `client_gone`."""
+        starting = worker.state is WorkerState.STARTING
+        cause = cause_of_exit(worker.cause, status, lines, self.spec.node_id, worker.pid)
+        self.pool.died(worker, at)
+        holder = None
+        if worker.actor_id is not None:
+            self._commands += self.actors.worker_died(worker, cause, starting)
+        else:
+            lease = self.leases.worker_died(worker)
+            holder = lease.client if lease is not None else None
+            if starting and worker.cause is None:
+                self.leases.start_failed(worker.key, "; ".join([cause.message, *lines[-3:]]))
+        return WorkerDeath(dead(self.spec.node_id, worker.id, cause), holder)
+
+    def start_failed(self, worker: Worker, message: str, at: float) -> None:
+        """The zygote could not fork it."""
+        self.pool.died(worker, at)
+        if worker.actor_id is not None:
+            cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.WORKER_DIED, message=message)
+            self._commands += self.actors.worker_died(worker, cause, True)
+        else:
+            self.leases.start_failed(worker.key, message)
+
+    def start_lost(self, worker: Worker, at: float) -> None:
+        """The zygote died with this fork unanswered: another worker starts in its place, under another id."""
+        self.pool.died(worker, at)
+        if worker.actor_id is not None:
+            self.pool.want_actor(worker.actor_id, worker.incarnation, worker.key)
+
+    def kill(self, worker: Worker, cause: common_pb2.DeathCause, at: float) -> None:
+        worker.cause = worker.cause or cause
+        self.pool.end(worker, at)
+        self._commands.append(KillWorker(worker.id))
+
+    # ---- the GCS
+
+    def create_actor(self, spec: actor_pb2.ActorSpec, incarnation: int, at: float) -> None:
+        if self.draining:
+            self._commands += self.actors.reject(ActorId(spec.actor_id), incarnation)
+        else:
+            self._commands += self.actors.create(spec, incarnation, at)
+
+    def end_actor(self, order: gcs_pb2.EndActor, at: float) -> None:
+        self._commands += self.actors.end(ActorId(order.actor_id), order.incarnation, order.cause, order.graceful, at)
+
+    # ---- time
+
+    def tick(self, at: float) -> None:
+        """Once a second or so: end what is idle for long or does not come up."""
+        for worker in self.pool.too_old(at):
+            worker.cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message="idle")
+            self.pool.end(worker, at)
+            self._commands.append(EndWorker(worker.id, "idle", True, IDLE_GRACE_S))
+        for worker in self.pool.too_slow(at):
+            limit = self.spec.limits.start_timeout_s
+            message = f"the worker did not report within worker_start_timeout_s={limit:g}"
+            if worker.actor_id is None:
+                self.leases.start_failed(worker.key, message)
+            self.kill(worker, common_pb2.DeathCause(kind=common_pb2.DeathCause.WORKER_DIED, message=message), at)
+
+    def settle(self, at: float) -> list[Command]:
+        """Serve what can be served now. returns: all commands since the last call."""
+        commands, self._commands = self._commands, []
+        commands += self.leases.serve(at)
+        granted = {command.lease.client for command in commands if isinstance(command, GrantLease)}
+        self.notices.update(self.leases.short_of(), self.leases.all(), granted)
+        return commands
+
+    def demands(self) -> list[gcs_pb2.ResourceDemand]:
+        return [
+            gcs_pb2.ResourceDemand(resources=item.key.resources.to_proto(), count=item.count, reason=item.reason)
+            for item in self.leases.queue.demands()
+        ]
