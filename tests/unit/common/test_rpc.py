@@ -23,6 +23,7 @@ from manta.proto.common.v1.common_pb2 import Frame
 
 TOKEN = Token(b"the-cluster-token")
 LIMIT_S = 10.0
+END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the stubs
 KINDS = {
     "Echo": "unary_unary",
     "Count": "unary_stream",
@@ -117,11 +118,16 @@ async def test_every_kind_of_method_works(running: Running) -> None:
         await chat.write(Frame(kind=9))
         assert (await chat.read()).kind == 10
         await chat.done_writing()
-        assert await chat.read() == grpc.aio.EOF
+        assert await chat.read() == END
 
 
 async def test_the_registered_methods_are_listed(running: Running) -> None:
     assert running.server.methods == [(f"/manta.test.v1.Sample/{name}", kind) for name, kind in KINDS.items()]
+
+
+def raw(channel: grpc.aio.Channel, kind: str, name: str) -> Any:
+    """A method that sends and returns bytes as they are."""
+    return getattr(channel, kind)(f"/manta.test.v1.Sample/{name}")
 
 
 async def refusal(
@@ -132,7 +138,7 @@ async def refusal(
     A stream is only opened: gRPC's client may report a write that meets the end of the call as INTERNAL.
     """
     request = [b"\xff\xff\xff"] if kind.startswith("unary") else []
-    call = getattr(channel, kind)(f"/manta.test.v1.Sample/{name}")(*request, metadata=metadata, timeout=LIMIT_S)
+    call = raw(channel, kind, name)(*request, metadata=metadata, timeout=LIMIT_S)
     return await call.code(), await call.details()
 
 
@@ -181,7 +187,7 @@ async def test_a_wrong_token_through_the_factory_is_refused(running: Running) ->
 async def test_a_malformed_message_harms_only_its_call(running: Running) -> None:
     async with open_channel(running.address, TOKEN) as channel:
         with pytest.raises(grpc.aio.AioRpcError):
-            await channel.unary_unary("/manta.test.v1.Sample/Echo")(b"\xff\xff\xff", timeout=LIMIT_S)
+            await raw(channel, "unary_unary", "Echo")(b"\xff\xff\xff", timeout=LIMIT_S)
         assert (await method(channel, SERVICE, "Echo")(Frame(kind=1), timeout=LIMIT_S)).kind == 1
 
 
@@ -205,9 +211,9 @@ async def test_calls_are_counted_with_their_codes(running: Running) -> None:
         chat_labels = {"part": "gcs", "method": "/manta.test.v1.Sample/Chat"}
         assert running.metrics.registry.get_sample_value("manta_rpc_open_streams", chat_labels) == 1
         await chat.done_writing()
-        assert await chat.read() == grpc.aio.EOF
-    for code in ("OK", "NOT_FOUND", "UNKNOWN"):
-        labels = {"part": "gcs", "method": "/manta.test.v1.Sample/Echo", "code": code}
+        assert await chat.read() == END
+    for name in ("OK", "NOT_FOUND", "UNKNOWN"):
+        labels = {"part": "gcs", "method": "/manta.test.v1.Sample/Echo", "code": name}
         assert running.metrics.registry.get_sample_value("manta_rpc_seconds_count", labels) == 1
     assert running.metrics.registry.get_sample_value("manta_rpc_open_streams", chat_labels) == 0
 

@@ -249,7 +249,7 @@ async def test_a_failing_handler_ends_only_its_connection(tmp_path: Path, caplog
 
 async def test_another_users_process_is_refused_on_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(tmp_path / "s"):
-        monkeypatch.setattr(unix_asyncio.os, "geteuid", lambda: os.getuid() + 1)
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
         with pytest.raises(PermissionError, match="runs as uid"):
             await connect_unix(tmp_path / "s", TOKEN, Hello())
         assert "runs as uid" in refusal_in(await raw_exchange(tmp_path / "s", b"MNTA"))
