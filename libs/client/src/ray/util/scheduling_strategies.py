@@ -1,0 +1,163 @@
+"""Where a task or actor may or should run: the values of the option `scheduling_strategy`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ray._ids import NodeID
+
+if TYPE_CHECKING:
+    from manta.proto.common.v1 import common_pb2
+    from ray.util.placement_group import PlacementGroup
+
+
+class PlacementGroupSchedulingStrategy:
+    """Run inside a placement group's reservation.
+
+    placement_group: None means: in none, also where the parent's group captures its children.
+    placement_group_bundle_index: -1 for any bundle. placement_group_capture_child_tasks: children go there too.
+    """
+
+    def __init__(
+        self,
+        placement_group: PlacementGroup | None,
+        placement_group_bundle_index: int = -1,
+        placement_group_capture_child_tasks: bool | None = None,
+    ) -> None:
+        self.placement_group = placement_group
+        self.placement_group_bundle_index = placement_group_bundle_index
+        self.placement_group_capture_child_tasks = placement_group_capture_child_tasks
+
+    def fill(self, message: common_pb2.SchedulingStrategy) -> bool:
+        """Write this into `message`; returns whether child tasks are captured."""
+        group = self.placement_group
+        if group is None or group.is_empty:
+            message.simple = type(message).DEFAULT
+            return False
+        from ray.util.placement_group import check_placement_group_index
+
+        check_placement_group_index(group, self.placement_group_bundle_index)
+        use = message.placement_group
+        use.placement_group_id = group.id.binary()
+        use.bundle_index = self.placement_group_bundle_index
+        use.capture_child_tasks = bool(self.placement_group_capture_child_tasks)
+        return use.capture_child_tasks
+
+
+class NodeAffinitySchedulingStrategy:
+    """Run on one node. node_id: its hex id. soft: elsewhere if that node is gone or lacks the resources."""
+
+    def __init__(
+        self,
+        node_id: str | NodeID,
+        soft: bool,
+        _spill_on_unavailable: bool = False,
+        _fail_on_unavailable: bool = False,
+    ) -> None:
+        try:
+            parsed = node_id if isinstance(node_id, NodeID) else NodeID.from_hex(node_id)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"node_id must be a node's id of {2 * NodeID.SIZE} hex digits, not {node_id!r}") from error
+        if not isinstance(soft, bool):
+            raise TypeError(f"soft must be True or False, not {soft!r}")
+        self.node_id = parsed.hex()
+        self.soft = soft
+        self._spill_on_unavailable = _spill_on_unavailable
+        self._fail_on_unavailable = _fail_on_unavailable
+
+    def fill(self, message: common_pb2.SchedulingStrategy) -> bool:
+        message.node_affinity.node_id = bytes.fromhex(self.node_id)
+        message.node_affinity.soft = self.soft
+        return False
+
+
+class _LabelMatch:
+    """One condition on a node's label."""
+
+    operator: Literal["IN", "NOT_IN", "EXISTS", "DOES_NOT_EXIST"]
+    values: tuple[str, ...] = ()
+
+
+class In(_LabelMatch):
+    """The label has one of the values."""
+
+    operator = "IN"
+
+    def __init__(self, *values: str) -> None:
+        self.values = _label_values("In", values)
+
+
+class NotIn(_LabelMatch):
+    """The label is absent or has none of the values."""
+
+    operator = "NOT_IN"
+
+    def __init__(self, *values: str) -> None:
+        self.values = _label_values("NotIn", values)
+
+
+class Exists(_LabelMatch):
+    """The node has the label."""
+
+    operator = "EXISTS"
+
+
+class DoesNotExist(_LabelMatch):
+    """The node has not the label."""
+
+    operator = "DOES_NOT_EXIST"
+
+
+def _label_values(name: str, values: tuple[Any, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{name}() takes strings, not {type(value).__name__}: {value!r}")
+    if not values:
+        raise ValueError(f"{name}() needs at least one value")
+    return values
+
+
+class NodeLabelSchedulingStrategy:
+    """Run on a node with these labels. hard: must match; soft: preferred. Each a dict of label -> In, NotIn, ..."""
+
+    def __init__(
+        self, hard: Mapping[str, _LabelMatch] | None = None, *, soft: Mapping[str, _LabelMatch] | None = None
+    ) -> None:
+        self.hard = _label_matches("hard", hard)
+        self.soft = _label_matches("soft", soft)
+        if not self.hard and not self.soft:
+            raise ValueError("NodeLabelSchedulingStrategy needs at least one condition in hard or soft")
+
+    def fill(self, message: common_pb2.SchedulingStrategy) -> bool:
+        from manta.proto.common.v1 import common_pb2
+
+        for matches, target in ((self.hard, message.node_labels.hard), (self.soft, message.node_labels.soft)):
+            for key, match in matches.items():
+                operator = common_pb2.LabelConstraint.Operator.Value(match.operator)
+                target.add(key=key, operator=operator, values=match.values)
+        return False
+
+
+def _label_matches(name: str, matches: Mapping[str, _LabelMatch] | None) -> dict[str, _LabelMatch]:
+    if matches is None:
+        return {}
+    if not isinstance(matches, Mapping):
+        raise TypeError(f"{name} must be a dict of label -> condition, not {type(matches).__name__}: {matches!r}")
+    for key, match in matches.items():
+        if not isinstance(key, str):
+            raise TypeError(f"{name} must have labels that are strings, not {key!r}")
+        if not isinstance(match, _LabelMatch):
+            raise TypeError(f"{name}[{key!r}] must be In, NotIn, Exists or DoesNotExist, not {match!r}")
+    return dict(matches)
+
+
+KINDS: Final = (PlacementGroupSchedulingStrategy, NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy)
+
+SchedulingStrategyT = (
+    None
+    | Literal["DEFAULT", "SPREAD"]
+    | PlacementGroupSchedulingStrategy
+    | NodeAffinitySchedulingStrategy
+    | NodeLabelSchedulingStrategy
+)
