@@ -189,10 +189,12 @@ class WorkersDied(_message.Message):
     def __init__(self, workers: _Optional[_Iterable[_Union[_common_pb2.DeadWorker, _Mapping]]] = ...) -> None: ...
 
 class JobEnded(_message.Message):
-    __slots__ = ("job_id",)
+    __slots__ = ("job_id", "surviving_worker_ids")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    SURVIVING_WORKER_IDS_FIELD_NUMBER: _ClassVar[int]
     job_id: bytes
-    def __init__(self, job_id: _Optional[bytes] = ...) -> None: ...
+    surviving_worker_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, job_id: _Optional[bytes] = ..., surviving_worker_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class DescribeRequest(_message.Message):
     __slots__ = ("request_id", "with_objects")
