@@ -1,0 +1,171 @@
+"""Brings objects from other nodes: one thread a stream, which copies chunks into the arena while they are warm."""
+
+import asyncio
+import queue
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+from manta.common.credentials import TlsFiles, Token
+from manta.object_manager.flight_credentials import call_options
+from manta.object_manager.flight_server import SIZE_KEY
+from manta.object_manager.memory import ArenaMemory
+from manta.object_manager.pulls import OpenStream
+from manta.object_manager.store import Store
+from pyarrow import flight
+
+# Connections that are kept; a node that is asked again after that many others is connected to anew.
+_CLIENTS: Final = 256
+
+
+class _Broken(Exception):
+    """A stream that cannot be used; the text says why."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What the loop tells a stream's thread: a destination, or None to stop."""
+
+    command: OpenStream
+    destination: "queue.SimpleQueue[tuple[int, int] | None]" = field(default_factory=queue.SimpleQueue)
+    stopped: bool = False
+    reader: Any = None
+
+
+class FlightPuller:
+    """The client's side of Flight. Its methods are for the event loop's thread.
+
+    threads: at least the streams that Pulls opens at the same time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        memory: ArenaMemory,
+        token: Token,
+        tls: TlsFiles | None,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        threads: int,
+    ) -> None:
+        self._store = store
+        self._memory = memory
+        self._loop = loop
+        self._scheme = "grpc+tls" if tls else "grpc+tcp"
+        self._security: dict[str, Any] = {}
+        if tls is not None:
+            ca, cert, key = tls.read()
+            self._security = {"tls_root_certs": ca, "cert_chain": cert, "private_key": key}
+        self._options = call_options(token)
+        self._streams: dict[int, _Stream] = {}
+        self._clients: OrderedDict[str, flight.FlightClient] = OrderedDict()
+        self._clients_lock = threading.Lock()
+        # Stopped streams take a moment to end; they must not hold up those that took their place.
+        self._threads = ThreadPoolExecutor(2 * threads, "flight-pull")
+
+    def open(self, command: OpenStream, address: str) -> None:
+        """Ask the node at host:port for the object."""
+        stream = self._streams[command.attempt] = _Stream(command)
+        self._threads.submit(self._run, stream, address)
+
+    def receive(self, attempt: int, offset: int, size: int) -> None:
+        """The range for the bytes is ready."""
+        stream = self._streams.get(attempt)
+        if stream is not None:
+            stream.destination.put((offset, size))
+
+    def stop(self, attempt: int) -> None:
+        """End the stream soon; it still reports its end, after which its range is not touched any more."""
+        stream = self._streams.get(attempt)
+        if stream is None:
+            return
+        stream.stopped = True
+        stream.destination.put(None)
+        if stream.reader is not None:
+            stream.reader.cancel()
+
+    def close(self) -> None:
+        """Stop every stream and wait for the threads."""
+        for attempt in list(self._streams):
+            self.stop(attempt)
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for client in self._clients.values():
+            client.close()
+
+    def _run(self, stream: _Stream, address: str) -> None:
+        try:
+            self._transfer(stream, address)
+            problem = ""
+        except _Broken as error:
+            problem = str(error)
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            problem = f"{address}: {error}"
+        except Exception as error:  # the end of a stream must be reported, whatever ended it
+            problem = f"{address}: {error!r}"
+        stream.reader = None
+        self._tell(self._ended, stream, problem)
+
+    def _transfer(self, stream: _Stream, address: str) -> None:
+        if stream.stopped:
+            raise _Broken("stopped")
+        reader = self._client(address).do_get(flight.Ticket(stream.command.object_id), self._options)
+        stream.reader = reader
+        size = int((reader.schema.metadata or {})[SIZE_KEY])
+        if size < 0:
+            raise _Broken(f"{address} announces {size} bytes")
+        self._tell(self._store.stream_opened, stream.command, size)
+        destination = stream.destination.get()
+        if destination is None or stream.stopped:
+            reader.cancel()
+            raise _Broken("stopped")
+        offset, reserved = destination
+        if reserved != size:
+            raise _Broken(f"{reserved} bytes were reserved for {size}")
+        received = self._copy(reader, offset, size, address)
+        if received != size:
+            raise _Broken(f"{address} ended the stream after {received} of {size} bytes")
+
+    def _copy(self, reader: Any, offset: int, size: int, address: str) -> int:
+        received = 0
+        with memoryview(self._memory.view[offset : offset + size]) as view:
+            writer = pa.FixedSizeBufferWriter(pa.py_buffer(view)) if size else None
+            while True:
+                try:
+                    chunk = reader.read_chunk().data
+                except StopIteration:
+                    break
+                count = chunk.num_rows
+                if received + count > size:
+                    raise _Broken(f"{address} sends more than the {size} bytes that it announced")
+                if count and writer is not None:
+                    column = chunk.column(0)
+                    # write() leaves the interpreter's lock while it copies.
+                    writer.write(column.buffers()[1].slice(column.offset, count))
+                received += count
+            del writer
+        return received
+
+    def _client(self, address: str) -> flight.FlightClient:
+        with self._clients_lock:
+            client = self._clients.get(address)
+            if client is None:
+                client = flight.FlightClient(f"{self._scheme}://{address}", **self._security)
+                self._clients[address] = client
+            self._clients.move_to_end(address)
+            if len(self._clients) > _CLIENTS:
+                # Not closed here, since a stream may be using it; its end closes it.
+                self._clients.popitem(last=False)
+        return client
+
+    def _ended(self, stream: _Stream, problem: str) -> None:
+        self._streams.pop(stream.command.attempt, None)
+        self._store.stream_ended(stream.command, problem)
+
+    def _tell(self, function: Any, *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError as error:
+            raise _Broken("the object manager has stopped") from error

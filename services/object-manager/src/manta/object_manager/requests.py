@@ -1,0 +1,89 @@
+"""What local clients may send: each kind of frame with its message and its answer."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from google.protobuf.message import Message
+from manta.common.channel.framing import ProtocolError
+from manta.common.ids import OBJECT_ID_SIZE, JobId, NodeId, WorkerId
+from manta.object_manager.client_server import LocalClient
+from manta.object_manager.node_table import Peer
+from manta.object_manager.object_table import NotAllowed
+from manta.object_manager.remote_free import RemoteFrees
+from manta.object_manager.store import Store
+from manta.proto.common.v1.common_pb2 import NodeInfo, Role
+from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+
+_RAYLET_ONLY: Final = frozenset({pb.NODES, pb.WORKERS_DIED, pb.JOB_ENDED})
+
+
+class Requests:
+    """Parses frames, checks them and calls the store."""
+
+    def __init__(self, store: Store, frees: RemoteFrees) -> None:
+        self._store = store
+        self._frees = frees
+        self._handlers: dict[int, tuple[type[Message], Callable[[LocalClient, Any], None]]] = {
+            pb.CREATE: (pb.Create, self._create),
+            pb.SEAL: (pb.Seal, store.seal),
+            pb.ABORT: (pb.Abort, store.abort),
+            pb.GET: (pb.Get, self._get),
+            pb.GET_CANCELLED: (pb.GetCancelled, store.cancel_get),
+            pb.RELEASE: (pb.Release, store.release),
+            pb.FREE: (pb.Free, self._free),
+            pb.DESCRIBE: (pb.DescribeRequest, self._describe),
+            pb.NODES: (pb.Nodes, self._nodes),
+            pb.WORKERS_DIED: (pb.WorkersDied, self._workers_died),
+            pb.JOB_ENDED: (pb.JobEnded, self._job_ended),
+        }
+
+    def handle(self, client: LocalClient, kind: int, payload: bytes) -> None:
+        """raises: ProtocolError or DecodeError, which end the connection."""
+        found = self._handlers.get(kind)
+        if found is None:
+            raise ProtocolError(f"frame kind {kind} is not known here")
+        if kind in _RAYLET_ONLY and client.hello.role != Role.RAYLET:
+            raise ProtocolError(f"frame kind {kind} is for raylets only")
+        message, handler = found
+        try:
+            handler(client, message.FromString(payload))
+        except NotAllowed as error:
+            raise ProtocolError(str(error)) from error
+
+    def _create(self, client: LocalClient, request: pb.Create) -> None:
+        _check_object_id(request.object_id)
+        self._store.create(client, request)
+
+    def _get(self, client: LocalClient, request: pb.Get) -> None:
+        _check_object_id(request.object_id)
+        self._store.get(client, request)
+
+    def _free(self, client: LocalClient, request: pb.Free) -> None:
+        self._store.free(item.object_id for item in request.items)
+        for item in request.items:
+            for node_id in item.node_ids:
+                self._frees.add(NodeId(node_id), item.object_id)
+
+    def _describe(self, client: LocalClient, request: pb.DescribeRequest) -> None:
+        client.send(pb.DESCRIBED, self._store.describe(request))
+
+    def _nodes(self, client: LocalClient, request: pb.Nodes) -> None:
+        for node in request.nodes:
+            node_id = NodeId(node.node_id)
+            if node.state == NodeInfo.DEAD:
+                self._store.node_died(node_id)
+                self._frees.node_died(node_id)
+            else:
+                self._store.node_alive(node_id, Peer(node.flight_address, node.object_manager_address))
+
+    def _workers_died(self, client: LocalClient, request: pb.WorkersDied) -> None:
+        self._store.workers_died(WorkerId(worker.address.worker_id) for worker in request.workers)
+
+    def _job_ended(self, client: LocalClient, request: pb.JobEnded) -> None:
+        surviving = (WorkerId(worker_id) for worker_id in request.surviving_worker_ids)
+        self._store.job_ended(JobId(request.job_id), surviving)
+
+
+def _check_object_id(object_id: bytes) -> None:
+    if len(object_id) != OBJECT_ID_SIZE:
+        raise ProtocolError(f"an object id of {len(object_id)} bytes; it must have {OBJECT_ID_SIZE}")
