@@ -1,0 +1,451 @@
+"""The node's arena, as a driver or worker uses it: create, seal, get, free. Thread-safe; connects when first used.
+
+Blocking calls read the socket themselves and serve each other's replies. A runtime with an epoll of its own watches
+the descriptor too: `on_connected(fd)` says when there is one, `on_readable()` reads without waiting, and
+`on_disconnected(fd)` comes before it is closed. Both ways of reading are safe together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from manta.common.channel.hello import hello_bytes
+from manta.common.credentials import Token
+from manta.common.version import PROTOCOL
+from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from ray._runtime.arena_connection import ArenaConnection, Call, HelloRefused, ProtocolError
+from ray._runtime.arena_errors import (
+    ArenaDisconnected,
+    ArenaError,
+    ArenaFull,
+    ArenaRefused,
+    ArenaTimeout,
+    ObjectNotFound,
+)
+from ray._runtime.pins import Mapping, Pinned
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from manta.proto.common.v1.common_pb2 import Hello, WorkerAddress
+
+__all__ = [
+    "ArenaClient",
+    "ArenaDisconnected",
+    "ArenaError",
+    "ArenaFull",
+    "ArenaRefused",
+    "ArenaTimeout",
+    "ObjectNotFound",
+    "Pinned",
+    "Writable",
+    "copy_into",
+]
+
+log = logging.getLogger("ray.runtime")
+
+# From here a second thread pays for itself.
+_PARALLEL_BYTES: Final = 1024 * 1024
+_COPY_THREADS: Final = 4
+_SAY_SO_S: Final = 30.0
+
+Callback = Callable[["Pinned | Exception"], None]
+
+
+class ArenaClient:
+    """One process's door to its node's object manager.
+
+    path: its socket, of any length. hello: who we are. on_released: told, inside a destructor and on any thread, that
+    the last view of an object ended; it may only append to a queue and wake somebody, who then calls flush().
+    """
+
+    def __init__(
+        self,
+        path: str,
+        token: Token,
+        hello: Hello,
+        *,
+        on_released: Callable[[bytes], None] | None = None,
+        on_connected: Callable[[int], None] | None = None,
+        on_disconnected: Callable[[int], None] | None = None,
+        connect_timeout_s: float = 10.0,
+    ) -> None:
+        self.path = path
+        self.on_released = on_released
+        self.on_connected = on_connected
+        self.on_disconnected = on_disconnected
+        self._hello = hello_bytes(token, PROTOCOL, hello.SerializeToString())
+        self._connect_timeout_s = connect_timeout_s
+        self._connection: ArenaConnection | None = None
+        self._connecting = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._unusable = ""
+
+    # ---- objects
+
+    def create(self, object_id: bytes, size: int, owner: WorkerAddress | None = None) -> Writable:
+        """Reserve `size` bytes; the Writable is to be sealed or aborted.
+
+        raises: ArenaFull naming the sizes, ArenaDisconnected. When the object is sealed here already (a repeated
+        attempt) the Writable says so in `exists` and has no bytes.
+        """
+        connection = self._connected()
+        call = self._call(connection, object_id)
+        request = pb.Create(request_id=call.request_id, object_id=object_id, size=size, owner=owner)
+        reply: pb.Created = self._answer(connection, call, pb.CREATE, request, None)
+        return Writable(self, connection, object_id, size, reply.offset, exists=reply.exists)
+
+    def get(
+        self,
+        object_id: bytes,
+        node_ids: Sequence[bytes] = (),
+        owner: WorkerAddress | None = None,
+        timeout: float | None = None,
+    ) -> Pinned:
+        """Pin the object, brought here from one of the nodes if need be. timeout: seconds, None for ever.
+
+        raises: ArenaTimeout, ObjectNotFound with lost_at, ArenaFull, ArenaDisconnected.
+        cost: no round trip while this process has a pin of it.
+        """
+        connection = self._connected()
+        pin = connection.mapping.find(object_id)
+        if pin is not None:
+            return pin
+        call = self._call(connection, object_id)
+        request = pb.Get(request_id=call.request_id, object_id=object_id, node_ids=node_ids, owner=owner)
+        pinned: Pinned = self._answer(connection, call, pb.GET, request, timeout)
+        return pinned
+
+    def get_async(
+        self, object_id: bytes, node_ids: Sequence[bytes], owner: WorkerAddress | None, callback: Callback
+    ) -> int:
+        """As get, but returns at once; callback(Pinned or the exception) runs on the thread that reads the reply.
+
+        Returns a number for cancel(), 0 when the callback ran already. Somebody must read: see on_readable.
+        """
+        try:
+            connection = self._connected(wait=False)
+        except ArenaDisconnected as error:
+            callback(error)
+            return 0
+        pin = connection.mapping.find(object_id)
+        if pin is not None:
+            callback(pin)
+            return 0
+        call = self._call(connection, object_id, callback)
+        request = pb.Get(request_id=call.request_id, object_id=object_id, node_ids=node_ids, owner=owner)
+        try:
+            connection.send(pb.GET, request)
+        except ArenaDisconnected:
+            pass  # the callback was told: a broken connection ends its calls
+        return call.request_id
+
+    def cancel(self, number: int) -> None:
+        """Give a get_async up; its callback is not called any more unless it is being called now."""
+        connection = self._connection
+        if connection is not None and connection.pending.pop(number, None) is not None:
+            self._send_quietly(connection, pb.GET_CANCELLED, pb.GetCancelled(request_id=number))
+
+    def free(self, items: Iterable[tuple[bytes, Iterable[bytes]]]) -> None:
+        """From the owner: nobody refers to these objects any more, here and at their other nodes.
+
+        raises: ArenaDisconnected. No answer is waited for.
+        """
+        request = pb.Free(items=[pb.Free.Item(object_id=object_id, node_ids=nodes) for object_id, nodes in items])
+        if request.items:
+            self._connected().send(pb.FREE, request)
+
+    def describe(self, *, with_objects: bool = False) -> pb.DescribeReply:
+        """What the arena holds. raises: ArenaDisconnected."""
+        connection = self._connected()
+        connection.flush()  # what was released before is to be seen
+        call = self._call(connection, b"")
+        request = pb.DescribeRequest(request_id=call.request_id, with_objects=with_objects)
+        reply: pb.DescribeReply = self._answer(connection, call, pb.DESCRIBE, request, None)
+        return reply
+
+    # ---- for the runtime
+
+    @property
+    def welcome(self) -> pb.ArenaWelcome:
+        """Addresses and size, as the object manager told; connects if need be."""
+        return self._connected().welcome
+
+    def fileno(self) -> int:
+        """The socket's descriptor, -1 while not connected."""
+        connection = self._connection
+        return -1 if connection is None or connection.problem is not None else connection.fd
+
+    def on_readable(self, events: int = 0) -> None:
+        """Dispatch what has arrived, without waiting, and send what is queued."""
+        connection = self._connection
+        if connection is None:
+            return
+        connection.read_available(self._dispatcher(connection))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send releases that destructors queued."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.flush()
+        except ArenaDisconnected:
+            pass  # nobody holds pins for us any more
+        self._notice(connection)
+
+    def close(self) -> None:
+        """End the connection. Views stay valid: while there are any, the socket lives on and tells when they end."""
+        with self._connecting:
+            self._unusable = self._unusable or "the arena client is closed; call ray.init() first"
+            connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self.on_disconnected is not None:
+            self.on_disconnected(connection.fd)
+        for number in list(connection.pending):
+            call = connection.pending.pop(number, None)
+            if call is not None:
+                call.finish(ArenaDisconnected("the arena client was closed meanwhile"))
+        try:
+            connection.flush()
+        except ArenaDisconnected:
+            return
+        mapping = connection.mapping
+        mapping.on_released = None
+        mapping.on_last = connection.say_farewell
+        if not mapping.pins:
+            connection.say_farewell()
+
+    def drop_in_child(self) -> None:
+        """In a forked child: forget the connection without a word. Inherited views stay readable."""
+        self._unusable = "the arena cannot be used in a process that user code forked; use tasks or actors"
+        connection, self._connection = self._connection, None
+        # Another thread of the parent may have held it.
+        self._connecting = threading.Lock()
+        if connection is not None:
+            connection.mapping.dropped = True
+            connection.socket.close()
+
+    # ---- inside
+
+    def _connected(self, *, wait: bool = True) -> ArenaConnection:
+        connection = self._connection
+        if connection is not None and connection.problem is None:
+            return connection
+        with self._connecting:
+            connection = self._connection
+            if connection is not None and connection.problem is None:
+                return connection
+            if self._unusable:
+                raise ArenaDisconnected(self._unusable)
+            if connection is not None:
+                self._forget(connection)
+            connection = self._connect(self._connect_timeout_s if wait else 0.0)
+            connection.mapping.on_released = self.on_released
+            self._connection = connection
+        if self.on_connected is not None:
+            self.on_connected(connection.fd)
+        return connection
+
+    def _connect(self, timeout_s: float) -> ArenaConnection:
+        """Its supervisor may be starting it again: try until the time is up."""
+        deadline = time.monotonic() + timeout_s
+        delay = 0.01
+        while True:
+            try:
+                return ArenaConnection(self.path, self._hello)
+            except (HelloRefused, PermissionError) as error:
+                raise ArenaDisconnected(f"object manager at {self.path}: {error}") from error
+            except (OSError, ProtocolError) as error:
+                if time.monotonic() + delay > deadline:
+                    raise ArenaDisconnected(
+                        f"no object manager answers at {self.path} ({error}); is the node's session still running?"
+                    ) from error
+            time.sleep(delay)
+            delay = min(2 * delay, 0.2)
+
+    def _notice(self, connection: ArenaConnection) -> None:
+        if connection.problem is not None:
+            with self._connecting:
+                if self._connection is connection:
+                    self._forget(connection)
+
+    def _forget(self, connection: ArenaConnection) -> None:
+        self._connection = None
+        if self.on_disconnected is not None:
+            self.on_disconnected(connection.fd)
+        connection.close()
+
+    def _call(self, connection: ArenaConnection, object_id: bytes, callback: Callback | None = None) -> Call:
+        call = Call(next(self._numbers), object_id, callback)
+        connection.pending[call.request_id] = call
+        return call
+
+    def _answer(
+        self, connection: ArenaConnection, call: Call, kind: int, request: Message, timeout: float | None
+    ) -> Any:
+        started = time.monotonic()
+        deadline = None if timeout is None else started + timeout
+        dispatch = self._dispatcher(connection)
+        try:
+            connection.send(kind, request)
+            while not connection.wait(call, deadline, dispatch, _SAY_SO_S):
+                now = time.monotonic()
+                if deadline is not None and now >= deadline:
+                    raise ArenaTimeout(f"object {call.object_id.hex()} was not here within {timeout} s")
+                log.warning("waiting_for_arena object_id=%s waited_s=%.0f", call.object_id.hex(), now - started)
+        except BaseException:
+            self._abandon(connection, call, kind)
+            raise
+        if isinstance(call.result, Exception):
+            self._notice(connection)
+            raise call.result
+        return call.result
+
+    def _abandon(self, connection: ArenaConnection, call: Call, kind: int) -> None:
+        call.abandoned = True
+        if kind == pb.GET and connection.pending.pop(call.request_id, None) is not None:
+            self._send_quietly(connection, pb.GET_CANCELLED, pb.GetCancelled(request_id=call.request_id))
+        elif kind == pb.CREATE and call.done and isinstance(call.result, pb.Created) and not call.result.exists:
+            self._send_quietly(connection, pb.ABORT, pb.Abort(object_id=call.object_id))
+        self._notice(connection)
+
+    def _send_quietly(self, connection: ArenaConnection, kind: int, message: Message) -> None:
+        try:
+            connection.send(kind, message)
+        except ArenaDisconnected:
+            self._notice(connection)  # there is nobody to whom this would matter
+
+    def _dispatcher(self, connection: ArenaConnection) -> Callable[[int, bytes], None]:
+        def dispatch(kind: int, payload: bytes) -> None:
+            if kind == pb.LOCATED:
+                self._located(connection, pb.Located.FromString(payload))
+            elif kind == pb.CREATED:
+                self._created(connection, pb.Created.FromString(payload))
+            elif kind == pb.DESCRIBED:
+                described = pb.DescribeReply.FromString(payload)
+                call = connection.pending.pop(described.request_id, None)
+                if call is not None:
+                    call.finish(described)
+            else:
+                log.warning("arena_frame_ignored kind=%d", kind)
+
+        return dispatch
+
+    def _located(self, connection: ArenaConnection, reply: pb.Located) -> None:
+        call = connection.pending.pop(reply.request_id, None)
+        if reply.failure.code:
+            if call is not None:
+                call.finish(_error(reply.failure))
+        elif call is not None:
+            # Made here, so that a caller that gives up meanwhile drops it, and with it the pin.
+            call.finish(connection.mapping.adopt(reply.object_id, reply.offset, reply.size))
+        else:
+            connection.mapping.released.append(reply.object_id)
+
+    def _created(self, connection: ArenaConnection, reply: pb.Created) -> None:
+        call = connection.pending.pop(reply.request_id, None)
+        if call is None:
+            return
+        if reply.failure.code:
+            call.finish(_error(reply.failure))
+            return
+        call.finish(reply)
+        if call.abandoned and not reply.exists:
+            connection.queue(pb.ABORT, pb.Abort(object_id=call.object_id))
+
+
+class Writable:
+    """A reserved range: fill `view`, then seal. As a context it aborts what was not sealed."""
+
+    __slots__ = ("_client", "_connection", "_offset", "_open", "exists", "object_id", "size", "view")
+
+    def __init__(
+        self,
+        client: ArenaClient,
+        connection: ArenaConnection,
+        object_id: bytes,
+        size: int,
+        offset: int,
+        *,
+        exists: bool,
+    ) -> None:
+        self._client = client
+        self._connection = connection
+        self._offset = offset
+        self.object_id = object_id
+        self.size = size
+        self.exists = exists
+        self._open = not exists
+        length = 0 if exists else size
+        self.view = connection.mapping.writable[offset : offset + length]
+
+    def seal(self, *, keep_pin: bool = False) -> Pinned | None:
+        """The bytes are final: others may read them. keep_pin: returns a pin of ours, made without a round trip.
+
+        raises: ArenaDisconnected; the object is lost then.
+        """
+        self.view = self._connection.mapping.writable[:0]
+        if self.exists:
+            return self._client.get(self.object_id) if keep_pin else None
+        if not self._open:
+            raise ArenaRefused(f"object {self.object_id.hex()} was sealed or aborted before")
+        self._open = False
+        self._connection.queue(pb.SEAL, pb.Seal(object_id=self.object_id, keep_pin=keep_pin))
+        mapping: Mapping = self._connection.mapping
+        pin = mapping.adopt(self.object_id, self._offset, self.size) if keep_pin else None
+        self._connection.flush()
+        return pin
+
+    def abort(self) -> None:
+        """Give the range back. Nothing of it may be written after this. raises: ArenaDisconnected."""
+        self._give_up()
+        self._connection.flush()
+
+    def _give_up(self) -> None:
+        self.view = self._connection.mapping.writable[:0]
+        if self._open:
+            self._open = False
+            self._connection.queue(pb.ABORT, pb.Abort(object_id=self.object_id))
+
+    def __enter__(self) -> Writable:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._open:
+            self.abort()
+
+    def __del__(self) -> None:
+        if self._open:
+            self._give_up()  # goes out with the next message
+
+
+def copy_into(destination: memoryview, source: Any) -> None:
+    """Copy a contiguous buffer into a view of the same size; large ones by several threads, without the GIL.
+
+    cost: here 10 GB/s with one thread into warm memory, 14 GB/s with two; 1.3 GB/s into memory not yet mapped.
+    """
+    view = memoryview(source).cast("B") if not isinstance(source, memoryview) else source
+    if view.nbytes != destination.nbytes:
+        raise ValueError(f"{view.nbytes} bytes do not fill a range of {destination.nbytes}")
+    if view.nbytes < _PARALLEL_BYTES:
+        destination[:] = view if view.format == "B" and view.ndim == 1 else view.cast("B")
+        return
+    import pyarrow as pa
+
+    writer = pa.FixedSizeBufferWriter(pa.py_buffer(destination))
+    writer.set_memcopy_threads(min(_COPY_THREADS, len(os.sched_getaffinity(0))))
+    writer.write(pa.py_buffer(view))
+
+
+def _error(failure: pb.Failure) -> ArenaError:
+    if failure.code == pb.Failure.LOST:
+        return ObjectNotFound(failure.message, failure.lost_at)
+    return ArenaFull(failure.message) if failure.code == pb.Failure.FULL else ArenaRefused(failure.message)

@@ -1,0 +1,321 @@
+"""One connection to the object manager: the handshake, sending without waiting for others, reading by turns."""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_frame
+from manta.common.channel.hello import HelloRefused, read_answer
+from manta.common.channel.paths import short_path
+from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from ray._runtime.arena_errors import ArenaDisconnected
+from ray._runtime.pins import Mapping
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+_HANDSHAKE_S: Final = 10.0
+_SEND_S: Final = 30.0
+_RECEIVE_BYTES: Final = 256 * 1024
+_DESCRIPTORS: Final = 2
+_CREDENTIALS: Final = struct.Struct("3i")
+
+# Takes the frames that arrive, on the thread that read them.
+Dispatch = Callable[[int, bytes], None]
+
+
+class Call:
+    """A request that is not answered yet. callback: told instead of a waiting thread."""
+
+    __slots__ = ("abandoned", "callback", "done", "object_id", "request_id", "result", "wake")
+
+    def __init__(self, request_id: int, object_id: bytes, callback: Callable[[Any], None] | None = None) -> None:
+        self.request_id = request_id
+        self.object_id = object_id
+        self.callback = callback
+        self.result: Any = None  # or the exception to raise
+        self.done = False
+        self.abandoned = False
+        self.wake = threading.Event() if callback is None else None
+
+    def finish(self, result: Any) -> None:
+        self.result = result
+        self.done = True
+        if self.wake is not None:
+            self.wake.set()
+        elif self.callback is not None:
+            self.callback(result)
+
+
+class ArenaConnection:
+    """A greeted socket with the arena's mapping. Broken once, broken for ever; a new one is made then."""
+
+    def __init__(self, path: str, hello: bytes) -> None:
+        """raises: OSError when nobody serves the path, HelloRefused, ProtocolError."""
+        self.socket = _connected(path)
+        try:
+            self.socket.sendall(hello)
+            welcome, descriptors, self._decoder, self._early = _read_welcome(self.socket)
+        except BaseException:
+            self.socket.close()
+            raise
+        try:
+            self.welcome = pb.ArenaWelcome.FromString(welcome)
+            self.mapping = Mapping(self.welcome.size, descriptors[0], descriptors[1])
+        except BaseException:
+            self.socket.close()
+            raise
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self.socket.setblocking(False)
+        self.fd = self.socket.fileno()
+        self.problem: ArenaDisconnected | None = None
+        self.pending: dict[int, Call] = {}
+        self._outgoing: deque[bytes] = deque()
+        self._sending = threading.Lock()
+        self._reading = threading.Lock()
+        self._followers: dict[Call, None] = {}
+        self._missed = False
+        self._closed = False
+
+    # ---- sending
+
+    def queue(self, kind: int, message: Message) -> None:
+        """Append a frame; it goes out with the next flush. Safe in a destructor."""
+        self._outgoing.append(encode_frame(kind, message.SerializeToString()))
+
+    def send(self, kind: int, message: Message) -> None:
+        """raises: ArenaDisconnected."""
+        self.queue(kind, message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is queued, releases included; when another thread is sending, it sends ours too.
+
+        raises: ArenaDisconnected.
+        """
+        released = self.mapping.released
+        while self._outgoing or released:
+            if self.problem is not None:
+                raise self.problem
+            if not self._sending.acquire(blocking=False):
+                return  # its holder looks again after it has released the lock
+            try:
+                # Releases are taken first and sent last: whatever made a pin then precedes its release.
+                ids = _drain(released)
+                frames = _drain(self._outgoing)
+                if ids:
+                    frames.append(encode_frame(pb.RELEASE, pb.Release(object_ids=ids).SerializeToString()))
+                self._send_all(b"".join(frames))
+            except OSError as error:
+                raise self.fail(f"sending failed: {error}") from error
+            finally:
+                self._sending.release()
+
+    def _send_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self.socket.send(view, socket.MSG_NOSIGNAL) :]
+            except BlockingIOError:
+                poller = select.poll()
+                poller.register(self.fd, select.POLLOUT)
+                if not poller.poll(_SEND_S * 1000):
+                    raise TimeoutError(f"the object manager has not read for {_SEND_S} s") from None
+
+    # ---- reading
+
+    def wait(self, call: Call, deadline: float | None, dispatch: Dispatch, slice_s: float) -> bool:
+        """Wait until the call is done, reading for everybody when nobody else does; False at the deadline.
+
+        Returns False after slice_s too, so that the caller can log. deadline: of time.monotonic().
+        """
+        until = time.monotonic() + slice_s
+        if deadline is not None:
+            until = min(until, deadline)
+        # Before the lock is tried: whoever holds it looks for followers after it has let it go.
+        self._followers[call] = None
+        try:
+            while not call.done:
+                remaining = until - time.monotonic()
+                if remaining <= 0:
+                    # A reply that is here already counts, also with a timeout of 0.
+                    self.read_available(dispatch)
+                    return call.done
+                if self._reading.acquire(blocking=False):
+                    try:
+                        self._lead(call, until, dispatch)
+                    finally:
+                        self._reading.release()
+                elif call.wake is not None and call.wake.wait(remaining) and not call.done:
+                    call.wake.clear()  # promoted
+        finally:
+            self._followers.pop(call, None)
+            self._promote()
+            if self._missed:
+                self.read_available(dispatch)
+        return True
+
+    def read_available(self, dispatch: Dispatch) -> None:
+        """Dispatch what has arrived, without waiting; for a thread whose epoll says that the socket is readable.
+
+        When a waiting thread is reading already, it does this.
+        """
+        if not self._reading.acquire(blocking=False):
+            self._missed = True
+            return
+        try:
+            self._missed = False
+            self._receive(dispatch)
+        finally:
+            self._reading.release()
+        self._promote()
+
+    def _lead(self, call: Call, until: float, dispatch: Dispatch) -> None:
+        poller = select.poll()
+        poller.register(self.fd, select.POLLIN)
+        while not call.done:
+            remaining = until - time.monotonic()
+            # Rounded up, or the last fraction of a millisecond would be spent spinning.
+            if self._early or (remaining > 0 and poller.poll(remaining * 1000 + 1)):
+                self._receive(dispatch)
+            elif remaining <= 0:
+                return
+
+    def _receive(self, dispatch: Dispatch) -> None:
+        """One receive. Call it with the reading lock held."""
+        if self.problem is not None:
+            self._close()
+            return
+        try:
+            frames, self._early = self._early, []
+            if not frames:
+                data = self.socket.recv(_RECEIVE_BYTES)
+                if not data:
+                    self.fail("it closed the connection")
+                    self._close()
+                    return
+                frames = self._decoder.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, ProtocolError) as error:
+            self.fail(str(error))
+            self._close()
+            return
+        for kind, payload in frames:
+            dispatch(kind, payload)
+
+    def _promote(self) -> None:
+        for call in tuple(self._followers):
+            if not call.done and call.wake is not None:
+                call.wake.set()
+                return
+
+    # ---- the end
+
+    def fail(self, reason: str) -> ArenaDisconnected:
+        """The connection is broken: every call ends with the error, which is returned."""
+        if self.problem is None:
+            self.problem = ArenaDisconnected(
+                f"the object manager of this node is gone ({reason}); its objects are lost, the next call looks for "
+                "its successor"
+            )
+            try:
+                self.socket.shutdown(socket.SHUT_RDWR)  # wakes whoever reads
+            except OSError:
+                pass  # gone already
+        while self.pending:
+            try:
+                _, call = self.pending.popitem()
+            except KeyError:
+                break
+            call.finish(self.problem)
+        return self.problem
+
+    def close(self) -> None:
+        """Close the socket once nobody reads from it."""
+        self.fail("closed by this side")
+        if self._reading.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._reading.release()
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.socket.close()
+
+    def say_farewell(self) -> None:
+        """Give the last pins back and close, without waiting; after this side was closed nobody else sends."""
+        ids = _drain(self.mapping.released)
+        frame = encode_frame(pb.RELEASE, pb.Release(object_ids=ids).SerializeToString()) if ids else b""
+        try:
+            self.socket.send(b"".join(_drain(self._outgoing)) + frame, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+        except OSError:
+            pass  # it died, or is stuck with a full buffer: the end of this process gives the pins back
+        self._close()
+
+
+def _drain(queue: deque[bytes]) -> list[bytes]:
+    taken = []
+    try:
+        while True:
+            taken.append(queue.popleft())
+    except IndexError:
+        return taken
+
+
+def _connected(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.settimeout(_HANDSHAKE_S)
+        with short_path(path) as usable:
+            sock.connect(usable)
+        _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        if uid != os.geteuid():  # before the token leaves
+            raise PermissionError(f"{path} is served by uid {uid} and not by this user, {os.geteuid()}")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _read_welcome(sock: socket.socket) -> tuple[bytes, list[int], FrameDecoder, list[tuple[int, bytes]]]:
+    """The Welcome's details and the arena's descriptors; a decoder with what else came, and its whole frames."""
+    descriptors = array.array("i")
+    decoder = FrameDecoder()
+    try:
+        while True:
+            data, ancillary, _, _ = sock.recvmsg(
+                65536, socket.CMSG_SPACE(_DESCRIPTORS * descriptors.itemsize), socket.MSG_CMSG_CLOEXEC
+            )
+            for level, kind, content in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+            if not data:
+                raise ProtocolError("the object manager closed the connection before it answered the hello")
+            frames = decoder.feed(data)
+            if frames:
+                break
+        welcome = read_answer(*frames[0])
+        if len(descriptors) != _DESCRIPTORS:
+            raise ProtocolError(f"the object manager sent {len(descriptors)} descriptors and not {_DESCRIPTORS}")
+    except BaseException:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    return welcome.details, list(descriptors), decoder, frames[1:]
+
+
+__all__ = ["ArenaConnection", "Call", "HelloRefused", "ProtocolError"]

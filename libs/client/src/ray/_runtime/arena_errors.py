@@ -1,0 +1,43 @@
+"""What can go wrong with the node's arena; the runtime turns these into the public exceptions.
+
+ArenaError
+├── ArenaFull            drop references or views, then try again
+├── ObjectNotFound       no copy at the nodes named; ask the owner, or compute it again
+├── ArenaRefused         a bug of the caller
+ArenaDisconnected        (ConnectionError) the object manager is gone; the next call connects to its successor
+ArenaTimeout             (TimeoutError) the object was not here in time; ask again
+"""
+
+from collections.abc import Sequence
+
+
+class ArenaError(Exception):
+    """The object manager said no; the text is its reason."""
+
+
+class ArenaFull(ArenaError):
+    """The arena cannot hold the object; the text names the sizes."""
+
+
+class ArenaRefused(ArenaError):
+    """The request contradicts what the object manager knows."""
+
+
+class ObjectNotFound(ArenaError):
+    """No copy of the object here nor at the nodes that were asked, `lost_at`."""
+
+    def __init__(self, message: str, lost_at: Sequence[bytes] = ()) -> None:
+        super().__init__(message, tuple(lost_at))
+        self.message = message
+        self.lost_at = tuple(lost_at)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ArenaDisconnected(ConnectionError):
+    """The object manager is gone or cannot be reached; what was mapped stays readable."""
+
+
+class ArenaTimeout(TimeoutError):
+    """The object was not here within the time given."""

@@ -1,0 +1,101 @@
+"""Pins: what keeps a range of the arena from being used again while somebody here can see its bytes.
+
+A view (a numpy array, an Arrow table) hangs on a buffer, the buffer on its `Pinned`, the `Pinned` on the mapping. The
+end of the last view ends the `Pinned`, and that queues the release; nothing is ever unmapped under a view.
+"""
+
+from __future__ import annotations
+
+import mmap
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Mapping:
+    """One arena as this process sees it, with the pins that it holds there. Outlives its connection."""
+
+    def __init__(self, size: int, write_fd: int, read_fd: int) -> None:
+        self.size = size
+        self.writable = memoryview(mmap.mmap(write_fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE))
+        # The descriptor is open for reading only, so not even mprotect makes this one writable.
+        self._readable = mmap.mmap(read_fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._address = 0
+        self._pins: dict[bytes, weakref.ref[Pinned]] = {}
+        # Ids whose pin is to be given back; filled by destructors, so only appended to there.
+        self.released: deque[bytes] = deque()
+        self.on_released: Callable[[bytes], None] | None = None
+        # Set when the connection is to end with the last pin.
+        self.on_last: Callable[[], None] | None = None
+        self.dropped = False  # in a forked child: nothing is counted any more
+
+    @property
+    def address(self) -> int:
+        """Where the read-only mapping begins."""
+        if not self._address:
+            import pyarrow as pa
+
+            self._address = pa.py_buffer(self._readable).address
+        return self._address
+
+    @property
+    def pins(self) -> int:
+        """Objects that this process pins."""
+        return len(self._pins)
+
+    def find(self, object_id: bytes) -> Pinned | None:
+        """The living pin of the object; costs no round trip."""
+        reference = self._pins.get(object_id)
+        return None if reference is None else reference()
+
+    def adopt(self, object_id: bytes, offset: int, size: int) -> Pinned:
+        """Make a pin that the object manager has just counted into an object, or give it back if there is one."""
+        present = self.find(object_id)
+        if present is not None:
+            self.released.append(object_id)
+            return present
+        pin = Pinned(self, object_id, offset, size)
+        self._pins[object_id] = weakref.ref(pin)
+        return pin
+
+    def ended(self, object_id: bytes) -> None:
+        """A pin ended. Runs in a destructor, on any thread, maybe inside another call of ours: appends, no locks."""
+        if self.dropped:
+            return
+        self.released.append(object_id)
+        reference = self._pins.get(object_id)
+        if reference is not None and reference() is None:  # else a new pin of the object took its place
+            self._pins.pop(object_id, None)
+        if self.on_released is not None:
+            self.on_released(object_id)
+        if self.on_last is not None and not self._pins:
+            self.on_last()
+
+
+class Pinned:
+    """One pinned object. Keep it, or anything made from its buffer, for as long as the bytes are needed."""
+
+    __slots__ = ("__weakref__", "_mapping", "object_id", "offset", "size")
+
+    def __init__(self, mapping: Mapping, object_id: bytes, offset: int, size: int) -> None:
+        self._mapping = mapping
+        self.object_id = object_id
+        self.offset = offset
+        self.size = size
+
+    @property
+    def buffer(self) -> pa.Buffer:
+        """The bytes, read-only, without a copy; views made from it hold the pin."""
+        import pyarrow as pa
+
+        return pa.foreign_buffer(self._mapping.address + self.offset, self.size, self)
+
+    def __repr__(self) -> str:
+        return f"Pinned({self.object_id.hex()}, {self.size} bytes at {self.offset})"
+
+    def __del__(self) -> None:
+        self._mapping.ended(self.object_id)
