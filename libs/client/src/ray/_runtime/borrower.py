@@ -3,6 +3,8 @@
 A borrow begins SHIELDED: a task that we execute, or an object that we hold, keeps it alive. The thing that protects
 is a shield. Before a shield ends, each borrow behind it is registered with its owner (ADDING, then HELD), or moves
 behind the shield of what held the shield. LOST borrows have no owner to talk to.
+
+Sets that are iterated are dicts, for their order: the same events must give the same commands in every run.
 """
 
 from collections.abc import Iterator
@@ -34,7 +36,7 @@ class Shield:
     def __init__(self, source: bytes, caller: bytes = b"") -> None:
         self.source = source  # the task or the object
         self.caller = caller  # who sent the task; empty for an object
-        self.inners: set[bytes] = set()  # SHIELDED borrows
+        self.inners: dict[bytes, None] = {}  # SHIELDED borrows, in order of arrival
         self.done = False  # the task has ended; only its reply waits
         self.waits = 0  # requests that must be answered before it ends
 
@@ -87,14 +89,14 @@ class Borrow:
     def protect(self, object_id: bytes, shield: Shield) -> None:
         """Put a SHIELDED borrow behind a shield, instead of the one before."""
         if self.shield is not None:
-            self.shield.inners.discard(object_id)
+            self.shield.inners.pop(object_id, None)
         self.shield = shield
-        shield.inners.add(object_id)
+        shield.inners[object_id] = None
 
     def expose(self, object_id: bytes) -> None:
         """Take a borrow from behind its shield, if it has one."""
         if self.shield is not None:
-            self.shield.inners.discard(object_id)
+            self.shield.inners.pop(object_id, None)
             self.shield = None
 
 
@@ -104,9 +106,9 @@ class OwnerPeer:
     __slots__ = ("borrowed", "drops", "requests", "taken")
 
     def __init__(self) -> None:
-        self.borrowed: set[bytes] = set()
+        self.borrowed: dict[bytes, None] = {}
         self.requests: dict[int, Request] = {}  # unanswered, by request id
-        self.taken: set[tuple[bytes, bytes]] = set()  # (object, tag): container holds that replies gave us
+        self.taken: dict[tuple[bytes, bytes], None] = {}  # (object, tag): container holds that replies gave us
         self.drops: dict[int, tuple[bytes, bytes]] = {}  # (object, tag) by request id: unanswered ends of those
 
 
@@ -118,7 +120,7 @@ class BorrowTable:
         self.tasks: dict[bytes, Shield] = {}
         # Questions about containers that a process made for us, which we cannot answer before we know of its death:
         # its reply may still be on the way to us. adder -> (asking owner, object, tag)
-        self.questions: dict[bytes, set[tuple[bytes, bytes, bytes]]] = {}
+        self.questions: dict[bytes, dict[tuple[bytes, bytes, bytes], None]] = {}
 
     def peer(self, owner: bytes) -> OwnerPeer:
         """The record of an owner, made on first sight."""

@@ -44,9 +44,9 @@ class Peer:
     def __init__(self) -> None:
         self.seen = 0  # highest request id; what is not above it is late or repeated
         self.full_set = 0  # request id of its last full set
-        self.objects: set[bytes] = set()  # with a hold or an early drop of it
+        self.objects: dict[bytes, None] = {}  # with a hold or an early drop of it
         self.added: set[tuple[bytes, bytes, bytes]] = set()  # (object, holder, tag) that it made for others
-        self.asked: set[tuple[bytes, bytes, bytes]] = set()  # (object, tag, dead adder) that it has to confirm
+        self.asked: dict[tuple[bytes, bytes, bytes], None] = {}  # (object, tag, dead adder) that it has to confirm
 
 
 class HolderTable:
@@ -74,7 +74,7 @@ class HolderTable:
     def add(self, object_id: bytes, owned: Owned, worker: bytes, tag: bytes, number: int) -> None:
         """Record a hold; idempotent."""
         owned.holds.setdefault(worker, set()).add((tag, number))
-        self.peer(worker).objects.add(object_id)
+        self.peer(worker).objects[object_id] = None
 
     def add_container(self, object_id: bytes, owned: Owned, worker: bytes, tag: bytes, adder: bytes) -> None:
         """Record a hold that `adder` makes for `worker`, which takes it over with the reply."""
@@ -101,7 +101,7 @@ class HolderTable:
             self._tidy(object_id, owned, worker)
         elif not tag:
             owned.early.setdefault(worker, set()).add(number)
-            self.peer(worker).objects.add(object_id)
+            self.peer(worker).objects[object_id] = None
 
     def _forget_container(self, object_id: bytes, worker: bytes, tag: bytes) -> None:
         adder = self._adder.pop((object_id, worker, tag))
@@ -109,14 +109,14 @@ class HolderTable:
         if maker is not None:
             maker.added.discard((object_id, worker, tag))
         if holder is not None:
-            holder.asked.discard((object_id, tag, adder))
+            holder.asked.pop((object_id, tag, adder), None)
 
     def _tidy(self, object_id: bytes, owned: Owned, worker: bytes) -> None:
         if not owned.holds.get(worker):
             owned.holds.pop(worker, None)
             if not owned.early.get(worker):
                 owned.early.pop(worker, None)
-                self.peers[worker].objects.discard(object_id)
+                self.peers[worker].objects.pop(object_id, None)
 
     def forget(self, object_id: bytes, owned: Owned) -> None:
         """Drop all that is remembered of an object that is being freed."""
@@ -124,9 +124,9 @@ class HolderTable:
             for tag, _ in holds:
                 if tag:
                     self._forget_container(object_id, worker, tag)
-            self.peers[worker].objects.discard(object_id)
+            self.peers[worker].objects.pop(object_id, None)
         for worker in owned.early:
-            self.peers[worker].objects.discard(object_id)
+            self.peers[worker].objects.pop(object_id, None)
         owned.holds.clear()
         owned.early.clear()
 
@@ -172,7 +172,7 @@ class HolderTable:
                     peer.added.discard((object_id, worker, tag))  # made for itself, by calling itself
             owned.early.pop(worker, None)
         for object_id, holder, tag in peer.added:
-            self.peer(holder).asked.add((object_id, tag, worker))
+            self.peer(holder).asked[object_id, tag, worker] = None
         return list(peer.objects), sorted(peer.added)
 
     def clear(self) -> None:

@@ -181,7 +181,7 @@ class ReferenceCounter:
                 if owned is None:
                     state.drop_container(owner, inner, tag, work)
                 else:
-                    state.borrows.peer(owner).taken.add((inner, tag))
+                    state.borrows.peer(owner).taken[inner, tag] = None
                     owned.results.append(RemoteHold(owner, inner, tag))
         return state.settle(work)
 
@@ -236,7 +236,7 @@ class ReferenceCounter:
             borrow.move(BorrowState.LOST)
             return (OwnerDied(object_id),)
         state.watch(owner, work)
-        state.borrows.peer(owner).borrowed.add(object_id)
+        state.borrows.peer(owner).borrowed[object_id] = None
         if shield is None:
             state.register(object_id, borrow, None, work)
         else:
@@ -355,7 +355,7 @@ class ReferenceCounter:
         else:
             state.watch(sender, work)
             state.watch(adder, work)
-            state.borrows.questions.setdefault(adder, set()).add((sender, object_id, tag))
+            state.borrows.questions.setdefault(adder, {})[sender, object_id, tag] = None
         return work.out
 
     def _answer(self, owner: bytes, object_id: bytes, tag: bytes, work: Work) -> None:
@@ -411,7 +411,8 @@ class ReferenceCounter:
         for owner, object_id, tag in state.borrows.questions.pop(worker, ()):
             self._answer(owner, object_id, tag, work)
         for asked in state.borrows.questions.values():
-            asked -= {question for question in asked if question[0] == worker}
+            for question in [question for question in asked if question[0] == worker]:
+                del asked[question]
         return state.settle(work)
 
     def drop_all(self) -> Commands:

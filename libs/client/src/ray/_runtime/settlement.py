@@ -175,7 +175,7 @@ class Settlement:
         del self.entries[object_id]
         peer = self.borrows.peers.get(borrow.owner)
         if peer is not None:
-            peer.borrowed.discard(object_id)
+            peer.borrowed.pop(object_id, None)
         if request is not None:
             self.answered(request, work)  # nothing is left to protect; its Ack will be ignored
         if state is BorrowState.ADDING or state is BorrowState.HELD:
@@ -267,7 +267,7 @@ class Settlement:
         for hold in results:
             peer = self.borrows.peers.get(hold.owner)
             if peer is not None and (hold.object_id, hold.tag) in peer.taken:
-                peer.taken.remove((hold.object_id, hold.tag))
+                del peer.taken[hold.object_id, hold.tag]
                 self.drop_container(hold.owner, hold.object_id, hold.tag, work)
 
     def drop_container(self, owner: bytes, object_id: bytes, tag: bytes, work: Work) -> None:
