@@ -1,0 +1,218 @@
+"""The core of the GCS: every event in, every command out; without clock, socket, thread or await."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from random import Random
+
+from manta.common.ids import NODE_ID_SIZE, NodeId
+from manta.gcs.actor_manager import ActorManager
+from manta.gcs.actor_state import ActorState
+from manta.gcs.client_request import ClientRequests
+from manta.gcs.commands import Close, Command, Level, Persist, StepDown, Tell, note
+from manta.gcs.events import (
+    ClientAsked,
+    ClientLeft,
+    Event,
+    Moment,
+    NodeAttached,
+    NodeDetached,
+    NodeSaid,
+    SessionId,
+    TimePassed,
+)
+from manta.gcs.identity import ClusterIdentity
+from manta.gcs.job import Jobs
+from manta.gcs.kv import KeyValues
+from manta.gcs.node import Node, NodeTable
+from manta.gcs.reconciliation import reconcile_actors_on, reconcile_records
+from manta.gcs.worker_death import WorkerDeaths
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import gcs_pb2
+
+Cause = common_pb2.DeathCause
+
+
+class GcsCore:
+    """Joins the tables. One leader's term has one core; a new term loads a new one."""
+
+    def __init__(
+        self,
+        identity: ClusterIdentity,
+        epoch: int,
+        death_timeout_s: float,
+        rng: Random,
+        store_name: str = "",
+        disproved_epoch: int = 0,
+    ) -> None:
+        """store_name: for people, without secrets. disproved_epoch: the highest that made this replica step down."""
+        self.identity = identity
+        self.epoch = epoch
+        self.store_name = store_name
+        self._disproved_epoch = disproved_epoch
+        self.nodes = NodeTable(death_timeout_s)
+        self.jobs = Jobs(identity.last_job)
+        self.kv = KeyValues()
+        self.deaths = WorkerDeaths()
+        self.actors = ActorManager(self.nodes, self.jobs, self.deaths, rng)
+        self._requests = ClientRequests(self)
+
+    def begin(self, at: Moment) -> list[Command]:
+        """After loading, before anyone is served."""
+        commands: list[Command] = [Persist(*self.identity.record())]
+        for job in self.jobs.running():
+            if self.nodes.get(job.driver.node_id) is None and self.nodes.death_of(job.driver.node_id) is not None:
+                commands += self.finish_job(job.job_id, at)
+        return [*commands, *reconcile_records(self.jobs, self.nodes, self.actors, at)]
+
+    def handle(self, event: Event) -> list[Command]:
+        """One event; its writes belong together. Call settle() after a batch of them."""
+        match event:
+            case ClientAsked():
+                return self._requests.handle(event)
+            case ClientLeft(session=session):
+                self.actors.subscriptions.drop_session(session)
+                return []
+            case NodeAttached():
+                return self._attach(event.session, event.message, event.at)
+            case NodeSaid():
+                return self._node_said(event)
+            case NodeDetached(node_id=node_id, session=session):
+                self.nodes.detach(node_id, session)
+                return []
+            case TimePassed(at=at):
+                return [command for node_id in self.nodes.expired(at) for command in self._node_timed_out(node_id, at)]
+
+    def settle(self, at: Moment) -> list[Command]:
+        """What is done once for a whole batch: place waiting actors, share free resources."""
+        return [*self.actors.place(at), *self.nodes.share_resources(at)]
+
+    def deadline(self) -> float | None:
+        """When (Moment.steady) a TimePassed is wanted at the latest, if nothing else happens."""
+        return self.nodes.deadline()
+
+    def actor_counts(self) -> Mapping[ActorState, int]:
+        return Counter(self.actors.table.counts)
+
+    def finish_job(self, job_id: bytes, at: Moment) -> list[Command]:
+        """Its driver is done or gone: its actors end, detached ones excepted. Repeats do nothing."""
+        ended = self.jobs.finish(job_id, at.wall)
+        if not ended:
+            return []
+        told = self.nodes.tell_others(None, gcs_pb2.GcsToNode(job_ended=gcs_pb2.JobEnded(job_id=job_id)))
+        return [*ended, *self.actors.job_ended(job_id, at), *told, note("job_finished", job_id=job_id)]
+
+    # ---- nodes ----
+
+    def _attach(self, session: SessionId, message: gcs_pb2.AttachNode, at: Moment) -> list[Command]:
+        if message.epoch > self.epoch:
+            return self._higher_epoch(session, message.epoch)
+        node_id = NodeId(message.info.node_id)
+        if len(node_id) != NODE_ID_SIZE:
+            return [Close(session, f"malformed: node id {node_id.hex()!r} has {len(node_id)} bytes")]
+        dead = self.nodes.death_of(node_id)
+        if dead is not None:
+            reason = dead.death_cause.message or "this node was declared dead"
+            declared = gcs_pb2.GcsToNode(declared_dead=gcs_pb2.DeclaredDead(reason=reason))
+            return [Tell(session, declared), Close(session, "declared dead")]
+        commands: list[Command] = []
+        before = self.nodes.get(node_id)
+        if before is not None and before.session is not None:
+            commands.append(Close(before.session, "the node attached on another stream"))
+        commands += self.nodes.attach(message, session, at)
+        # The deaths first: they tell why an actor is missing. All that follows from them leaves after `attached`.
+        follow_up = self._workers_died(node_id, message.recent_deaths, at)
+        to_end, more = reconcile_actors_on(node_id, message, self.actors, self.deaths, at)
+        commands.append(Tell(session, gcs_pb2.GcsToNode(attached=self._attached(to_end))))
+        commands += [Tell(session, news) for news in self.nodes.all_resources_but(node_id)]
+        ended = [job_id for job_id in message.job_ids if not self.jobs.is_running(job_id)]
+        commands += [Tell(session, gcs_pb2.GcsToNode(job_ended=gcs_pb2.JobEnded(job_id=job_id))) for job_id in ended]
+        follow_up += more
+        self.actors.placement.look_again()
+        return [*commands, *follow_up, note("node_attached", node_id=node_id, known=before is not None)]
+
+    def _higher_epoch(self, session: SessionId, claimed: int) -> list[Command]:
+        """Another leader may have taken over unseen: find out by campaigning again.
+
+        Who then still names an epoch above that of the new term does not belong to this store.
+        """
+        if claimed > self._disproved_epoch:
+            return [StepDown(f"a raylet obeys epoch {claimed}, above ours, {self.epoch}", claimed)]
+        text = f"this raylet obeys epoch {claimed}, above this cluster's {self.epoch}: it belongs to another store"
+        refused = gcs_pb2.Error(code=gcs_pb2.Error.INVALID, message=text)
+        return [Tell(session, gcs_pb2.GcsToNode(refused=refused)), Close(session, text)]
+
+    def _attached(self, to_end: list[gcs_pb2.EndActor]) -> gcs_pb2.Attached:
+        return gcs_pb2.Attached(
+            cluster_id=self.identity.cluster_id,
+            nodes=self.nodes.infos(),
+            jobs=self.jobs.running(),
+            recent_deaths=self.deaths.recent(),
+            ended_actors=to_end,
+        )
+
+    def _node_said(self, event: NodeSaid) -> list[Command]:
+        node = self.nodes.get(event.node_id)
+        if node is None or node.session != event.session:
+            return []  # declared dead, or attached anew, while this was on its way
+        self.nodes.heard(node, event.at)
+        message = event.message
+        match message.WhichOneof("body"):
+            case "heartbeat":
+                if self.nodes.heartbeat(node, message.heartbeat):
+                    self.actors.placement.look_again()
+                return []
+            case "actor_report":
+                return self.actors.report(node.id, message.actor_report, event.at)
+            case "workers_died":
+                received = gcs_pb2.WorkersDiedReceived(report_id=message.workers_died.report_id)
+                return [
+                    *self._workers_died(node.id, message.workers_died.workers, event.at),
+                    Tell(event.session, gcs_pb2.GcsToNode(workers_died_received=received)),
+                ]
+            case "driver_gone":
+                return self._driver_gone(message.driver_gone, event.at)
+            case "drain_done":
+                cause = Cause(kind=Cause.INTENDED, node_id=node.id, message="the node was drained and left")
+                return self._node_died(node, cause, event.at)
+            case "attach":
+                return self._attach(event.session, message.attach, event.at)
+            case _:
+                return [Close(event.session, "malformed: a message without a body this version knows")]
+
+    def _workers_died(self, node_id: NodeId, workers: Iterable[common_pb2.DeadWorker], at: Moment) -> list[Command]:
+        fresh = self.deaths.add(workers)
+        if not fresh:
+            return []
+        notice = gcs_pb2.GcsToNode(workers_died=gcs_pb2.WorkersDiedNotice(workers=fresh))
+        commands = self.nodes.tell_others(node_id, notice)
+        for worker in fresh:
+            commands += self.actors.worker_died(worker, at)
+            job = self.jobs.of_driver(worker.address.worker_id)
+            if job is not None:
+                commands += self.finish_job(job.job_id, at)
+        return commands
+
+    def _driver_gone(self, message: gcs_pb2.DriverGone, at: Moment) -> list[Command]:
+        job = self.jobs.get(message.job_id) or self.jobs.of_driver(message.worker_id)
+        return self.finish_job(job.job_id, at) if job is not None else []
+
+    def _node_timed_out(self, node_id: NodeId, at: Moment) -> list[Command]:
+        node = self.nodes.get(node_id)
+        if node is None:
+            return []
+        silent = at.steady - node.last_heard
+        text = f"node {node_id.hex()} ({node.info.node_name or node.info.ip_address}) was silent for {silent:.1f} s"
+        return self._node_died(node, Cause(kind=Cause.NODE_DIED, node_id=node_id, message=text), at)
+
+    def _node_died(self, node: Node, cause: common_pb2.DeathCause, at: Moment) -> list[Command]:
+        session = node.session
+        commands = self.nodes.bury(node, cause, at)
+        if session is not None:
+            commands.append(Close(session, "declared dead"))
+        for job in self.jobs.with_driver_on(node.id):
+            commands += self.finish_job(job.job_id, at)
+        lost = Cause(kind=Cause.NODE_DIED, node_id=node.id, message=cause.message)
+        commands += self.actors.node_died(node.id, lost, at)
+        return [*commands, note("node_died", Level.WARNING, node_id=node.id, cause=cause.message)]

@@ -1,0 +1,45 @@
+"""The metrics of the GCS, under Ray's names where Ray has them."""
+
+from __future__ import annotations
+
+from manta.common.metrics import Metrics
+from manta.gcs.actor_state import ActorState
+from manta.gcs.core import GcsCore
+
+
+class GcsMetrics:
+    """Gauges are set once a batch; a replica that does not lead shows zeros."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._actors = metrics.gauge("ray_actors", "Actors by state", ["State"])
+        self._nodes = metrics.gauge("ray_cluster_active_nodes", "Living nodes")
+        self._jobs = metrics.gauge("ray_running_jobs", "Jobs that have not ended")
+        self._pending = metrics.gauge("manta_gcs_unplaced_actors", "Actors that wait for a node")
+        self._leader = metrics.gauge("manta_gcs_is_leader", "1 while this replica serves")
+        self._epoch = metrics.gauge("manta_gcs_epoch", "Epoch of this replica's last term")
+        self.inbox_depth = metrics.gauge("manta_gcs_inbox_depth", "Events that wait for the core")
+        self.sessions = metrics.gauge("manta_gcs_sessions", "Open streams", ["kind"])
+        self.write_seconds = metrics.histogram("manta_gcs_store_write_seconds", "Group commits to the store")
+        self.batch_events = metrics.histogram(
+            "manta_gcs_batch_events", "Events of one group commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+        )
+        self.stream_ends = metrics.counter("manta_gcs_streams_ended", "Streams that the GCS ended", ["kind"])
+        self.standing_by()
+
+    def standing_by(self) -> None:
+        self._leader.set(0)
+        self._nodes.set(0)
+        self._jobs.set(0)
+        self._pending.set(0)
+        for state in ActorState:
+            self._actors.labels(State=state.name).set(0)
+
+    def show(self, core: GcsCore) -> None:
+        self._leader.set(1)
+        self._epoch.set(core.epoch)
+        self._nodes.set(len(core.nodes))
+        self._jobs.set(core.jobs.running_count)
+        self._pending.set(len(core.actors.placement))
+        counts = core.actor_counts()
+        for state in ActorState:
+            self._actors.labels(State=state.name).set(counts.get(state, 0))

@@ -1,0 +1,189 @@
+"""The node table: who is alive, what is free there, and who must be told of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+from manta.common.ids import NodeId
+from manta.common.resources import ResourceSet
+from manta.gcs.commands import Command, Forget, Persist, Tell
+from manta.gcs.events import Moment, SessionId
+from manta.gcs.record import Key, Table, id_of, record
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import gcs_pb2, records_pb2
+
+ALIVE = common_pb2.NodeInfo.ALIVE
+DEAD = common_pb2.NodeInfo.DEAD
+DEAD_LIMIT = 1000
+SHARE_INTERVAL_S = 0.1
+
+
+class Node:
+    """One node that was not declared dead."""
+
+    __slots__ = ("available", "demands", "info", "last_heard", "outdated", "session", "total")
+
+    def __init__(self, info: common_pb2.NodeInfo, last_heard: float) -> None:
+        self.info = info
+        self.total = ResourceSet.from_proto(info.total)
+        self.available = ResourceSet()
+        self.demands: Sequence[gcs_pb2.ResourceDemand] = ()
+        self.last_heard = last_heard  # Moment.steady
+        self.session: SessionId | None = None
+        # It refused something that `available` has room for: wait for its next word before asking again.
+        self.outdated = False
+
+    @property
+    def id(self) -> NodeId:
+        return NodeId(self.info.node_id)
+
+    @property
+    def schedulable(self) -> bool:
+        return self.session is not None and not self.outdated and self.info.state == ALIVE
+
+
+class NodeTable:
+    """Living nodes and the last dead ones. Death is final: an id that died is refused for ever."""
+
+    def __init__(self, death_timeout_s: float, dead_limit: int = DEAD_LIMIT) -> None:
+        self._timeout_s = death_timeout_s
+        self._dead_limit = dead_limit
+        self._nodes: dict[NodeId, Node] = {}
+        self._dead: OrderedDict[NodeId, common_pb2.NodeInfo] = OrderedDict()
+        self._changed: dict[NodeId, None] = {}  # free resources not yet shared with the other nodes
+        self._shared_at = float("-inf")
+
+    def restore(self, info: common_pb2.NodeInfo, serving_since: float) -> None:
+        """A node's silence counts at the earliest from when this leader began to serve."""
+        if info.state == DEAD:
+            self._dead[NodeId(info.node_id)] = info
+        else:
+            self._nodes[NodeId(info.node_id)] = Node(info, serving_since)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._nodes.values())
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def get(self, node_id: bytes) -> Node | None:
+        return self._nodes.get(NodeId(node_id))
+
+    def death_of(self, node_id: bytes) -> common_pb2.NodeInfo | None:
+        return self._dead.get(NodeId(node_id))
+
+    def infos(self) -> list[common_pb2.NodeInfo]:
+        """Of the living, then of the dead that are remembered."""
+        return [*(node.info for node in self), *self._dead.values()]
+
+    def attach(self, message: gcs_pb2.AttachNode, session: SessionId, at: Moment) -> list[Command]:
+        """A new node, or a known one on a new stream. The caller has refused the dead."""
+        known = self.get(message.info.node_id)
+        info = common_pb2.NodeInfo()
+        info.CopyFrom(message.info)
+        info.started_at = known.info.started_at if known else at.wall
+        if info.state == DEAD:
+            info.state = ALIVE
+        commands: list[Command] = []
+        node = known or Node(info, at.steady)
+        if known is None or known.info != info:
+            node.info, node.total = info, ResourceSet.from_proto(info.total)
+            self._nodes[node.id] = node
+            commands.append(_persist(info))
+            commands += self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))
+        node.session, node.last_heard, node.outdated = session, at.steady, False
+        node.available = ResourceSet.from_proto(message.available)
+        self._changed[node.id] = None
+        return commands
+
+    def detach(self, node_id: NodeId, session: SessionId) -> None:
+        """The stream ended; the node has until the timeout to come back."""
+        node = self.get(node_id)
+        if node is not None and node.session == session:
+            node.session = None
+
+    def heard(self, node: Node, at: Moment) -> None:
+        node.last_heard = at.steady
+
+    def heartbeat(self, node: Node, beat: gcs_pb2.Heartbeat) -> bool:
+        """Returns whether something changed that could help a waiting request."""
+        if beat.demands_changed:
+            node.demands = list(beat.demands)
+        helped = node.outdated
+        node.outdated = False
+        if beat.HasField("available"):
+            available = ResourceSet.from_proto(beat.available)
+            if available != node.available:
+                helped = helped or not node.available.covers(available)
+                node.available = available
+                self._changed[node.id] = None
+        return helped
+
+    def excuse(self, seconds: float) -> None:
+        """Time in which nobody listened does not count as the nodes' silence."""
+        for node in self:
+            node.last_heard += seconds
+
+    def expired(self, at: Moment) -> list[NodeId]:
+        """Nodes that were silent for the whole timeout."""
+        return [node.id for node in self if at.steady - node.last_heard >= self._timeout_s]
+
+    def bury(self, node: Node, cause: common_pb2.DeathCause, at: Moment) -> list[Command]:
+        """Declare a node dead, to itself and to all others."""
+        info = common_pb2.NodeInfo()
+        info.CopyFrom(node.info)
+        info.state, info.ended_at = DEAD, at.wall
+        info.death_cause.CopyFrom(cause)
+        del self._nodes[node.id]
+        self._changed.pop(node.id, None)
+        self._dead[node.id] = info
+        commands: list[Command] = [_persist(info)]
+        if node.session is not None:
+            declared = gcs_pb2.DeclaredDead(reason=cause.message)
+            commands.append(Tell(node.session, gcs_pb2.GcsToNode(declared_dead=declared)))
+        commands += self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))
+        while len(self._dead) > self._dead_limit:
+            oldest, _ = self._dead.popitem(last=False)
+            commands.append(Forget(Key(Table.NODE, id_of(oldest))))
+        return commands
+
+    def tell(self, node_id: NodeId, message: gcs_pb2.GcsToNode) -> list[Command]:
+        """To one node; nothing when it is out of touch: it hears all it needs when it attaches again."""
+        node = self.get(node_id)
+        return [Tell(node.session, message)] if node is not None and node.session is not None else []
+
+    def tell_others(self, but: NodeId | None, message: gcs_pb2.GcsToNode) -> list[Command]:
+        return [Tell(n.session, message) for n in self if n.session is not None and n.id != but]
+
+    def share_resources(self, at: Moment) -> list[Command]:
+        """Send changed free resources to the other nodes, at most every SHARE_INTERVAL_S."""
+        if not self._changed or at.steady - self._shared_at < SHARE_INTERVAL_S:
+            return []
+        self._shared_at = at.steady
+        changed, self._changed = self._changed, {}
+        commands: list[Command] = []
+        for node_id in changed:
+            available = self._nodes[node_id].available.to_proto()
+            news = gcs_pb2.NodeResources(node_id=node_id, available=available)
+            commands += self.tell_others(node_id, gcs_pb2.GcsToNode(node_resources=news))
+        return commands
+
+    def all_resources_but(self, node_id: NodeId) -> list[gcs_pb2.GcsToNode]:
+        """For a node that just attached: what is free at the others."""
+        return [
+            gcs_pb2.GcsToNode(node_resources=gcs_pb2.NodeResources(node_id=n.id, available=n.available.to_proto()))
+            for n in self
+            if n.id != node_id and n.session is not None
+        ]
+
+    def deadline(self) -> float | None:
+        """When (Moment.steady) something is due next: a death, or sharing free resources."""
+        due = [min(node.last_heard for node in self) + self._timeout_s] if self._nodes else []
+        if self._changed:
+            due.append(self._shared_at + SHARE_INTERVAL_S)
+        return min(due, default=None)
+
+
+def _persist(info: common_pb2.NodeInfo) -> Persist:
+    return Persist(Key(Table.NODE, id_of(info.node_id)), record(node=records_pb2.StoredNode(info=info)))

@@ -1,0 +1,70 @@
+"""Bringing records and reality together: after loading, and when a node attaches."""
+
+from __future__ import annotations
+
+from manta.common.ids import NodeId
+from manta.gcs.actor_manager import ActorManager, superseded
+from manta.gcs.commands import Command
+from manta.gcs.events import Moment
+from manta.gcs.job import Jobs
+from manta.gcs.node import NodeTable
+from manta.gcs.worker_death import WorkerDeaths
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import gcs_pb2
+
+Cause = common_pb2.DeathCause
+
+
+def reconcile_actors_on(
+    node_id: NodeId, message: gcs_pb2.AttachNode, actors: ActorManager, deaths: WorkerDeaths, at: Moment
+) -> tuple[list[gcs_pb2.EndActor], list[Command]]:
+    """What the node must end, and what follows for the actors that the records place there.
+
+    Alive in the records but not on the node: that incarnation died unseen. To be started, but not known there:
+    the message that said so got lost, say it again.
+    """
+    to_end: list[gcs_pb2.EndActor] = []
+    commands: list[Command] = []
+    held: dict[bytes, gcs_pb2.ActorReport] = {}
+    for report in message.actors:
+        actor = actors.table.get(report.actor_id)
+        ours = actor is not None and not actor.dead and actor.node_id == node_id
+        if actor is not None and ours and actor.incarnation == report.incarnation:
+            held[report.actor_id] = report
+        elif not report.HasField("failure") and not report.rejected:
+            to_end.append(superseded(report, actor))
+    for actor in actors.table.on_node(node_id):
+        present = held.get(actor.id)
+        if present is not None:
+            commands += actors.report(node_id, present, at)
+        elif actor.waiting:
+            commands += actors.start_again(actor)
+        else:
+            known = deaths.get(actor.worker_id)
+            lost = Cause(
+                kind=Cause.WORKER_DIED, node_id=node_id, message="its process ended while the GCS was out of touch"
+            )
+            cause = known.cause if known is not None else lost
+            death = gcs_pb2.ActorReport(actor_id=actor.id, incarnation=actor.incarnation, failure=cause)
+            commands += actors.report(node_id, death, at)
+    return to_end, commands
+
+
+def reconcile_records(jobs: Jobs, nodes: NodeTable, actors: ActorManager, at: Moment) -> list[Command]:
+    """Finish what a write that was cut short left half done, and queue who waited for a node."""
+    commands: list[Command] = []
+    for actor in list(actors.table):
+        if actor.dead:
+            continue
+        if not actor.spec.detached and not jobs.is_running(actor.spec.job_id):
+            commands += actors.job_ended(actor.spec.job_id, at)
+        elif actor.node_id is not None and nodes.get(actor.node_id) is None:
+            dead = nodes.death_of(actor.node_id)
+            gone = Cause(kind=Cause.NODE_DIED, node_id=actor.node_id, message=f"node {actor.node_id.hex()} is gone")
+            commands += actors.node_died(actor.node_id, dead.death_cause if dead else gone, at)
+        elif actor.waiting and actor.node_id is None:
+            actors.placement.enqueue(actor)
+        elif actor.waiting and actor.node_id is not None:
+            actors.placement.promise(actor, actor.node_id)
+    living = {actor.id for actor in actors.table if not actor.dead}
+    return [*commands, *actors.names.release_all_but(living), *actors.table.forget_unused_definitions()]

@@ -1,0 +1,42 @@
+"""The settings of the GCS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from manta.common.settings import ServiceSettings, SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcsSettings(ServiceSettings):
+    """manta-gcs, MANTA_GCS_*."""
+
+    store: str = field(
+        metadata={
+            "help": "where the metadata lives: sqlite:///absolute/path, etcd://host:2379,host2:2379 or sqlite:memory",
+            "secret": True,
+        }
+    )
+    cluster: str = field(default="default", metadata={"help": "name of the cluster; several may share one etcd"})
+    session_name: str = field(default="", metadata={"help": "name of the session, told to clients"})
+    advertise: str = field(
+        default="", metadata={"help": "host:port at which others reach this replica; without it, where it listens"}
+    )
+    node_death_timeout_s: float = field(
+        default=5.0, metadata={"help": "seconds of silence after which a node is declared dead"}
+    )
+    inbox_limit: int = field(
+        default=10_000, metadata={"help": "events that may wait; beyond it clients are told to repeat their requests"}
+    )
+
+    def __post_init__(self) -> None:
+        ServiceSettings.__post_init__(self)
+        if not self.cluster:
+            raise SettingsError("--cluster is empty; leave it out for the cluster called default")
+        if not 1.0 <= self.node_death_timeout_s <= 3600:
+            raise SettingsError(
+                f"--node-death-timeout-s {self.node_death_timeout_s} is not between 1 and 3600; "
+                "raylets send a heartbeat each second"
+            )
+        if self.inbox_limit < 1:
+            raise SettingsError(f"--inbox-limit {self.inbox_limit} is below 1")
