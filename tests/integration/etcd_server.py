@@ -43,7 +43,9 @@ def find_etcd() -> str:
         )
     if found not in _announced:
         _announced.add(found)
-        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[
+            0
+        ]
         print(f"etcd for the tests: {found} ({version})", file=sys.stderr)
     return found
 
@@ -175,6 +177,7 @@ class EtcdServer:
     def freeze(self) -> None:
         """SIGSTOP: connections stay open and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)  # its threads go on for a moment after the signal was sent
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -182,8 +185,7 @@ class EtcdServer:
     def stop(self) -> None:
         """End it, frozen or not, and remove its folder; may be called again."""
         if self._process is not None:
-            self.thaw()
-            self._reap(signal.SIGTERM)
+            self._reap(signal.SIGKILL)  # its data go too, so there is nothing to finish
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _reap(self, sign: signal.Signals) -> None:

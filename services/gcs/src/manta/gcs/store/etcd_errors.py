@@ -31,7 +31,9 @@ _BY_TEXT: Final[tuple[tuple[StatusCode, str, Verdict], ...]] = (
     (StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max", Verdict.TOO_LARGE_TO_RECEIVE),
     (StatusCode.RESOURCE_EXHAUSTED, "etcdserver:", Verdict.REFUSED),  # quota exhausted, too many requests
     (StatusCode.UNAUTHENTICATED, "", Verdict.REAUTHENTICATE),
-    (StatusCode.INVALID_ARGUMENT, "revision in header is old", Verdict.REAUTHENTICATE),
+    # Users or rights changed since the login; two versions of etcd, two codes.
+    (StatusCode.INVALID_ARGUMENT, "revision of auth store is old", Verdict.REAUTHENTICATE),
+    (StatusCode.UNKNOWN, "revision in header is old", Verdict.REAUTHENTICATE),
     (StatusCode.INVALID_ARGUMENT, "auth", Verdict.CONFIG),  # wrong password
     (StatusCode.INVALID_ARGUMENT, "user name is empty", Verdict.CONFIG),
     (StatusCode.INVALID_ARGUMENT, "", Verdict.BUG),

@@ -1,0 +1,67 @@
+"""What failed etcd calls mean; the texts are those that servers of 3.4 and 3.5 send."""
+
+from __future__ import annotations
+
+import pytest
+from grpc import StatusCode
+from manta.gcs.store.errors import LeaseEnded, OutcomeUnknown, StoreConfigError, StoreUnavailable
+from manta.gcs.store.etcd_channel import CallFailed
+from manta.gcs.store.etcd_errors import Verdict, verdict_of
+
+S, V = StatusCode, Verdict
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "verdict"),
+    [
+        (S.UNAVAILABLE, "failed to connect to all addresses; last error: UNKNOWN: ... refused", V.NOT_SENT),
+        (S.UNAVAILABLE, "DNS resolution failed for nowhere:2379", V.NOT_SENT),
+        (S.UNAVAILABLE, "etcdserver: no leader", V.REFUSED),
+        (S.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", V.REFUSED),
+        (S.RESOURCE_EXHAUSTED, "etcdserver: too many requests", V.REFUSED),
+        (S.RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max (1 vs. 0)", V.TOO_LARGE_TO_RECEIVE),
+        (S.UNAVAILABLE, "Socket closed", V.UNKNOWN),
+        (S.UNAVAILABLE, "Stream removed (ping timeout)", V.UNKNOWN),
+        (S.UNAVAILABLE, "etcdserver: request timed out", V.UNKNOWN),
+        (S.UNAVAILABLE, "etcdserver: leader changed", V.UNKNOWN),
+        (S.UNAVAILABLE, "etcdserver: server stopped", V.UNKNOWN),
+        (S.UNKNOWN, "context deadline exceeded", V.UNKNOWN),
+        (S.DEADLINE_EXCEEDED, "Deadline Exceeded", V.UNKNOWN),
+        (S.INTERNAL, "Received RST_STREAM with error code 2", V.UNKNOWN),
+        (S.CANCELLED, "", V.UNKNOWN),
+        (S.UNAUTHENTICATED, "etcdserver: invalid auth token", V.REAUTHENTICATE),
+        (S.INVALID_ARGUMENT, "etcdserver: revision of auth store is old", V.REAUTHENTICATE),
+        (S.UNKNOWN, "auth: revision in header is old", V.REAUTHENTICATE),
+        (S.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password", V.CONFIG),
+        (S.INVALID_ARGUMENT, "etcdserver: user name is empty", V.CONFIG),
+        (S.INVALID_ARGUMENT, "etcdserver: request is too large", V.BUG),
+        (S.INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request", V.BUG),
+        (S.FAILED_PRECONDITION, "etcdserver: authentication is not enabled", V.AUTH_OFF),
+        (S.PERMISSION_DENIED, "etcdserver: permission denied", V.CONFIG),
+        (S.UNIMPLEMENTED, "", V.CONFIG),
+        (S.OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted", V.COMPACTED),
+        (S.OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision", V.BUG),
+        (S.NOT_FOUND, "etcdserver: requested lease not found", V.LEASE_GONE),
+    ],
+)
+def test_what_a_status_means(code: StatusCode, details: str, verdict: Verdict) -> None:
+    assert verdict_of(code, details) is verdict
+
+
+@pytest.mark.parametrize("code", list(StatusCode))
+def test_an_unheard_of_failure_is_never_taken_for_unapplied(code: StatusCode) -> None:
+    harmless = {V.NOT_SENT, V.REFUSED, V.COMPACTED, V.LEASE_GONE, V.AUTH_OFF, V.TOO_LARGE_TO_RECEIVE}
+    assert verdict_of(code, "something new") not in harmless
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_every_verdict_has_an_error_for_the_caller(verdict: Verdict) -> None:
+    error = CallFailed("Txn", verdict, "why").as_store_error("etcd://h:2379")
+    expected: dict[Verdict, type[Exception]] = {
+        V.UNKNOWN: OutcomeUnknown,
+        V.CONFIG: StoreConfigError,
+        V.AUTH_OFF: StoreConfigError,
+        V.BUG: ValueError,
+        V.LEASE_GONE: LeaseEnded,
+    }
+    assert type(error) is expected.get(verdict, StoreUnavailable)
