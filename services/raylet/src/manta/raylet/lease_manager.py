@@ -48,8 +48,6 @@ class LeaseManager:
         self._failures: dict[WorkerKey, int] = {}
         self._commands: list[Command] = []
         self._spills: dict[tuple[ClientId, int, NodeId], tuple[str, int, int]] = {}
-        self.granted_total = 0
-        self.spilled_total = 0
 
     @property
     def leases(self) -> int:
@@ -150,7 +148,6 @@ class LeaseManager:
         self.queue.serve(self._offer)
         for (client, request_id, node_id), (address, count, hops) in self._spills.items():
             self._commands.append(SpillLease(client, request_id, node_id, address, count, hops))
-            self.spilled_total += count
         self._spills.clear()
         for key in list(self._seats):
             self._fill_seats(key, at)
@@ -211,7 +208,6 @@ class LeaseManager:
         worker.lease_id = lease.id
         self._leases[lease.id] = lease
         self.queue.settle(seat.entry)
-        self.granted_total += 1
         self._commands.append(GrantLease(lease, request.resources.to_proto(), worker.pid))
 
     def _give_up_seats(self, entry: Entry, count: int) -> None:

@@ -1,0 +1,75 @@
+"""What the GCS's messages mean: each is given to the node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from manta.common.ids import JobId, NodeId
+from manta.common.logs import get
+from manta.common.resources import ResourceSet
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import gcs_pb2
+from manta.raylet.node import Node
+
+_log = get("manta.raylet.gcs")
+
+_LOST: Final = "the GCS does not list it any more"
+
+
+class GcsFrames:
+    """Handles everything but what concerns the stream itself (refusals, acknowledgements), which its link keeps."""
+
+    def __init__(self, node: Node, on_declared_dead: Callable[[], None]) -> None:
+        self._node = node
+        self._on_declared_dead = on_declared_dead
+
+    def handle(self, message: gcs_pb2.GcsToNode) -> None:
+        node = self._node
+        match message.WhichOneof("body"):
+            case "attached":
+                self._attached(message.attached)
+            case "node":
+                node.node_news([message.node])
+            case "node_resources":
+                news = message.node_resources
+                node.core.nodes.set_available(NodeId(news.node_id), ResourceSet.from_proto(news.available))
+                node.settle_soon()
+            case "create_actor":
+                node.core.create_actor(message.create_actor.spec, message.create_actor.incarnation, node.now())
+                node.settle_soon()
+            case "end_actor":
+                node.core.end_actor(message.end_actor, node.now())
+                node.settle_soon()
+            case "job_started":
+                node.job_started(message.job_started.job)
+            case "job_ended":
+                node.job_ended(JobId(message.job_ended.job_id))
+            case "workers_died":
+                node.declare(list(message.workers_died.workers), {}, local=False)
+            case "drain":
+                node.drain(message.drain.deadline_s)
+            case "declared_dead":
+                self._on_declared_dead()
+            case other:
+                # A minor version ahead may say what we do not know yet.
+                _log.warning("gcs_message_unknown", kind=other)
+
+    def _attached(self, attached: gcs_pb2.Attached) -> None:
+        node = self._node
+        living = {NodeId(info.node_id) for info in attached.nodes}
+        infos = list(attached.nodes)
+        for node_id in node.core.nodes.retain(living):
+            cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.NODE_DIED, message=_LOST)
+            infos.append(common_pb2.NodeInfo(node_id=node_id, state=common_pb2.NodeInfo.DEAD, death_cause=cause))
+        node.node_news(infos)
+        running = {JobId(job.job_id) for job in attached.jobs if not job.finished}
+        for job in attached.jobs:
+            node.job_started(job)
+        for job_id in node.core.job_ids:
+            if job_id not in running:
+                node.job_ended(job_id)
+        node.declare(list(attached.recent_deaths), {}, local=False)
+        for order in attached.ended_actors:
+            node.core.end_actor(order, node.now())
+        node.settle_soon()

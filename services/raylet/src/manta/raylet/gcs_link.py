@@ -1,0 +1,277 @@
+"""The stream to the GCS: kept open, told of every change, obeyed in the order of epochs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Final
+
+import grpc
+from manta.common.credentials import TlsFiles, Token
+from manta.common.ids import JobId, WorkerId
+from manta.common.logs import get
+from manta.common.resources import ResourceSet
+from manta.common.rpc import method, open_channel
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import gcs_pb2
+from manta.raylet.node import Node
+
+_log = get("manta.raylet.gcs")
+
+HEARTBEAT_S: Final = 1.0
+COALESCE_S: Final = 0.05
+RETRY_S: Final = 0.2
+LONGEST_RETRY_S: Final = 2.0
+# Reports that a GCS has not acknowledged; beyond it the oldest are in AttachNode.recent_deaths or lost with it.
+REPORTS_KEPT: Final = 1_000
+_SERVICE = gcs_pb2.DESCRIPTOR.services_by_name["Gcs"]
+
+
+class StaleEpoch(Exception):
+    """A GCS that was deposed still speaks; it is not obeyed."""
+
+
+class GcsLink:
+    """Attaches to the leader among several addresses, again and again, until it is closed."""
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        token: Token,
+        tls: TlsFiles | None,
+        node: Node,
+        handle: Callable[[gcs_pb2.GcsToNode], None],
+    ) -> None:
+        self._addresses = list(addresses)
+        self._token = token
+        self._tls = tls
+        self._node = node
+        self._handle = handle
+        self.epoch = 0
+        self.attached = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._outgoing: deque[gcs_pb2.NodeToGcs] = deque()
+        self._deaths: list[common_pb2.DeadWorker] = []
+        self._reports: OrderedDict[int, gcs_pb2.WorkersDiedReport] = OrderedDict()
+        self._drivers_gone: OrderedDict[WorkerId, JobId] = OrderedDict()
+        self._next_report = 1
+        self._sent_available: ResourceSet | None = None
+        self._sent_demands: list[gcs_pb2.ResourceDemand] = []
+        self._task: asyncio.Task[None] | None = None
+        self._reattach = asyncio.Event()
+        self._hint = ""
+        self._streaming = False
+        self._drain_done = False
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="gcs link")
+
+    async def close(self) -> None:
+        """Say that the node is done, then end the stream."""
+        if self._task is None:
+            return
+        if self._streaming:
+            self._drain_done = True
+            self._wake.set()
+            await asyncio.wait([self._task], timeout=0.5)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def attach_again(self) -> None:
+        """What AttachNode says has changed (addresses, node id)."""
+        self._reattach.set()
+
+    # ---- what the node tells
+
+    def changed(self) -> None:
+        """Resources or demands may have changed: a heartbeat follows soon."""
+        if self._sent_available != self._node.core.ledger.available or self._demands_changed():
+            self._wake.set()
+
+    def report_actor(self, report: gcs_pb2.ActorReport) -> None:
+        # While there is no stream the report is not kept: attaching tells of all actors, living and failed.
+        if self._streaming:
+            self._outgoing.append(gcs_pb2.NodeToGcs(actor_report=report))
+            self._wake.set()
+
+    def report_deaths(self, deaths: list[common_pb2.DeadWorker]) -> None:
+        self._deaths += deaths
+        self._wake.set()
+
+    def driver_gone(self, job_id: JobId, worker_id: WorkerId) -> None:
+        self._drivers_gone[worker_id] = job_id
+        if len(self._drivers_gone) > REPORTS_KEPT:
+            self._drivers_gone.popitem(last=False)
+        if self._streaming:
+            self._outgoing.append(_driver_gone(job_id, worker_id))
+            self._wake.set()
+
+    # ---- the stream
+
+    async def _run(self) -> None:
+        retry_s = RETRY_S
+        turn = 0
+        while not self._drain_done:
+            address = self._hint or self._addresses[turn % len(self._addresses)]
+            turn += not self._hint
+            self._hint = ""
+            reason, attached = await self._attach(address)
+            log = _log.warning if attached else _log.info
+            log("gcs_stream_ended", address=address, reason=reason)
+            retry_s = RETRY_S if attached else min(retry_s * 1.5, LONGEST_RETRY_S)
+            if not self._hint and not self._reattach.is_set():
+                await asyncio.sleep(retry_s)  # backoff before the next replica is asked
+            self._reattach.clear()
+
+    async def _attach(self, address: str) -> tuple[str, bool]:
+        """One stream from begin to end. returns: why it ended, and whether the GCS had accepted us."""
+        channel = open_channel(address, self._token, self._tls)
+        accepted = False
+        reading: asyncio.Task[str] | None = None
+        again = asyncio.get_running_loop().create_task(self._reattach.wait())
+        try:
+            call = method(channel, _SERVICE, "Attach")(self._batches())
+            reading = asyncio.get_running_loop().create_task(self._read(call))
+            await asyncio.wait([reading, again], return_when=asyncio.FIRST_COMPLETED)
+            accepted = self.attached.is_set()
+            if not reading.done():
+                call.cancel()
+                return "attaches again", accepted
+            return reading.result(), accepted
+        finally:
+            self._streaming = False
+            self.attached.clear()
+            for task in (reading, again):
+                if task is not None:
+                    task.cancel()
+            await channel.close(None)
+
+    async def _read(self, call: grpc.aio.StreamStreamCall) -> str:  # type: ignore[type-arg]
+        try:
+            async for batch in call:
+                for message in batch.messages:
+                    if message.HasField("refused"):
+                        # From a replica that does not lead, so it has no epoch.
+                        self._hint = message.refused.leader
+                        raise _Refused(f"refused: {message.refused.message}")
+                self._check_epoch(batch.epoch)
+                for message in batch.messages:
+                    self._take(message)
+        except grpc.aio.AioRpcError as error:
+            self._hint = _leader_of(error)
+            return f"{error.code().name}: {error.details()}"
+        except StaleEpoch as error:
+            call.cancel()
+            return str(error)
+        except _Refused as error:
+            call.cancel()
+            return str(error)
+        return "the GCS ended the stream"
+
+    def _check_epoch(self, epoch: int) -> None:
+        if epoch < self.epoch:
+            raise StaleEpoch(f"epoch {epoch} is below {self.epoch}, which was obeyed already; the sender was deposed")
+        self.epoch = epoch
+
+    def _take(self, message: gcs_pb2.GcsToNode) -> None:
+        body = message.WhichOneof("body")
+        if body == "workers_died_received":
+            self._reports.pop(message.workers_died_received.report_id, None)
+            return
+        self._handle(message)
+        if body == "attached":
+            _log.info("node_attached", node_id=self._node.node_id, epoch=self.epoch)
+            self._drivers_gone.clear()
+            self.attached.set()
+
+    async def _batches(self) -> AsyncIterator[gcs_pb2.NodeBatch]:
+        """All that goes up: the attach message and what was not acknowledged, then changes and heartbeats."""
+        loop = asyncio.get_running_loop()
+        self._outgoing.clear()
+        self._streaming = True
+        yield gcs_pb2.NodeBatch(messages=self._first_messages())
+        last = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout_at(last + HEARTBEAT_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass  # a heartbeat is due
+            else:
+                urgent = bool(self._outgoing or self._deaths or self._drain_done)
+                if not urgent and loop.time() < last + COALESCE_S:
+                    await asyncio.sleep(last + COALESCE_S - loop.time())  # changes within it go as one
+            self._wake.clear()
+            messages = self._pending_messages()
+            messages.append(gcs_pb2.NodeToGcs(heartbeat=self._heartbeat()))
+            if self._drain_done:
+                messages.append(gcs_pb2.NodeToGcs(drain_done=gcs_pb2.DrainDone()))
+            last = loop.time()
+            yield gcs_pb2.NodeBatch(messages=messages)
+            if self._drain_done:
+                return
+
+    def _first_messages(self) -> list[gcs_pb2.NodeToGcs]:
+        node = self._node
+        self._sent_available = node.core.ledger.available
+        attach = gcs_pb2.AttachNode(
+            info=node.info(),
+            available=self._sent_available.to_proto(),
+            epoch=self.epoch,
+            actors=node.core.actors.living(),
+            recent_deaths=node.deaths.last(REPORTS_KEPT, node.node_id),
+            job_ids=node.core.job_ids,
+        )
+        messages = [gcs_pb2.NodeToGcs(attach=attach)]
+        messages += [gcs_pb2.NodeToGcs(actor_report=report) for report in node.core.actors.failures()]
+        messages += [gcs_pb2.NodeToGcs(workers_died=report) for report in self._reports.values()]
+        messages += [_driver_gone(job_id, worker_id) for worker_id, job_id in self._drivers_gone.items()]
+        self._sent_demands = []
+        self._wake.set()
+        return messages
+
+    def _pending_messages(self) -> list[gcs_pb2.NodeToGcs]:
+        messages = list(self._outgoing)
+        self._outgoing.clear()
+        if self._deaths:
+            report = gcs_pb2.WorkersDiedReport(report_id=self._next_report, workers=self._deaths)
+            self._deaths = []
+            self._next_report += 1
+            self._reports[report.report_id] = report
+            if len(self._reports) > REPORTS_KEPT:
+                self._reports.popitem(last=False)
+            messages.append(gcs_pb2.NodeToGcs(workers_died=report))
+        return messages
+
+    def _heartbeat(self) -> gcs_pb2.Heartbeat:
+        heartbeat = gcs_pb2.Heartbeat()
+        available = self._node.core.ledger.available
+        if available != self._sent_available:
+            self._sent_available = available
+            heartbeat.available.CopyFrom(available.to_proto())
+        if self._demands_changed():
+            self._sent_demands = self._node.core.demands()
+            heartbeat.demands.extend(self._sent_demands)
+            heartbeat.demands_changed = True
+        return heartbeat
+
+    def _demands_changed(self) -> bool:
+        return self._node.core.demands() != self._sent_demands
+
+
+class _Refused(Exception):
+    """The GCS does not take this node now."""
+
+
+def _driver_gone(job_id: JobId, worker_id: WorkerId) -> gcs_pb2.NodeToGcs:
+    return gcs_pb2.NodeToGcs(driver_gone=gcs_pb2.DriverGone(job_id=job_id, worker_id=worker_id))
+
+
+def _leader_of(error: grpc.aio.AioRpcError) -> str:
+    """The leader's address that a replica which does not lead sends along; empty when there is none."""
+    metadata: Iterable[tuple[str, str | bytes]] = error.trailing_metadata() or ()  # type: ignore[assignment]
+    for key, value in metadata:
+        if key == "manta-leader":
+            return value if isinstance(value, str) else value.decode()
+    return ""

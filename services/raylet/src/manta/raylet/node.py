@@ -1,0 +1,494 @@
+"""The node: does what the core commands, and tells it what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol
+
+from manta.common.credentials import Token
+from manta.common.ids import JobId, NodeId, WorkerId
+from manta.common.logs import get
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import gcs_pb2
+from manta.proto.raylet.v1 import raylet_pb2
+from manta.raylet.child_processes import ChildProcesses
+from manta.raylet.client import Client, ClientTable
+from manta.raylet.commands import (
+    Command,
+    EndWorker,
+    GrantLease,
+    KillWorker,
+    NoteActorRefused,
+    RefuseLease,
+    ReportActor,
+    SpillLease,
+    StartActor,
+    StartWorker,
+)
+from manta.raylet.death import dead, node_cause
+from manta.raylet.endpoint import Asker, EndpointTable
+from manta.raylet.lease import ClientId, Lease
+from manta.raylet.log_backlog import LogBatch
+from manta.raylet.log_feed import LogFeed
+from manta.raylet.node_core import NodeCore
+from manta.raylet.watch import RecentDeaths, WatchTable, group_by_watcher
+from manta.raylet.worker_starter import WorkerStarter, WorkerSurroundings
+from manta.raylet.worker_table import Worker, WorkerState
+from manta.raylet.zygote_link import ZygoteLink
+
+_log = get("manta.raylet")
+
+TICK_S: Final = 1.0
+STOP_GRACE_S: Final = 2.0
+
+
+class GcsOutlet(Protocol):
+    """What the node tells the GCS; it keeps what cannot be sent now."""
+
+    def changed(self) -> None: ...
+    def report_actor(self, report: gcs_pb2.ActorReport) -> None: ...
+    def report_deaths(self, deaths: list[common_pb2.DeadWorker]) -> None: ...
+    def driver_gone(self, job_id: JobId, worker_id: WorkerId) -> None: ...
+
+
+class ObjectManagerOutlet(Protocol):
+    """What the node passes on to its object manager."""
+
+    def nodes(self, infos: list[common_pb2.NodeInfo]) -> None: ...
+    def workers_died(self, deaths: list[common_pb2.DeadWorker]) -> None: ...
+    def job_ended(self, job_id: JobId) -> None: ...
+
+
+class Node:
+    """Joins core, processes and clients of one node. For its event loop only.
+
+    Events change the core at once; its commands are done in one `settle` per turn of the loop, so that a burst of
+    frames costs one pass over the queue.
+    """
+
+    def __init__(
+        self,
+        core: NodeCore,
+        surroundings: WorkerSurroundings,
+        zygote_command: list[str],
+        client_reconnect_s: float,
+        info: Callable[[], common_pb2.NodeInfo],
+    ) -> None:
+        self.core = core
+        self.info = info  # this node as others see it
+        self.surroundings = surroundings
+        self.clients = ClientTable()
+        self.deaths = RecentDeaths()
+        self.watches = WatchTable()
+        self.endpoints = EndpointTable()
+        self.children = ChildProcesses(self._process_exited)
+        self.starter = WorkerStarter(surroundings, self, self._log_batch)
+        self.zygote = ZygoteLink(zygote_command, self, surroundings.log_dir / "zygote.log")
+        self.children.spared_pid = lambda: self.zygote.pid
+        self.gcs: GcsOutlet
+        self.object_manager: ObjectManagerOutlet
+        self._client_reconnect_s = client_reconnect_s
+        self._loop = asyncio.get_running_loop()
+        self._settling = False
+        self._notice_timer: asyncio.TimerHandle | None = None
+        self._workers_gone = asyncio.Event()
+        self._count_granted: Callable[[float], None] = lambda amount: None
+        self._count_spilled: Callable[[float], None] = lambda amount: None
+        self._ticker: asyncio.TimerHandle | None = None
+
+    @property
+    def node_id(self) -> NodeId:
+        return self.core.spec.node_id
+
+    @property
+    def token(self) -> Token:
+        return self.surroundings.token
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    # ---- the core's commands
+
+    def settle_soon(self) -> None:
+        """Have the core serve what it can, once this turn of the loop is over."""
+        if not self._settling:
+            self._settling = True
+            self._loop.call_soon(self._settle)
+
+    def on_counts(self, granted: Callable[[float], None], spilled: Callable[[float], None]) -> None:
+        """Who counts leases, over all cores that this node has had."""
+        self._count_granted, self._count_spilled = granted, spilled
+
+    def _settle(self) -> None:
+        self._settling = False
+        for command in self.core.settle(self.now()):
+            self._perform(command)
+        self._notify_short()
+        self.gcs.changed()
+
+    def _perform(self, command: Command) -> None:
+        match command:
+            case GrantLease():
+                self._count_granted(1)
+                self.grant(command.lease, command.pid)
+            case StartWorker():
+                self._start_worker(command)
+            case StartActor():
+                start = raylet_pb2.StartActor(
+                    spec=command.spec, incarnation=command.incarnation, gpu_ids=command.gpu_ids
+                )
+                self.clients.send(command.worker_id, raylet_pb2.START_ACTOR, start)
+            case SpillLease():
+                self._count_spilled(command.count)
+                spilled = raylet_pb2.LeaseSpilled(
+                    request_id=command.request_id,
+                    node_id=command.node_id,
+                    raylet_address=command.address,
+                    count=command.count,
+                    hops=command.hops,
+                )
+                self.clients.send(command.client, raylet_pb2.LEASE_SPILLED, spilled)
+            case RefuseLease():
+                refused = raylet_pb2.LeaseRefused(
+                    request_id=command.request_id,
+                    reason=command.reason,  # type: ignore[arg-type]
+                    message=command.message,
+                )
+                _log.info("lease_refused", client=command.client, reason=command.message)
+                self.clients.send(command.client, raylet_pb2.LEASE_REFUSED, refused)
+            case EndWorker():
+                end = raylet_pb2.Exit(reason=command.reason, at_once=command.at_once)
+                sent = self.clients.send(command.worker_id, raylet_pb2.EXIT, end)
+                self._loop.call_later(command.grace_s if sent else 0, self._kill, command.worker_id)
+            case KillWorker():
+                self._kill(command.worker_id)
+            case ReportActor():
+                self.gcs.report_actor(command.report)
+            case NoteActorRefused():
+                _log.warning("actor_order_refused", actor_id=command.actor_id, reason=command.reason)
+
+    def grant(self, lease: Lease, pid: int) -> None:
+        """Tell the client of its lease; also again, after it was away."""
+        message = raylet_pb2.LeaseGranted(
+            request_id=lease.request_id,
+            lease_id=lease.id,
+            worker=common_pb2.WorkerAddress(node_id=self.node_id, worker_id=lease.worker_id),
+            resources=lease.key.resources.to_proto(),
+            gpu_ids=lease.gpu_ids,
+            pid=pid,
+        )
+        self.clients.send(lease.client, raylet_pb2.LEASE_GRANTED, message)
+
+    def _start_worker(self, command: StartWorker) -> None:
+        job = self.core.job(command.key.job_id)
+        assert job is not None, "the pool starts workers of known jobs only"
+        try:
+            self.starter.start(self.zygote, self.node_id, command.worker_id, command.key, job)
+        except (OSError, ValueError) as error:
+            self.worker_start_failed(command.worker_id, str(error))
+
+    def _kill(self, worker_id: WorkerId) -> None:
+        worker = self.core.worker(worker_id)
+        if worker is not None and not self.children.knows(worker_id):
+            # Its fork was asked and has not been answered; worker_forked kills it then.
+            return
+        self.children.signal(worker_id, signal.SIGKILL)
+
+    def _notify_short(self) -> None:
+        for client in self.core.notices.take(self.now()):
+            self.clients.send(client, raylet_pb2.LEASES_SHORT, raylet_pb2.LeasesShort())
+        due = self.core.notices.next_at()
+        if due is not None and self._notice_timer is None:
+            self._notice_timer = self._loop.call_at(due, self._notice_due)
+
+    def _notice_due(self) -> None:
+        self._notice_timer = None
+        self._notify_short()
+
+    # ---- clients
+
+    def client_came(self, client: Client) -> None:
+        """Its hello was accepted; `client.link` is open. What it held before it was away, it is told again."""
+        known = self.clients.get(client.id)
+        if known is not None:
+            known.link, client = client.link, known
+        else:
+            self.clients.put(client)
+            if client.is_driver:
+                self._adopt_driver(client)
+        if client.missed_deaths:
+            client.tell_deaths(list(client.missed_deaths))
+            client.missed_deaths.clear()
+        client.send(raylet_pb2.NODES, raylet_pb2.Nodes(nodes=[self.info(), *self.core.nodes.infos()]))
+        for lease in self.core.leases.held_by(client.id):
+            worker = self.core.worker(lease.worker_id)
+            self.grant(lease, worker.pid if worker is not None else 0)
+
+    def _adopt_driver(self, client: Client) -> None:
+        if client.local:
+            self.children.add_driver(client.id, client.pid)
+        for job_id in self.core.job_ids:
+            record = self.core.job(job_id)
+            if record is not None and record.driver.worker_id == client.id:
+                client.job_id = job_id
+
+    def client_left(self, client_id: ClientId, link: object, reason: str) -> None:
+        """Its connection ended. Only its process's end is its death, so it may come back."""
+        client = self.clients.get(client_id)
+        if client is None or client.link is not link:
+            return
+        client.link = None
+        self.core.leases.forget_requests(client_id)
+        self.settle_soon()
+        _log.info("client_left", client=client_id, reason=reason)
+        if client.local:
+            self._loop.call_later(self._client_reconnect_s, self._client_stays_away, client)
+
+    def _client_stays_away(self, client: Client) -> None:
+        if client.link is not None or self.clients.get(client.id) is not client:
+            return
+        cause = common_pb2.DeathCause(
+            kind=common_pb2.DeathCause.UNKNOWN,
+            message=f"it left its raylet and did not come back within client_reconnect_s={self._client_reconnect_s:g}",
+        )
+        worker = self.core.worker(client.id)
+        if worker is not None:
+            self.core.kill(worker, cause, self.now())
+            self.settle_soon()
+        else:
+            self.driver_died(client, cause)
+
+    def driver_died(self, client: Client, cause: common_pb2.DeathCause) -> None:
+        """A driver of this node is no more, or says that it goes; its job ends here at once."""
+        self.children.forget(client.id)
+        cause.node_id, cause.pid = self.node_id, client.pid
+        _log.info("driver_died", client=client.id, job_id=client.job_id, reason=cause.message)
+        self.gcs.driver_gone(client.job_id, client.id)
+        self.declare([dead(self.node_id, client.id, cause)], {}, local=True)
+        if client.job_id:
+            self.job_ended(client.job_id)
+
+    # ---- jobs and nodes
+
+    def job_started(self, record: gcs_pb2.JobRecord) -> None:
+        if record.finished:
+            return
+        self.core.job_started(record)
+        driver = self.clients.get(ClientId(WorkerId(record.driver.worker_id)))
+        if driver is not None:
+            driver.job_id = JobId(record.job_id)
+        self.settle_soon()
+
+    def job_ended(self, job_id: JobId) -> None:
+        self.core.job_ended(job_id, self.now())
+        self.object_manager.job_ended(job_id)
+        self.settle_soon()
+
+    def node_news(self, infos: Iterable[common_pb2.NodeInfo]) -> None:
+        """Nodes that are new, changed or dead; every process on a dead one is dead."""
+        fresh = [info for info in infos if info.node_id != self.node_id]
+        deaths: list[common_pb2.DeadWorker] = []
+        for info in fresh:
+            node_id = NodeId(info.node_id)
+            if self.core.nodes.put(info):
+                gone = {*self.watches.on_node(node_id), *(client.id for client in self.clients.on_node(node_id))}
+                deaths += [dead(node_id, worker_id, node_cause(info)) for worker_id in gone]
+        if not fresh:
+            return
+        for client in self.clients:
+            client.send(raylet_pb2.NODES, raylet_pb2.Nodes(nodes=fresh))
+        self.object_manager.nodes(fresh)
+        self.declare(deaths, {}, local=False)
+        self.settle_soon()
+
+    # ---- deaths
+
+    def declare(
+        self, deaths: list[common_pb2.DeadWorker], holders: Mapping[WorkerId, ClientId], *, local: bool
+    ) -> None:
+        """These processes are dead, for good: tell whoever watches them, and let go of what they held here."""
+        news: list[tuple[common_pb2.DeadWorker, set[ClientId]]] = []
+        for death in deaths:
+            if not self.deaths.add(death):
+                continue
+            worker_id = WorkerId(death.address.worker_id)
+            tell = self.watches.died(worker_id)
+            if worker_id in holders:
+                tell.add(holders[worker_id])
+            news.append((death, tell))
+            self._let_go(worker_id)
+        if not news:
+            return
+        for client_id, told in group_by_watcher(news).items():
+            client = self.clients.get(client_id)
+            if client is not None:
+                client.tell_deaths(told)
+        fresh = [death for death, _ in news]
+        self.object_manager.workers_died(fresh)
+        if local:
+            self.gcs.report_deaths(fresh)
+        self.settle_soon()
+
+    def _let_go(self, worker_id: WorkerId) -> None:
+        self.core.client_gone(worker_id, self.now())
+        self.watches.client_gone(worker_id)
+        self.answer_endpoint(worker_id, self.endpoints.gone(worker_id), "")
+        client = self.clients.pop(worker_id)
+        if client is None:
+            return
+        if client.logs is not None:
+            client.logs.close()
+        if client.link is not None:
+            client.link.close("this process was declared dead")
+
+    def answer_endpoint(self, worker_id: WorkerId, askers: list[Asker], address: str) -> None:
+        for client, request_id in askers:
+            answer = raylet_pb2.Endpoint(request_id=request_id, worker_id=worker_id, address=address)
+            self.clients.send(client, raylet_pb2.ENDPOINT, answer)
+
+    def _process_exited(self, worker_id: WorkerId, status: int | None) -> None:
+        lines = self.starter.close_output(worker_id)
+        self._workers_gone.set()
+        worker = self.core.worker(worker_id)
+        if worker is not None:
+            self._worker_exited(worker, status, lines)
+            return
+        client = self.clients.get(worker_id)
+        if client is not None and client.is_driver:
+            self.driver_died(client, common_pb2.DeathCause(kind=common_pb2.DeathCause.WORKER_DIED, message="it ended"))
+
+    def _worker_exited(self, worker: Worker, status: int | None, lines: list[str]) -> None:
+        before = worker.state
+        death = self.core.worker_died(worker, status, lines, self.now())
+        _log.info(
+            "worker_died",
+            worker_id=worker.id,
+            pid=worker.pid,
+            status=status,
+            state=before.name,
+            reason=death.death.cause.message,
+        )
+        holders = {worker.id: death.holder} if death.holder is not None else {}
+        self.declare([death.death], holders, local=True)
+        self.settle_soon()
+
+    # ---- the zygote and what it starts
+
+    def forked(self, request_id: int, pid: int) -> None:
+        self.starter.forked(request_id, pid)
+
+    def fork_failed(self, request_id: int, message: str) -> None:
+        self.starter.fork_failed(request_id, message)
+
+    def fork_lost(self, request_id: int) -> None:
+        self.starter.fork_lost(request_id)
+
+    def exited(self, pid: int, status: int) -> None:
+        self.children.exited(pid, status)
+
+    def zygote_gone(self) -> None:
+        self.children.statuses_come_from_here()
+
+    def worker_forked(self, worker_id: WorkerId, pid: int) -> None:
+        self.children.add_worker(worker_id, pid)
+        worker = self.core.worker(worker_id)
+        if worker is not None:
+            worker.pid = pid
+        if worker is None or worker.state is WorkerState.ENDING:
+            # Given up between the wish and the fork.
+            self.children.signal(worker_id, signal.SIGKILL)
+
+    def worker_start_failed(self, worker_id: WorkerId, message: str) -> None:
+        worker = self.core.worker(worker_id)
+        _log.warning("worker_not_started", worker_id=worker_id, reason=message)
+        if worker is not None:
+            self.core.start_failed(worker, message, self.now())
+            self.settle_soon()
+
+    def worker_start_lost(self, worker_id: WorkerId) -> None:
+        worker = self.core.worker(worker_id)
+        if worker is not None:
+            self.core.start_lost(worker, self.now())
+            self.settle_soon()
+
+    # ---- output
+
+    def logs_wanted(self, client: Client) -> None:
+        """A driver wants its job's output; a feed of its own sends it, at the driver's pace."""
+        if client.logs is None:
+            client.logs = LogFeed(client, self.surroundings.node_ip)
+
+    def _log_batch(self, job_id: JobId, batch: LogBatch) -> None:
+        for client in self.clients.listeners(job_id):
+            if client.logs is not None:
+                client.logs.add(batch)
+
+    # ---- life
+
+    def start(self) -> None:
+        """Main thread only: the zygote hangs on it, and signals are heard in it."""
+        self.children.watch_children()
+        self.zygote.start()
+        self._tick()
+
+    def _tick(self) -> None:
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        self.core.tick(self.now())
+        self.settle_soon()
+
+    def drain(self, deadline_s: float) -> None:
+        """Take nothing new; what runs may finish until the deadline, which the GCS keeps."""
+        _log.info("node_drains", node_id=self.node_id, deadline_s=deadline_s)
+        self.core.spillback.draining = True
+        self.settle_soon()
+
+    async def stop(self) -> None:
+        """Grant nothing more and end all workers: asked first, killed after STOP_GRACE_S."""
+        self.core.spillback.draining = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for worker in self.core.pool.table:
+            worker.cause = worker.cause or common_pb2.DeathCause(
+                kind=common_pb2.DeathCause.NODE_DIED, message="its raylet was told to stop"
+            )
+            self.core.pool.end(worker, self.now())
+            self.clients.send(worker.id, raylet_pb2.EXIT, raylet_pb2.Exit(reason="the node stops", at_once=True))
+            self.children.signal(worker.id, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_GRACE_S):
+                await self._all_workers_gone()
+        except TimeoutError:
+            for worker_id in self.children.workers():
+                self.children.signal(worker_id, signal.SIGKILL)
+            try:
+                async with asyncio.timeout(STOP_GRACE_S / 2):
+                    await self._all_workers_gone()
+            except TimeoutError:
+                _log.error("workers_left_behind", pids=[self.children.pid_of(w) for w in self.children.workers()])
+        self.zygote.stop()
+        self.children.close()
+        self.starter.close()
+
+    async def _all_workers_gone(self) -> None:
+        while self.children.workers():
+            self._workers_gone.clear()
+            await self._workers_gone.wait()
+
+    def declared_dead(self, core: NodeCore) -> None:
+        """The cluster gave this node up: kill the workers, drop the clients, go on as another node."""
+        old = self.node_id
+        _log.error("node_declared_dead", node_id=old, new_node_id=core.spec.node_id)
+        for worker_id in self.children.workers():
+            self.children.signal(worker_id, signal.SIGKILL)
+        for client in self.clients:
+            if client.logs is not None:
+                client.logs.close()
+            if client.link is not None:
+                client.link.close(f"node {old.hex()} was declared dead")
+            self.clients.pop(client.id)
+        self.core = core
+        self.watches, self.endpoints, self.deaths = WatchTable(), EndpointTable(), RecentDeaths()
+        core.nodes.put(common_pb2.NodeInfo(node_id=old, state=common_pb2.NodeInfo.DEAD))
+        self.settle_soon()

@@ -1,0 +1,66 @@
+"""This node's entry in the cluster's list, as its parts become known."""
+
+from __future__ import annotations
+
+import platform
+import socket
+import time
+from pathlib import Path
+
+from manta.common.ids import NodeId
+from manta.proto.common.v1 import common_pb2
+from manta.proto.object_manager.v1 import object_manager_pb2
+from manta.raylet.settings import RayletSettings
+
+_VERSION = "0.1.0"
+
+
+def machine_id() -> str:
+    """Equal for processes that can share Unix sockets and pids: boot id and hostname."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = "unknown"
+    return f"{boot}/{socket.gethostname()}"
+
+
+class NodeDescription:
+    """Makes NodeInfo; addresses come in as the servers start and the object manager answers."""
+
+    def __init__(self, settings: RayletSettings, node_id: NodeId) -> None:
+        self.node_id = node_id
+        self.raylet_address = ""
+        self.metrics_address = ""
+        self._arena = object_manager_pb2.ArenaWelcome()
+        self._settings = settings
+        self._machine_id = machine_id()
+        self._started_at = time.time()
+
+    def set_object_manager(self, welcome: object_manager_pb2.ArenaWelcome) -> bool:
+        """returns: whether anything that others see has changed."""
+        changed = welcome != self._arena
+        self._arena = welcome
+        return changed
+
+    def info(self) -> common_pb2.NodeInfo:
+        settings = self._settings
+        metrics = {"raylet": self.metrics_address, "object_manager": self._arena.metrics_address}
+        return common_pb2.NodeInfo(
+            node_id=self.node_id,
+            state=common_pb2.NodeInfo.ALIVE,
+            raylet_address=self.raylet_address,
+            flight_address=self._arena.flight_address,
+            object_manager_address=self._arena.object_manager_address,
+            hostname=platform.node(),
+            machine_id=self._machine_id,
+            socket_dir=settings.node_dir,
+            session_dir=settings.session_dir,
+            total=settings.total.to_proto(),
+            labels=settings.label_map,
+            node_name=settings.node_name or settings.node_ip,
+            is_head=settings.head,
+            metrics={part: address for part, address in metrics.items() if address},
+            started_at=self._started_at,
+            version=_VERSION,
+            ip_address=settings.node_ip,
+        )

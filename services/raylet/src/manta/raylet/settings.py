@@ -1,0 +1,99 @@
+"""The settings of manta-raylet."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from manta.common.resources import CPU, MEMORY, UNIT, ResourceSet
+from manta.common.scheduling import HybridSettings
+from manta.common.settings import ServiceSettings, SettingsError
+
+_HYBRID: Final = ("scheduler_spread_threshold", "scheduler_top_k_fraction", "scheduler_top_k_absolute")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayletSettings(ServiceSettings):
+    """Flags and MANTA_RAYLET_* variables; resources and labels are JSON objects."""
+
+    gcs: tuple[str, ...] = field(metadata={"help": "host:port of every GCS replica, comma separated"})
+    node_dir: str = field(metadata={"help": "folder of this node's sockets"})
+    object_manager_socket: str = field(default="", metadata={"help": "path; default NODE_DIR/object-manager.sock"})
+    resources: str = field(default="", metadata={"help": 'JSON such as {"CPU": 4}; default: this machine\'s CPUs'})
+    labels: str = field(default="{}", metadata={"help": "JSON object of the node's labels"})
+    node_name: str = field(default="", metadata={"help": "name for people"})
+    node_ip: str = field(default="127.0.0.1", metadata={"help": "address by which other nodes reach this one"})
+    head: bool = field(default=False, metadata={"help": "this is the head node"})
+    zygote_command: str = field(default="", metadata={"help": "default: manta-zygote beside the interpreter"})
+    system_config: str = field(default="{}", metadata={"help": "JSON object as of ray.init(_system_config=)"})
+    idle_worker_timeout_s: float = field(default=60.0, metadata={"help": "idle workers beyond the CPUs end after it"})
+    worker_start_timeout_s: float = field(default=60.0, metadata={"help": "from fork to the worker's report"})
+    concurrent_starts: int = field(default=0, metadata={"help": "forks at a time; 0: two a CPU, at least 4"})
+    worker_limit: int = field(default=4_000, metadata={"help": "worker processes in all"})
+    client_reconnect_s: float = field(default=10.0, metadata={"help": "how long a client without connection is kept"})
+
+    def __post_init__(self) -> None:
+        ServiceSettings.__post_init__(self)
+        if not self.gcs:
+            raise SettingsError("--gcs names no address; give host:port of the GCS")
+        for flag, value in (("--labels", self.labels), ("--system-config", self.system_config)):
+            _object(flag, value)
+        if any(not isinstance(value, str) for value in _object("--labels", self.labels).values()):
+            raise SettingsError("--labels must map names to strings")
+        if self.total.get(CPU) < 0:
+            raise SettingsError("--resources: CPU must not be negative")
+
+    @property
+    def total(self) -> ResourceSet:
+        """What this node offers. raises: SettingsError naming the resource that is malformed."""
+        if not self.resources:
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            return ResourceSet({CPU: len(os.sched_getaffinity(0)) * UNIT, MEMORY: memory * 7 // 10 * UNIT})
+        try:
+            return ResourceSet.from_floats(_object("--resources", self.resources))
+        except ValueError as error:
+            raise SettingsError(f"--resources: {error}") from error
+
+    @property
+    def label_map(self) -> dict[str, str]:
+        return dict(_object("--labels", self.labels))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return _object("--system-config", self.system_config)
+
+    @property
+    def hybrid(self) -> HybridSettings:
+        """The default policy's numbers: upstream's variables, which its system config overrides."""
+        defaults = HybridSettings()
+        config = {**{k: os.environ[f"RAY_{k}"] for k in _HYBRID if f"RAY_{k}" in os.environ}, **self.config}
+        try:
+            return HybridSettings(
+                spread_threshold=float(config.get("scheduler_spread_threshold", defaults.spread_threshold)),
+                top_k_fraction=float(config.get("scheduler_top_k_fraction", defaults.top_k_fraction)),
+                top_k_absolute=int(config.get("scheduler_top_k_absolute", defaults.top_k_absolute)),
+            )
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"one of {', '.join(_HYBRID)} is not a number: {error}") from error
+
+    @property
+    def object_manager_path(self) -> str:
+        return self.object_manager_socket or str(Path(self.node_dir) / "object-manager.sock")
+
+    @property
+    def zygote_argv(self) -> list[str]:
+        return self.zygote_command.split() or [str(Path(sys.executable).parent / "manta-zygote")]
+
+
+def _object(flag: str, text: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{flag} is not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise SettingsError(f"{flag} must be a JSON object, not {type(parsed).__name__}")
+    return parsed
