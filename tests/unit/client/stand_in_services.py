@@ -17,7 +17,7 @@ if "--die-with-parent" in sys.argv:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
 host, port = arguments["--listen"].rsplit(":", 1)
 listener = socket.socket()
-listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.bind((host, int(port)))
 listener.listen()
 if behaviour == "stubborn":

@@ -223,7 +223,6 @@ def test_a_worker_node_has_no_gcs_and_uses_the_token_of_its_cluster(supervise: C
 
 def test_a_port_in_use_is_refused_by_name(supervise: Callable[..., Supervised]) -> None:
     with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
         other.listen()
         supervised = supervise(gcs_port=other.getsockname()[1])
@@ -251,24 +250,27 @@ def test_a_wrong_spec_names_the_field(tmp_path: Path) -> None:
     assert "registry_dir" in result.stderr or "temp_dir" in result.stderr
 
 
-def test_a_reserved_port_can_be_served_again_and_again() -> None:
+def test_a_reserved_port_can_be_served_again_and_again_but_by_one_at_a_time() -> None:
     reserved = ReservedPort("127.0.0.1")
     host, port = reserved.address.rsplit(":", 1)
     for _ in range(3):
-        with socket.socket() as service:
-            service.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            service.bind((host, int(port)))
-            service.listen()
+        with socket.create_server((host, int(port))):
             with socket.create_connection((host, int(port))):
                 pass
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server((host, int(port)))
     reserved.close()
 
 
-def test_a_port_that_is_reserved_cannot_be_reserved_by_another_node() -> None:
-    reserved = ReservedPort("127.0.0.1")
-    with pytest.raises(PortTaken, match="in use"):
-        ReservedPort("127.0.0.1", int(reserved.address.rsplit(":", 1)[1]))
-    reserved.close()
+def test_nobody_who_asks_for_any_port_is_given_a_reserved_one() -> None:
+    reserved = [ReservedPort("127.0.0.1") for _ in range(200)]
+    taken = {port.address for port in reserved}
+    assert len(taken) == 200
+    for _ in range(200):
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            assert f"127.0.0.1:{other.getsockname()[1]}" not in taken
+    for port in reserved:
+        port.close()
 
 
 def test_an_address_of_another_machine_says_so() -> None:

@@ -10,19 +10,18 @@ class PortTaken(Exception):
 
 
 class ReservedPort:
-    """A bound socket that never listens: a service binds beside it by SO_REUSEPORT, as gRPC does by default.
+    """A bound socket that never listens: with SO_REUSEADDR, as gRPC sets it too, a service can bind beside it.
 
-    While it is open nobody else is given the port, so that a service that is started again finds its address free.
+    While it is open the kernel gives the port to nobody who asks for any free one, so that a service that is started
+    again finds its address free. Only one socket at a time can listen: no two services ever share the port.
     """
 
     def __init__(self, host: str, port: int = 0) -> None:
-        """port: 0 takes any free one. raises: PortTaken."""
+        """port: 0 takes any free one. raises: PortTaken, also when somebody listens there."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        if port:
-            self._refuse_taken(family, host, port)
         self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind((host, port))
         except OSError as error:
             self._socket.close()
@@ -32,18 +31,6 @@ class ReservedPort:
 
     def close(self) -> None:
         self._socket.close()
-
-    @staticmethod
-    def _refuse_taken(family: int, host: str, port: int) -> None:
-        # Another process of this user that listens with SO_REUSEPORT would share the port with us, and each
-        # connection would go to one of the two. Without the option the kernel tells. SO_REUSEADDR: connections
-        # that have just ended do not count.
-        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                raise PortTaken(_why(host, port, error)) from error
 
 
 def _why(host: str, port: int, error: OSError) -> str:
