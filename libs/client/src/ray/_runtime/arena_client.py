@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from manta.common.channel.hello import hello_bytes
 from manta.common.credentials import Token
 from manta.common.version import PROTOCOL
+from manta.proto.common.v1.common_pb2 import WorkerAddress
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_connection import ArenaConnection, Call, HelloRefused, ProtocolError
 from ray._runtime.arena_errors import (
@@ -32,7 +33,7 @@ from ray._runtime.pins import Mapping, Pinned
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from manta.proto.common.v1.common_pb2 import Hello, WorkerAddress
+    from manta.proto.common.v1.common_pb2 import Hello
 
 __all__ = [
     "ArenaClient",
@@ -55,6 +56,7 @@ _COPY_THREADS: Final = 4
 _SAY_SO_S: Final = 30.0
 
 Callback = Callable[["Pinned | Exception"], None]
+Owner = tuple[bytes, bytes]  # node id, worker id
 
 
 class ArenaClient:
@@ -88,23 +90,23 @@ class ArenaClient:
 
     # ---- objects
 
-    def create(self, object_id: bytes, size: int, owner: WorkerAddress | None = None) -> Writable:
+    def create(self, object_id: bytes, size: int, owner: Owner | None = None) -> Writable | None:
         """Reserve `size` bytes; the Writable is to be sealed or aborted.
 
-        raises: ArenaFull naming the sizes, ArenaDisconnected. When the object is sealed here already (a repeated
-        attempt) the Writable says so in `exists` and has no bytes.
+        returns: None when the object is sealed here already, by an earlier attempt of its task.
+        raises: ArenaFull naming the sizes, ArenaDisconnected.
         """
         connection = self._connected()
         call = self._call(connection, object_id)
-        request = pb.Create(request_id=call.request_id, object_id=object_id, size=size, owner=owner)
+        request = pb.Create(request_id=call.request_id, object_id=object_id, size=size, owner=_address(owner))
         reply: pb.Created = self._answer(connection, call, pb.CREATE, request, None)
-        return Writable(self, connection, object_id, size, reply.offset, exists=reply.exists)
+        return None if reply.exists else Writable(connection, object_id, size, reply.offset)
 
     def get(
         self,
         object_id: bytes,
         node_ids: Sequence[bytes] = (),
-        owner: WorkerAddress | None = None,
+        owner: Owner | None = None,
         timeout: float | None = None,
     ) -> Pinned:
         """Pin the object, brought here from one of the nodes if need be. timeout: seconds, None for ever.
@@ -117,13 +119,11 @@ class ArenaClient:
         if pin is not None:
             return pin
         call = self._call(connection, object_id)
-        request = pb.Get(request_id=call.request_id, object_id=object_id, node_ids=node_ids, owner=owner)
+        request = pb.Get(request_id=call.request_id, object_id=object_id, node_ids=node_ids, owner=_address(owner))
         pinned: Pinned = self._answer(connection, call, pb.GET, request, timeout)
         return pinned
 
-    def get_async(
-        self, object_id: bytes, node_ids: Sequence[bytes], owner: WorkerAddress | None, callback: Callback
-    ) -> int:
+    def get_async(self, object_id: bytes, node_ids: Sequence[bytes], owner: Owner | None, callback: Callback) -> int:
         """As get, but returns at once; callback(Pinned or the exception) runs on the thread that reads the reply.
 
         Returns a number for cancel(), 0 when the callback ran already. Somebody must read: see on_readable.
@@ -138,7 +138,7 @@ class ArenaClient:
             callback(pin)
             return 0
         call = self._call(connection, object_id, callback)
-        request = pb.Get(request_id=call.request_id, object_id=object_id, node_ids=node_ids, owner=owner)
+        request = pb.Get(request_id=call.request_id, object_id=object_id, node_ids=node_ids, owner=_address(owner))
         try:
             connection.send(pb.GET, request)
         except ArenaDisconnected:
@@ -168,6 +168,11 @@ class ArenaClient:
         request = pb.DescribeRequest(request_id=call.request_id, with_objects=with_objects)
         reply: pb.DescribeReply = self._answer(connection, call, pb.DESCRIBE, request, None)
         return reply
+
+    @staticmethod
+    def copy_into(destination: memoryview, source: Any) -> None:
+        """See the function of that name."""
+        copy_into(destination, source)
 
     # ---- for the runtime
 
@@ -207,8 +212,7 @@ class ArenaClient:
             connection, self._connection = self._connection, None
         if connection is None:
             return
-        if self.on_disconnected is not None:
-            self.on_disconnected(connection.fd)
+        connection.leave_epoll()
         for number in list(connection.pending):
             call = connection.pending.pop(number, None)
             if call is not None:
@@ -230,7 +234,7 @@ class ArenaClient:
         # Another thread of the parent may have held it.
         self._connecting = threading.Lock()
         if connection is not None:
-            connection.mapping.dropped = True
+            connection.problem = ArenaDisconnected(self._unusable)
             connection.socket.close()
 
     # ---- inside
@@ -245,10 +249,12 @@ class ArenaClient:
                 return connection
             if self._unusable:
                 raise ArenaDisconnected(self._unusable)
+            self._connection = None
             if connection is not None:
-                self._forget(connection)
+                connection.close()
             connection = self._connect(self._connect_timeout_s if wait else 0.0)
             connection.mapping.on_released = self.on_released
+            connection.on_closing = self.on_disconnected
             self._connection = connection
         if self.on_connected is not None:
             self.on_connected(connection.fd)
@@ -273,15 +279,7 @@ class ArenaClient:
 
     def _notice(self, connection: ArenaConnection) -> None:
         if connection.problem is not None:
-            with self._connecting:
-                if self._connection is connection:
-                    self._forget(connection)
-
-    def _forget(self, connection: ArenaConnection) -> None:
-        self._connection = None
-        if self.on_disconnected is not None:
-            self.on_disconnected(connection.fd)
-        connection.close()
+            connection.close()
 
     def _call(self, connection: ArenaConnection, object_id: bytes, callback: Callback | None = None) -> Call:
         call = Call(next(self._numbers), object_id, callback)
@@ -365,27 +363,15 @@ class ArenaClient:
 class Writable:
     """A reserved range: fill `view`, then seal. As a context it aborts what was not sealed."""
 
-    __slots__ = ("_client", "_connection", "_offset", "_open", "exists", "object_id", "size", "view")
+    __slots__ = ("_connection", "_offset", "_open", "object_id", "size", "view")
 
-    def __init__(
-        self,
-        client: ArenaClient,
-        connection: ArenaConnection,
-        object_id: bytes,
-        size: int,
-        offset: int,
-        *,
-        exists: bool,
-    ) -> None:
-        self._client = client
+    def __init__(self, connection: ArenaConnection, object_id: bytes, size: int, offset: int) -> None:
         self._connection = connection
         self._offset = offset
+        self._open = True
         self.object_id = object_id
         self.size = size
-        self.exists = exists
-        self._open = not exists
-        length = 0 if exists else size
-        self.view = connection.mapping.writable[offset : offset + length]
+        self.view = connection.mapping.writable[offset : offset + size]
 
     def seal(self, *, keep_pin: bool = False) -> Pinned | None:
         """The bytes are final: others may read them. keep_pin: returns a pin of ours, made without a round trip.
@@ -393,8 +379,6 @@ class Writable:
         raises: ArenaDisconnected; the object is lost then.
         """
         self.view = self._connection.mapping.writable[:0]
-        if self.exists:
-            return self._client.get(self.object_id) if keep_pin else None
         if not self._open:
             raise ArenaRefused(f"object {self.object_id.hex()} was sealed or aborted before")
         self._open = False
@@ -443,6 +427,10 @@ def copy_into(destination: memoryview, source: Any) -> None:
     writer = pa.FixedSizeBufferWriter(pa.py_buffer(destination))
     writer.set_memcopy_threads(min(_COPY_THREADS, len(os.sched_getaffinity(0))))
     writer.write(pa.py_buffer(view))
+
+
+def _address(owner: Owner | None) -> WorkerAddress | None:
+    return None if owner is None else WorkerAddress(node_id=owner[0], worker_id=owner[1])
 
 
 def _error(failure: pb.Failure) -> ArenaError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import logging
 import os
 import select
 import socket
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from google.protobuf.message import DecodeError
 from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_frame
 from manta.common.channel.hello import HelloRefused, read_answer
 from manta.common.channel.paths import short_path
@@ -28,6 +30,8 @@ _SEND_S: Final = 30.0
 _RECEIVE_BYTES: Final = 256 * 1024
 _DESCRIPTORS: Final = 2
 _CREDENTIALS: Final = struct.Struct("3i")
+
+log = logging.getLogger("ray.runtime")
 
 # Takes the frames that arrive, on the thread that read them.
 Dispatch = Callable[[int, bytes], None]
@@ -53,7 +57,10 @@ class Call:
         if self.wake is not None:
             self.wake.set()
         elif self.callback is not None:
-            self.callback(result)
+            try:
+                self.callback(result)
+            except Exception:
+                log.exception("arena_callback_failed object_id=%s", self.object_id.hex())
 
 
 class ArenaConnection:
@@ -80,6 +87,7 @@ class ArenaConnection:
         self.socket.setblocking(False)
         self.fd = self.socket.fileno()
         self.problem: ArenaDisconnected | None = None
+        self.on_closing: Callable[[int], None] | None = None
         self.pending: dict[int, Call] = {}
         self._outgoing: deque[bytes] = deque()
         self._sending = threading.Lock()
@@ -119,6 +127,10 @@ class ArenaConnection:
                 self._send_all(b"".join(frames))
             except OSError as error:
                 raise self.fail(f"sending failed: {error}") from error
+            except BaseException:
+                # An interrupt in here leaves open what was sent; what others queued must not vanish silently.
+                self.fail("interrupted while sending")
+                raise
             finally:
                 self._sending.release()
 
@@ -202,18 +214,20 @@ class ArenaConnection:
             if not frames:
                 data = self.socket.recv(_RECEIVE_BYTES)
                 if not data:
-                    self.fail("it closed the connection")
-                    self._close()
-                    return
+                    raise ConnectionResetError("it closed the connection")
                 frames = self._decoder.feed(data)
+            for kind, payload in frames:
+                dispatch(kind, payload)
         except BlockingIOError:
             return
-        except (OSError, ProtocolError) as error:
+        except (OSError, ProtocolError, DecodeError) as error:
             self.fail(str(error))
             self._close()
-            return
-        for kind, payload in frames:
-            dispatch(kind, payload)
+        except BaseException:
+            # An interrupt between receiving and dispatching loses replies that others wait for.
+            self.fail("interrupted while reading")
+            self._close()
+            raise
 
     def _promote(self) -> None:
         for call in tuple(self._followers):
@@ -251,9 +265,16 @@ class ArenaConnection:
             finally:
                 self._reading.release()
 
+    def leave_epoll(self) -> None:
+        """The descriptor is about to go, or is not to be watched any more."""
+        left, self.on_closing = self.on_closing, None
+        if left is not None:
+            left(self.fd)
+
     def _close(self) -> None:
         if not self._closed:
             self._closed = True
+            self.leave_epoll()  # before: its number may belong to another file right after
             self.socket.close()
 
     def say_farewell(self) -> None:

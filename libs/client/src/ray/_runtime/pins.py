@@ -7,6 +7,7 @@ end of the last view ends the `Pinned`, and that queues the release; nothing is 
 from __future__ import annotations
 
 import mmap
+import os
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class Mapping:
         self.on_released: Callable[[bytes], None] | None = None
         # Set when the connection is to end with the last pin.
         self.on_last: Callable[[], None] | None = None
-        self.dropped = False  # in a forked child: nothing is counted any more
+        self._pid = os.getpid()
 
     @property
     def address(self) -> int:
@@ -64,8 +65,8 @@ class Mapping:
 
     def ended(self, object_id: bytes) -> None:
         """A pin ended. Runs in a destructor, on any thread, maybe inside another call of ours: appends, no locks."""
-        if self.dropped:
-            return
+        if os.getpid() != self._pid:
+            return  # a forked child inherited the view; the pin is its parent's
         self.released.append(object_id)
         reference = self._pins.get(object_id)
         if reference is not None and reference() is None:  # else a new pin of the object took its place
