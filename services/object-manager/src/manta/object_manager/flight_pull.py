@@ -19,6 +19,16 @@ from pyarrow import flight
 
 # Connections that are kept; a node that is asked again after that many others is connected to anew.
 _CLIENTS: Final = 256
+_OPTIONS: Final[list[tuple[str, int | str]]] = [
+    # A machine that vanished sends no reset.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # The user's http_proxy is for the world outside; nodes talk directly.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
 
 
 class _Broken(Exception):
@@ -152,7 +162,7 @@ class FlightPuller:
         with self._clients_lock:
             client = self._clients.get(address)
             if client is None:
-                client = flight.FlightClient(f"{self._scheme}://{address}", **self._security)
+                client = flight.FlightClient(f"{self._scheme}://{address}", generic_options=_OPTIONS, **self._security)
                 self._clients[address] = client
             self._clients.move_to_end(address)
             if len(self._clients) > _CLIENTS:

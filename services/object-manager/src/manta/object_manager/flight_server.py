@@ -59,7 +59,12 @@ class FlightServer(flight.FlightServerBase):
         if len(object_id) != OBJECT_ID_SIZE:
             raise pa.ArrowInvalid(f"a ticket is an object id of {OBJECT_ID_SIZE} bytes, not of {len(object_id)}")
         pinning = asyncio.run_coroutine_threadsafe(self._store.pin_for_transfer(object_id, _SEAL_WAIT_S), self._loop)
-        entry = pinning.result(_LOOP_ANSWER_S)
+        try:
+            entry = pinning.result(_LOOP_ANSWER_S)
+        except TimeoutError:
+            if pinning.cancel():
+                raise flight.FlightUnavailableError("the object manager is overloaded; try another node") from None
+            entry = pinning.result()
         if entry is None:
             raise pa.ArrowKeyError(f"object {object_id.hex()} is not on this node")
         pin = _TransferPin(lambda: self._release(object_id))

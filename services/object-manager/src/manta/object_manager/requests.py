@@ -62,6 +62,8 @@ class Requests:
         self._store.free(item.object_id for item in request.items)
         for item in request.items:
             for node_id in item.node_ids:
+                if self._store.is_own_node(NodeId(node_id)):
+                    continue
                 self._frees.add(NodeId(node_id), item.object_id)
 
     def _describe(self, client: LocalClient, request: pb.DescribeRequest) -> None:

@@ -193,6 +193,10 @@ class Store:
             if self.pulls.is_current(command.object_id, command.attempt):
                 self._run([command])
 
+    def is_own_node(self, node_id: NodeId) -> bool:
+        peer = self.nodes.find(node_id)
+        return isinstance(peer, Peer) and peer.flight == self.own_flight_address
+
     def node_died(self, node_id: NodeId) -> None:
         if self.nodes.died(node_id):
             self._unknown.pop(node_id, None)
