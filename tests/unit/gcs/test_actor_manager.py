@@ -1,0 +1,312 @@
+"""The life of actors: registration, names, placing, restarts and all the ways to die."""
+
+import pytest
+from manta.common.ids import new_actor_id
+from manta.gcs.actor_state import LEGAL, ActorState, IllegalMove
+from manta.gcs.record import Key, Table, id_of
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+
+from tests.unit.gcs.core_driver import Cause, CoreDriver, address, attach, node_id, worker_id
+
+Error = gcs_pb2.Error
+
+
+@pytest.fixture
+def gcs() -> CoreDriver:
+    driver = CoreDriver()
+    driver.attach(1)
+    return driver
+
+
+def test_an_actor_is_placed_started_and_alive(gcs: CoreDriver) -> None:
+    spec = gcs.spec(gcs.job(), cpus=1)
+    reply = gcs.register(spec).actor_found
+    assert not reply.existed
+    create = gcs.create(1)
+    assert (create.spec.actor_id, create.incarnation) == (spec.actor_id, 1)
+    assert create.spec.definition.pickled == b"class Counter"
+    assert gcs.status(spec.actor_id).state == actor_pb2.PENDING_CREATION
+    gcs.started(1, create, worker=50, pid=99)
+    status = gcs.status(spec.actor_id)
+    assert (status.state, status.pid, status.address) == (actor_pb2.ALIVE, 99, address(1, 50))
+
+
+def test_a_repeated_registration_has_one_effect(gcs: CoreDriver) -> None:
+    spec = gcs.spec(gcs.job(), name="n")
+    gcs.register(spec)
+    again = gcs.register(spec).actor_found
+    assert again.existed
+    assert len(gcs.take_told(1, "create_actor")) == 1
+
+
+def test_a_taken_name_is_refused_or_found_and_free_again_after_the_death(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    first = gcs.spec(job, name="n", ray_namespace="a")
+    gcs.register(first)
+    second = gcs.spec(job, name="n", ray_namespace="a")
+    refused = gcs.register(second).error
+    assert refused.code == Error.ALREADY_EXISTS and first.actor_id.hex() in refused.message
+    found = gcs.register(second, get_if_exists=True).actor_found
+    assert found.existed and found.spec.actor_id == first.actor_id
+    assert not gcs.register(gcs.spec(job, name="n", ray_namespace="b")).actor_found.existed
+    gcs.ask(kill_actor=gcs_pb2.KillActorRequest(actor_id=first.actor_id, no_restart=True))
+    assert gcs.ask(find_actor=gcs_pb2.FindActor(name="n", ray_namespace="a")).error.code == Error.NOT_FOUND
+    assert not gcs.register(second).actor_found.existed
+    listing = gcs.ask(list_named_actors=gcs_pb2.ListNamedActors(all_namespaces=True)).named_actors
+    assert [(i.ray_namespace, i.name) for i in listing.items] == [("a", "n"), ("b", "n")]
+
+
+@pytest.mark.parametrize(("max_restarts", "deaths", "end"), [(0, 1, "DEAD"), (2, 2, "RESTARTING"), (2, 3, "DEAD")])
+def test_a_process_that_dies_is_replaced_up_to_max_restarts(
+    gcs: CoreDriver, max_restarts: int, deaths: int, end: str
+) -> None:
+    spec = gcs.spec(gcs.job(), max_restarts=max_restarts)
+    gcs.register(spec)
+    for number in range(deaths):
+        create = gcs.create(1)
+        gcs.started(1, create, worker=50 + number)
+        gcs.failed(1, spec.actor_id, create.incarnation, Cause.WORKER_DIED)
+    status = gcs.status(spec.actor_id)
+    assert actor_pb2.ActorState.Name(status.state) == end
+    assert status.restarts == min(deaths, max_restarts)
+
+
+def test_max_restarts_of_minus_one_has_no_end(gcs: CoreDriver) -> None:
+    spec = gcs.spec(gcs.job(), max_restarts=-1)
+    gcs.register(spec)
+    for _ in range(20):
+        create = gcs.create(1)
+        gcs.failed(1, spec.actor_id, create.incarnation, Cause.WORKER_DIED)
+    assert gcs.create(1).incarnation == 21
+
+
+@pytest.mark.parametrize("kind", [Cause.INIT_FAILED, Cause.INTENDED, Cause.RUNTIME_ENV_FAILED])
+def test_some_ends_are_never_followed_by_a_restart(gcs: CoreDriver, kind: common_pb2.DeathCause.Kind) -> None:
+    spec = gcs.spec(gcs.job(), max_restarts=-1)
+    gcs.register(spec)
+    gcs.failed(1, spec.actor_id, gcs.create(1).incarnation, kind)
+    status = gcs.status(spec.actor_id)
+    assert (status.state, status.death_cause.kind) == (actor_pb2.DEAD, kind)
+
+
+def test_a_late_report_of_an_earlier_incarnation_is_told_to_end(gcs: CoreDriver) -> None:
+    spec = gcs.spec(gcs.job(), max_restarts=1)
+    gcs.register(spec)
+    first = gcs.create(1)
+    gcs.failed(1, spec.actor_id, first.incarnation, Cause.WORKER_DIED)
+    gcs.started(1, first, worker=50)
+    (end,) = gcs.take_told(1, "end_actor")
+    assert isinstance(end, gcs_pb2.EndActor) and end.incarnation == first.incarnation
+    assert gcs.status(spec.actor_id).state == actor_pb2.RESTARTING
+
+
+def test_kill_without_restart_ends_it_and_a_repeat_does_nothing(gcs: CoreDriver) -> None:
+    actor_id = gcs.alive(gcs.spec(gcs.job(), max_restarts=5))
+    for _ in range(2):
+        assert gcs.ask(kill_actor=gcs_pb2.KillActorRequest(actor_id=actor_id, no_restart=True)).HasField("done")
+    (end,) = gcs.take_told(1, "end_actor")
+    assert isinstance(end, gcs_pb2.EndActor) and not end.graceful and end.cause.kind == Cause.KILLED
+    assert gcs.status(actor_id).state == actor_pb2.DEAD
+
+
+def test_kill_with_restart_ends_the_process_and_starts_another(gcs: CoreDriver) -> None:
+    actor_id = gcs.alive(gcs.spec(gcs.job(), max_restarts=5))
+    gcs.ask(kill_actor=gcs_pb2.KillActorRequest(actor_id=actor_id))
+    assert gcs.take_told(1, "end_actor")
+    assert gcs.create(1).incarnation == 2
+
+
+def test_out_of_scope_ends_gracefully_and_spares_detached_actors(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    plain, detached = gcs.alive(gcs.spec(job), worker=50), gcs.alive(gcs.spec(job, detached=True), worker=51)
+    for actor_id in (plain, detached):
+        gcs.ask(actor_out_of_scope=gcs_pb2.ActorOutOfScope(actor_id=actor_id))
+    (end,) = gcs.take_told(1, "end_actor")
+    assert isinstance(end, gcs_pb2.EndActor) and end.graceful and end.actor_id == plain
+    assert gcs.status(detached).state == actor_pb2.ALIVE
+
+
+def test_actors_end_with_their_job_and_detached_ones_do_not(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    plain, detached = gcs.alive(gcs.spec(job), worker=50), gcs.alive(gcs.spec(job, detached=True), worker=51)
+    gcs.ask(finish_job=gcs_pb2.FinishJob(job_id=job))
+    assert gcs.status(plain).death_cause.kind == Cause.JOB_FINISHED
+    assert gcs.status(detached).state == actor_pb2.ALIVE
+    assert [m.job_id for m in gcs.take_told(1, "job_ended")] == [job]  # type: ignore[attr-defined]
+
+
+def test_actors_end_with_their_owner(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    parent = gcs.alive(gcs.spec(job, max_restarts=1), worker=50)
+    spec = gcs.spec(job, max_restarts=-1)
+    spec.owner.CopyFrom(address(1, 50))
+    child = gcs.alive(spec, worker=51)
+    died = common_pb2.DeadWorker(address=address(1, 50), cause=Cause(kind=Cause.WORKER_DIED, message="signal 9"))
+    gcs.say(1, workers_died=gcs_pb2.WorkersDiedReport(report_id=3, workers=[died]))
+    assert gcs.status(parent).state == actor_pb2.RESTARTING
+    assert gcs.status(child).death_cause.kind == Cause.OWNER_DIED
+    (received,) = gcs.take_told(1, "workers_died_received")
+    assert received.report_id == 3  # type: ignore[attr-defined]
+
+
+def test_an_actor_whose_owner_is_known_to_be_dead_is_dead_from_the_start(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    gcs.say(1, workers_died=gcs_pb2.WorkersDiedReport(workers=[common_pb2.DeadWorker(address=address(1, 60))]))
+    spec = gcs.spec(job)
+    spec.owner.CopyFrom(address(1, 60))
+    gcs.register(spec)
+    assert gcs.status(spec.actor_id).death_cause.kind == Cause.OWNER_DIED
+    assert not gcs.take_told(1, "create_actor")
+
+
+def test_a_dead_node_takes_its_actors_along_and_those_that_may_restart_move(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    movable, fixed = gcs.spec(job, max_restarts=1), gcs.spec(job)
+    gcs.alive(movable, worker=50)
+    gcs.alive(fixed, worker=51)
+    gcs.attach(2)
+    for spec in (movable, fixed):
+        spec.owner.node_id = node_id(2)
+    gcs.pass_time(3)
+    gcs.heartbeat(2)
+    # The driver lives on node 1 and goes with it: detached is what survives.
+    detached = gcs.spec(job, max_restarts=1, detached=True)
+    gcs.register(detached)
+    for node in (1, 2):
+        for create in gcs.take_told(node, "create_actor"):
+            gcs.started(node, create, worker=52)  # type: ignore[arg-type]
+    home = gcs.status(detached.actor_id).address.node_id
+    gcs.pass_time(3)
+    assert gcs.core.nodes.death_of(node_id(1)) is not None
+    assert gcs.status(fixed.actor_id).state == actor_pb2.DEAD
+    status = gcs.status(detached.actor_id)
+    assert status.address.node_id == node_id(2)
+    assert status.restarts == (1 if home == node_id(1) else 0)
+
+
+def test_a_rejected_actor_goes_elsewhere_and_not_back_before_the_nodes_next_word(gcs: CoreDriver) -> None:
+    spec = gcs.spec(gcs.job(), held=1)
+    gcs.register(spec)
+    create = gcs.create(1)
+    rejected = gcs_pb2.ActorReport(actor_id=spec.actor_id, incarnation=create.incarnation, rejected=True)
+    gcs.say(1, actor_report=rejected)
+    assert not gcs.take_told(1, "create_actor")
+    assert "out of touch" in gcs.status(spec.actor_id).pending_reason
+    gcs.heartbeat(1)
+    again = gcs.create(1)
+    assert again.incarnation == 2
+    gcs.say(1, actor_report=rejected)  # late repeat of the first answer
+    gcs.started(1, again, worker=50)
+    assert gcs.status(spec.actor_id).state == actor_pb2.ALIVE
+
+
+def test_what_was_promised_is_not_promised_twice(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    specs = [gcs.spec(job, held=2) for _ in range(3)]
+    for spec in specs:
+        gcs.register(spec)
+    assert len(gcs.take_told(1, "create_actor")) == 2
+    assert "1 lack free CPU" in gcs.status(specs[2].actor_id).pending_reason
+    demand = gcs.ask(cluster_status=gcs_pb2.ClusterStatusRequest()).cluster_status.pending_actors
+    assert [(d.count, dict(d.resources.amounts)) for d in demand] == [(1, {"CPU": 20_000})]
+    gcs.ask(kill_actor=gcs_pb2.KillActorRequest(actor_id=specs[0].actor_id, no_restart=True))
+    assert gcs.create(1).spec.actor_id == specs[2].actor_id
+
+
+def test_an_actor_waits_for_a_node_that_can_hold_it_and_lets_others_pass(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    big, small = gcs.spec(job, held=8), gcs.spec(job, held=1)
+    gcs.register(big)
+    gcs.register(small)
+    assert gcs.create(1).spec.actor_id == small.actor_id
+    assert "infeasible" in gcs.status(big.actor_id).pending_reason
+    gcs.attach(2, message=attach(2, cpus=16))
+    assert gcs.create(2).spec.actor_id == big.actor_id
+
+
+def test_a_hard_affinity_to_an_unknown_node_is_unschedulable(gcs: CoreDriver) -> None:
+    spec = gcs.spec(gcs.job(), max_restarts=-1)
+    spec.strategy.node_affinity.node_id = node_id(9)
+    gcs.register(spec)
+    cause = gcs.status(spec.actor_id).death_cause
+    assert cause.kind == Cause.UNSCHEDULABLE and node_id(9).hex() in cause.message
+
+
+def test_subscribers_hear_every_change_until_the_death(gcs: CoreDriver) -> None:
+    spec = gcs.spec(gcs.job(), max_restarts=1)
+    now = gcs.ask(subscribe_actors=gcs_pb2.SubscribeActors(actor_ids=[spec.actor_id])).actor_statuses
+    assert not now.statuses  # its registration may be on the way
+    gcs.register(spec)
+    gcs.started(1, gcs.create(1), worker=50)
+    gcs.failed(1, spec.actor_id, 1, Cause.WORKER_DIED)
+    gcs.failed(1, spec.actor_id, gcs.create(1).incarnation, Cause.WORKER_DIED)
+    names = [actor_pb2.ActorState.Name(status.state) for status in gcs.pushed]
+    assert names == ["PENDING_CREATION", "ALIVE", "RESTARTING", "DEAD"]
+
+
+def test_subscribing_to_an_unknown_actor_of_a_finished_job_says_that_it_is_dead(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    gcs.ask(finish_job=gcs_pb2.FinishJob(job_id=job))
+    asked = gcs_pb2.SubscribeActors(actor_ids=[new_actor_id(job)])
+    (status,) = gcs.ask(subscribe_actors=asked).actor_statuses.statuses
+    assert status.state == actor_pb2.DEAD
+
+
+def test_one_class_is_stored_once_and_goes_with_its_last_actor(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    specs = [gcs.spec(job) for _ in range(3)]
+    for spec in specs:
+        gcs.register(spec)
+
+    def definitions() -> int:
+        return sum(key.table is Table.DEFINITION for key in gcs.stored)
+
+    assert definitions() == 1
+    stored = gcs.stored[Key(Table.ACTOR_SPEC, id_of(specs[0].actor_id))].actor.spec
+    assert not stored.definition.pickled
+    for spec in specs:
+        gcs.ask(kill_actor=gcs_pb2.KillActorRequest(actor_id=spec.actor_id, no_restart=True))
+    assert definitions() == 0
+
+
+@pytest.mark.parametrize("field", ["actor_id", "owner", "job", "strategy", "restarts"])
+def test_a_malformed_registration_is_refused_and_changes_nothing(gcs: CoreDriver, field: str) -> None:
+    spec = gcs.spec(gcs.job(), name="n")
+    match field:
+        case "actor_id":
+            spec.actor_id = b"short"
+        case "owner":
+            spec.owner.worker_id = b""
+        case "job":
+            spec.job_id = b"none"
+        case "strategy":
+            spec.strategy.node_affinity.node_id = b"short"
+        case "restarts":
+            spec.max_restarts = -2
+    before = dict(gcs.stored)
+    assert gcs.register(spec).error.code == Error.INVALID
+    assert gcs.stored == before
+    assert not gcs.take_told(1, "create_actor")
+
+
+def test_only_the_tables_moves_are_possible() -> None:
+    assert set(LEGAL) == set(ActorState)
+    assert LEGAL[ActorState.DEAD] == set()
+    driver = CoreDriver()
+    driver.attach(1)
+    actor_id = driver.alive(driver.spec(driver.job()))
+    actor = driver.core.actors.table.get(actor_id)
+    assert actor is not None
+    with pytest.raises(IllegalMove, match="ALIVE to PENDING_CREATION"):
+        actor.move(ActorState.PENDING_CREATION)
+
+
+def test_counts_follow_every_move(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    first = gcs.alive(gcs.spec(job), worker=50)
+    gcs.alive(gcs.spec(job), worker=51)
+    gcs.ask(kill_actor=gcs_pb2.KillActorRequest(actor_id=first, no_restart=True))
+    counts = {state: n for state, n in gcs.core.actor_counts().items() if n}
+    assert counts == {ActorState.ALIVE: 1, ActorState.DEAD: 1}
+    assert worker_id(51) != worker_id(50)
