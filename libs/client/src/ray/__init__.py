@@ -157,9 +157,7 @@ set_auto_init(_connect_with_defaults)
 
 if TYPE_CHECKING:
     from ray import (
-        _api,
         actor,
-        cluster_utils,
         exceptions,
         job_config,
         remote_function,
@@ -167,6 +165,7 @@ if TYPE_CHECKING:
         runtime_env,
         util,
     )
+    from ray import cluster_utils as cluster_utils
     from ray._api import (
         available_resources,
         cancel,

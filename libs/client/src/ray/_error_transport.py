@@ -9,7 +9,7 @@ from typing import Any
 from ray.exceptions import RayTaskError, UnserializableException
 
 _HEAP_TYPE = 1 << 9
-_MEMBER_KINDS = (type(OSError.errno), type(UnicodeDecodeError.start))
+_MEMBER_KINDS: tuple[Any, ...] = (type(OSError.errno), type(UnicodeDecodeError.start))
 _NO_COPY = frozenset({"__dict__", "__weakref__", "__traceback__", "__context__", "__cause__", "__suppress_context__"})
 
 
@@ -99,9 +99,13 @@ def _blank(cls: type[BaseException], like: BaseException) -> BaseException:
     """An instance of `cls` made without any constructor of the user's."""
     if isinstance(like, BaseExceptionGroup):
         return BaseExceptionGroup.__new__(cls, like.message, like.exceptions)  # type: ignore[type-var]
-    builtin = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE and "__new__" in vars(base))
-    made = builtin.__new__(cls)
-    assert isinstance(made, BaseException)
+    return _bare(cls)
+
+
+def _bare(cls: type[BaseException]) -> BaseException:
+    # Of the first built-in base: each wants its own __new__, and it takes no arguments.
+    builtin: Any = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE and "__new__" in vars(base))
+    made: BaseException = builtin.__new__(cls)
     return made
 
 
@@ -121,7 +125,7 @@ def _members(error: BaseException) -> dict[str, Any]:
 def _set_members(members: dict[str, Any], target: BaseException) -> None:
     for name, value in members.items():
         for base in type(target).__mro__:
-            descriptor = vars(base).get(name)
+            descriptor: Any = vars(base).get(name)
             if isinstance(descriptor, _MEMBER_KINDS):
                 try:
                     descriptor.__set__(target, value)
@@ -157,8 +161,7 @@ class _Parts:
         if issubclass(self.cls, BaseExceptionGroup):
             error: BaseException = BaseExceptionGroup.__new__(self.cls, *self.args[:2])
         else:
-            builtin = next(b for b in self.cls.__mro__ if not b.__flags__ & _HEAP_TYPE and "__new__" in vars(b))
-            error = builtin.__new__(self.cls)
+            error = _bare(self.cls)
         BaseException.args.__set__(error, self.args)  # type: ignore[attr-defined]
         if self.state:
             object.__getattribute__(error, "__dict__").update(self.state)

@@ -61,7 +61,7 @@ class BaseID:
         return hash(self._id)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._id == other._id  # type: ignore[attr-defined]
+        return type(self) is type(other) and self._id == other._id
 
     def __bytes__(self) -> bytes:
         return self._id

@@ -17,14 +17,14 @@ class RemoteDecorator(Protocol):
     """What @ray.remote(...) with options gives."""
 
     @overload
-    def __call__(self, target: type[T], /) -> ActorClass[T]: ...
+    def __call__(self, target: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
     def __call__(self, target: Any, /) -> Any: ...
 
 
 @overload
-def remote(target: type[T], /) -> ActorClass[T]: ...
+def remote(target: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
 @overload

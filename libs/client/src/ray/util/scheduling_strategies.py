@@ -9,6 +9,7 @@ from ray._ids import NodeID
 
 if TYPE_CHECKING:
     from manta.proto.common.v1 import common_pb2
+
     from ray.util.placement_group import PlacementGroup
 
 
