@@ -80,7 +80,8 @@ class GcsLink:
 
     def attach_again(self) -> None:
         """What AttachNode says has changed (addresses, node id)."""
-        self._reattach.set()
+        if self._streaming:
+            self._reattach.set()
 
     # ---- what the node tells
 
