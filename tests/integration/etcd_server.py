@@ -43,10 +43,9 @@ def find_etcd() -> str:
         )
     if found not in _announced:
         _announced.add(found)
-        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[
-            0
-        ]
-        print(f"etcd for the tests: {found} ({version})", file=sys.stderr)
+        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+        # Past pytest's capture: each run shows what it was tested with.
+        print(f"etcd for the tests: {found} ({version.splitlines()[0]})", file=sys.__stderr__, flush=True)
     return found
 
 
@@ -164,7 +163,7 @@ class EtcdServer:
         connection = http.client.HTTPConnection("127.0.0.1", self._health_port, timeout=2)
         try:
             connection.request("GET", "/health")
-            return json.loads(connection.getresponse().read()).get("health") == "true"
+            return bool(json.loads(connection.getresponse().read()).get("health") == "true")
         except (OSError, http.client.HTTPException, ValueError):
             return False
         finally:

@@ -41,6 +41,12 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
+def short_ttl_s(store_url: str) -> float:
+    """The shortest lease that the driver can keep: etcd counts in seconds."""
+    return 1.0 if store_url.startswith("etcd") else 0.3
+
+
+@pytest.fixture
 def prefix() -> bytes:
     """A part of the keys that no other test uses."""
     return f"/manta/v1/test{next(_numbers)}/".encode()

@@ -69,7 +69,7 @@ class FaultyProxy:
         self.calls[path.rpartition("/")[2]] += 1
         await self._passing.wait()
         ended = asyncio.ensure_future(self._end.wait())
-        call = self._channel.stream_stream(path, None, None)(metadata=_forwarded(context))
+        call = self._channel.stream_stream(path, None, None)(None, metadata=_forwarded(context))
 
         async def pump() -> None:
             async for request in requests:
@@ -104,14 +104,14 @@ class FaultyProxy:
     async def __aexit__(self, *_: object) -> None:
         self.release()
         await self._server.stop(0)
-        await self._channel.close()
+        await self._channel.close(None)
 
 
-class _Handler(grpc.GenericRpcHandler):
+class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
     def __init__(self, proxy: FaultyProxy) -> None:
         self._proxy = proxy
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
         path = details.method
 
         async def unary(request: bytes, context: Any) -> bytes:

@@ -35,10 +35,10 @@ def _ask(server: EtcdServer, path: str, **body: object) -> None:
         assert reply.status == 200
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def guarded() -> Iterator[EtcdServer]:
     """etcd with authentication: root may do all, `manta` may use PREFIX only."""
-    with EtcdServer() as server:
+    with EtcdServer(extra_args=["--bcrypt-cost=4"]) as server:
         _ask(server, "user/add", name="root", password="root-secret")
         _ask(server, "user/grant", user="root", role="root")
         _ask(server, "role/add", name="manta")

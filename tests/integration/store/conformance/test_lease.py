@@ -25,14 +25,14 @@ from tests.integration.store.waiting import Watcher
 
 
 async def test_a_kept_lease_outlives_its_time_and_a_revoked_one_takes_its_keys_along(
-    store: Store, prefix: bytes
+    store: Store, prefix: bytes, short_ttl_s: float
 ) -> None:
-    lease = await store.grant_lease(1)
+    lease = await store.grant_lease(short_ttl_s)
     granted_until = lease.deadline
     put = await store.txn([], [Put(prefix + b"a", b"1", lease.id), Put(prefix + b"b", b"1", lease.id)])
     async with Watcher(store.watch(prefix, put.revision + 1)) as watcher:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(granted_until + 0.5 - time.monotonic()):
+            async with asyncio.timeout(granted_until + 0.2 - time.monotonic()):
                 await lease.lost.wait()
         assert lease.deadline > time.monotonic() and await store.get(prefix + b"a") is not None
         await lease.revoke()
@@ -44,8 +44,10 @@ async def test_a_kept_lease_outlives_its_time_and_a_revoked_one_takes_its_keys_a
     assert lease.lost.is_set() and await store.get(prefix + b"a") is None
 
 
-async def test_an_abandoned_lease_is_lost_at_its_deadline_and_its_keys_go(store: Store, prefix: bytes) -> None:
-    lease = await store.grant_lease(1)
+async def test_an_abandoned_lease_is_lost_at_its_deadline_and_its_keys_go(
+    store: Store, prefix: bytes, short_ttl_s: float
+) -> None:
+    lease = await store.grant_lease(short_ttl_s)
     put = await store.txn([], [Put(prefix + b"a", b"1", lease.id), Put(prefix + b"free", b"1")])
     async with Watcher(store.watch(prefix, put.revision + 1)) as watcher:
         lease.abandon()
@@ -109,9 +111,9 @@ async def test_a_leader_whose_key_is_deleted_learns_of_it(store: Store, prefix: 
         await store.write([[Put(prefix + b"a", b"1")]], leadership.fence)
 
 
-async def test_stepping_down_leaves_the_key_to_the_lease(store: Store, prefix: bytes) -> None:
-    first = Leadership(store, prefix + b"leader", b"one", ttl_s=1)
-    second = Leadership(store, prefix + b"leader", b"two", ttl_s=1)
+async def test_stepping_down_leaves_the_key_to_the_lease(store: Store, prefix: bytes, short_ttl_s: float) -> None:
+    first = Leadership(store, prefix + b"leader", b"one", ttl_s=short_ttl_s)
+    second = Leadership(store, prefix + b"leader", b"two", ttl_s=short_ttl_s)
     epoch = await first.campaign()
     first.step_down("outcome unknown")
     assert first.lost.is_set() and not first.leads

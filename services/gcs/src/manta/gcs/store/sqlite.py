@@ -127,8 +127,10 @@ class SqliteStore(Store):
         if from_revision < 1:
             raise ValueError(f"a watch from revision {from_revision}: the first revision is 1")
         next_revision = from_revision
-        while not self._closed:
+        while True:
             await asyncio.sleep(0)  # a consumer that catches up must not hold the event loop
+            if self._closed:
+                return
             changed = self._changed
             batch = self._history.since(prefix, next_revision)
             if batch is None:
