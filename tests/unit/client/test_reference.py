@@ -404,6 +404,29 @@ def test_a_result_is_taken_over_and_its_holds_dropped_until_answered(counter: Re
     assert_empty(counter)
 
 
+def test_a_freed_result_keeps_its_hold_until_the_owner_counts_a_ref_out_of_it(
+    counter: ReferenceCounter,
+) -> None:
+    counter.create(OUTER)
+    counter.result_contains(OUTER, OTHER, [(X, OWNER)])
+    counter.received_in_object(X, OWNER, OUTER)
+    free, add = counter.drop_local(OUTER)
+    assert isinstance(free, Free) and isinstance(add, SendAdd)
+    (drop,) = counter.on_ack(OWNER, add.request_id, False)
+    assert isinstance(drop, SendDrop) and drop.tag == OUTER + OTHER
+    counter.on_ack(OWNER, drop.request_id, False)
+    counter.drop_local(X)
+    assert_empty(counter)
+
+
+def test_a_reply_from_a_process_declared_dead_gives_us_nothing(counter: ReferenceCounter) -> None:
+    counter.create(OUTER)
+    counter.process_died(OTHER)
+    assert not counter.result_contains(OUTER, OTHER, [(X, OWNER)])
+    assert shown(counter.drop_local(OUTER)) == [("Free", Free(OUTER))]
+    assert_empty(counter)
+
+
 def test_a_result_that_was_freed_before_its_reply_came_is_dropped_at_once(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.on_add(OTHER, X, ME, OUTER + OTHER, 0, 1)

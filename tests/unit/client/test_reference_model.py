@@ -186,7 +186,7 @@ class World:
 
     def pick_refs(self, process: Process, at_most: int) -> Refs:
         held = [object_id for object_id, count in process.refs.items() if count]
-        chosen = self.rng.sample(held, min(len(held), self.rng.randint(0, at_most)))
+        chosen = self.rng.sample(held, min(len(held), self.rng.randint(self.rng.random() < 0.8, at_most)))
         return tuple((object_id, process.owner_of[object_id]) for object_id in chosen)
 
     def make(self, process: Process, kind: str) -> bytes:
@@ -290,7 +290,7 @@ class World:
         able = [o for o in process.refs if self.value.get(o) and o in self.ready and process.refs[o] > bound[o]]
         if able:
             outer = self.rng.choice(able)
-            if outer not in self.freed:
+            if outer not in self.freed and self.owner[outer] in self.alive:
                 for inner, owner in self.value[outer]:
                     self.got(process, inner, process.counter.received_in_object(inner, owner, outer))
             while process.refs[outer] > bound[outer]:
@@ -435,6 +435,10 @@ class World:
         """End all bodies, drop all refs, deliver all that can be delivered; then every table must be empty."""
         for process in self.alive.values():
             process.frozen = False
+        # Wind down bit by bit: the last uses of an object are where protections hand over to one another.
+        for _ in range(150):
+            self.rng.choice((*self.WINDING, *self.ENDING))(self)
+            self.check()
         for _ in range(100_000):
             for process in self.alive.values():
                 bound = sum((task.held for task in process.running), Counter())
@@ -471,6 +475,7 @@ class World:
         for process in self.alive.values():
             assert not any(process.counter.summary().values()), (process.id, process.counter.summary())
 
+    WINDING: tuple[Callable[["World"], None], ...] = (drop, drop, forsake, unwrap, unwrap, deliver, deliver)
     ENDING: tuple[Callable[["World"], None], ...] = (finish, deliver, deliver_stray, deliver_task, tell_death)
     PROGRAM: tuple[Callable[["World"], None], ...] = (put, copy, drop, forsake, submit, finish, get, unwrap)
     NETWORK: tuple[Callable[["World"], None], ...] = (deliver, deliver_stray, deliver_task, tell_death)
@@ -562,5 +567,5 @@ class ReferenceMachine(RuleBasedStateMachine):
 
 TestReferenceMachine = ReferenceMachine.TestCase
 TestReferenceMachine.settings = settings(
-    max_examples=60, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -48,10 +48,11 @@ deserialized while the outer object, or the task, is still in use. task_done com
 **The open window.** A ref behind a shield has no hold of its own. If the process that protects it dies, the owner may
 free the object before our Add arrives. We send the Add as soon as we learn of the death; if it is late the Ack says
 gone, and a get raises ObjectLostError: bounded to refs behind that process at that moment, never silent, no leak.
+Nor can any count see a cycle: two pending results that come to contain each other live until their owners end.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from ray._runtime.borrower import Borrow, BorrowState, Request, Shield
 from ray._runtime.owner import RemoteHold
@@ -63,10 +64,9 @@ from ray._runtime.reference_command import (
     ReplyReady,
     SendAck,
     SendConfirm,
-    SendDrop,
     SendFullSet,
 )
-from ray._runtime.settlement import Entry, Settlement, Work
+from ray._runtime.settlement import Counts, Entry, Settlement, Work
 
 Commands = Sequence[Command]
 NOTHING: Final[Commands] = ()
@@ -74,19 +74,6 @@ NOTHING: Final[Commands] = ()
 
 class ProtocolError(ValueError):
     """A peer sent what no correct process sends; close its connection and log the text."""
-
-
-class Counts(NamedTuple):
-    """Why one object is alive in this process."""
-
-    owner: bytes
-    local: int
-    submitted: int
-    contained: int
-    pinned: bool
-    borrowers: int
-    containers: int
-    borrow: BorrowState | None  # None when this process owns it
 
 
 class ReferenceCounter:
@@ -420,19 +407,8 @@ class ReferenceCounter:
 
         The Drops are a courtesy that spares owners the wait for this process's declared death.
         """
-        state = self._state
-        out: list[Command] = [Free(object_id) for object_id in self._entries if state.owns(object_id)]
-        for owner, peer in state.borrows.peers.items():
-            for object_id in peer.borrowed:
-                borrow = state.borrow(object_id)
-                if borrow.state in (BorrowState.ADDING, BorrowState.HELD):
-                    number = state.next_number()
-                    out.append(SendDrop(owner, object_id, self._id, b"", borrow.number, number))
-            for object_id, tag in (*peer.taken, *peer.drops.values()):
-                out.append(SendDrop(owner, object_id, self._id, tag, 0, state.next_number()))
-        state.clear()
         self._pinned.clear()
-        return out
+        return self._state.clear()
 
     # -- state output
 
@@ -442,16 +418,7 @@ class ReferenceCounter:
 
     def counts(self, object_id: bytes) -> Counts | None:
         """Why the object is alive here; None when this process does not know it."""
-        entry = self._entries.get(object_id)
-        if entry is None:
-            return None
-        extra, pinned = entry.extra, object_id in self._pinned
-        uses = (entry.local, entry.submitted, entry.contained - pinned, pinned)
-        if isinstance(extra, Borrow):
-            return Counts(extra.owner, *uses, 0, 0, extra.state)
-        holds = [tag for holds in extra.holds.values() for tag, _ in holds] if extra is not None else []
-        containers = sum(1 for tag in holds if tag)
-        return Counts(self._id, *uses, len(holds) - containers, containers, None)
+        return self._state.counts(object_id, object_id in self._pinned)
 
     def object_ids(self) -> list[bytes]:
         """All objects that this process knows, for `ray memory` and the state API. cost: O(objects)."""

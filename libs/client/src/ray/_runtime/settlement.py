@@ -5,7 +5,7 @@ it runs from two work lists, never by recursion, since chains of objects can be 
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from ray._runtime.borrower import Borrow, BorrowState, BorrowTable, Request, Shield
 from ray._runtime.owner import HolderTable, Owned, RemoteHold
@@ -22,6 +22,19 @@ from ray._runtime.reference_command import (
 )
 
 REMEMBERED_DEATHS: Final = 65_536  # beyond it a straggler's sender is watched again, and so declared dead again
+
+
+class Counts(NamedTuple):
+    """Why one object is alive in this process."""
+
+    owner: bytes
+    local: int
+    submitted: int
+    contained: int
+    pinned: bool
+    borrowers: int
+    containers: int
+    borrow: BorrowState | None  # None when this process owns it
 
 
 class Entry:
@@ -99,12 +112,38 @@ class Settlement:
         if len(self.dead) > REMEMBERED_DEATHS:
             del self.dead[next(iter(self.dead))]
 
-    def clear(self) -> None:
-        """Forget all objects; what was seen of other processes stays, so that stragglers do no harm."""
+    def clear(self) -> list[Command]:
+        """Forget all objects; what was seen of other processes stays, so that stragglers do no harm.
+
+        returns: Free for all that is ours, and Drops for what other owners hold for us.
+        """
+        out: list[Command] = [Free(object_id) for object_id in self.entries if self.owns(object_id)]
+        for owner, peer in self.borrows.peers.items():
+            for object_id in peer.borrowed:
+                borrow = self.borrow(object_id)
+                if borrow.state in (BorrowState.ADDING, BorrowState.HELD):
+                    number = self.next_number()
+                    out.append(SendDrop(owner, object_id, self.worker_id, b"", borrow.number, number))
+            for object_id, tag in (*peer.taken, *peer.drops.values()):
+                out.append(SendDrop(owner, object_id, self.worker_id, tag, 0, self.next_number()))
         self.entries.clear()
         self.leaving.clear()
         self.holders.clear()
         self.borrows = BorrowTable()
+        return out
+
+    def counts(self, object_id: bytes, pinned: bool) -> Counts | None:
+        """Why an object is alive; None for one that this process does not know."""
+        entry = self.entries.get(object_id)
+        if entry is None:
+            return None
+        extra = entry.extra
+        uses = (entry.local, entry.submitted, entry.contained - pinned, pinned)
+        if isinstance(extra, Borrow):
+            return Counts(extra.owner, *uses, 0, 0, extra.state)
+        tags = [tag for holds in extra.holds.values() for tag, _ in holds] if extra is not None else []
+        containers = sum(1 for tag in tags if tag)
+        return Counts(self.worker_id, *uses, len(tags) - containers, containers, None)
 
     def totals(self) -> dict[str, int]:
         """Sizes for state output and tests."""
