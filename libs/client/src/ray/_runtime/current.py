@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _runtime: Runtime | None = None
 _auto_init: Callable[[], object] | None = None
+_forked = False
 
 
 def runtime() -> Runtime:
@@ -27,8 +28,16 @@ def runtime_or_none() -> Runtime | None:
 
 
 def set_runtime(connected: Runtime | None) -> None:
-    global _runtime
+    global _runtime, _forked
     _runtime = connected
+    _forked = False
+
+
+def set_forked() -> None:
+    """This process was forked from a connected one: it has no runtime, and must not make one by accident."""
+    global _runtime, _forked
+    _runtime = None
+    _forked = True
 
 
 def set_auto_init(init: Callable[[], object]) -> None:
@@ -38,6 +47,13 @@ def set_auto_init(init: Callable[[], object]) -> None:
 
 
 def _connect() -> Runtime:
+    if _forked:
+        from ray.exceptions import RaySystemError
+
+        raise RaySystemError(
+            "this process was forked (os.fork, multiprocessing) from one that uses ray, and cannot use it too; "
+            "use tasks or actors instead, or multiprocessing with the 'spawn' method and ray.init(address='auto')"
+        )
     assert _auto_init is not None, "the ray package sets this when it is imported"
     _auto_init()
     assert _runtime is not None

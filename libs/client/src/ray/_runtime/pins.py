@@ -80,10 +80,11 @@ class Mapping:
 class Pinned:
     """One pinned object. Keep it, or anything made from its buffer, for as long as the bytes are needed."""
 
-    __slots__ = ("__weakref__", "_mapping", "object_id", "offset", "size")
+    __slots__ = ("__weakref__", "_mapping", "counted", "object_id", "offset", "size")
 
     def __init__(self, mapping: Mapping, object_id: bytes, offset: int, size: int) -> None:
         self._mapping = mapping
+        self.counted = False  # whether the runtime counts it as a local reference, to be ended by on_released
         self.object_id = object_id
         self.offset = offset
         self.size = size

@@ -1,0 +1,143 @@
+"""The calls of one actor from this process: a pure core, changed under the process's lock.
+
+Calls leave in the order of their submission; one whose arguments are late holds up those behind it, unless the actor runs
+calls side by side anyway. What was sent to an incarnation that died is sent again only as max_task_retries allows.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Set
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from ray._runtime.task_record import TaskRecord
+
+
+class ActorState(Enum):
+    # No address known yet: being created, or not asked for.
+    PENDING = auto()
+    ALIVE = auto()
+    # Its process is gone, or it restarts; calls wait for news.
+    AWAY = auto()
+    DEAD = auto()
+
+
+S = ActorState
+LEGAL: Final[Mapping[ActorState, Set[ActorState]]] = {
+    S.PENDING: {S.PENDING, S.ALIVE, S.AWAY, S.DEAD},
+    S.ALIVE: {S.ALIVE, S.AWAY, S.DEAD},
+    S.AWAY: {S.AWAY, S.ALIVE, S.DEAD},
+    S.DEAD: {S.DEAD},
+}
+
+
+class Outcome(NamedTuple):
+    """What an event leads to: calls to send to the present incarnation, and calls that fail."""
+
+    send: list[TaskRecord]
+    fail: list[TaskRecord]
+
+
+class ActorCalls:
+    """One actor as this process sees it."""
+
+    def __init__(self, actor_id: bytes, in_order: bool) -> None:
+        self.actor_id = actor_id
+        self.in_order = in_order
+        self.state = S.PENDING
+        self.incarnation = 0
+        self.queue: collections.deque[TaskRecord] = collections.deque()
+        self.in_flight: dict[bytes, TaskRecord] = {}
+        self._sequence = 0
+
+    def move(self, state: ActorState) -> None:
+        if state not in LEGAL[self.state]:
+            raise ValueError(f"actor {self.actor_id.hex()} cannot go from {self.state.name} to {state.name}")
+        self.state = state
+
+    def pending(self) -> int:
+        """Calls that are not finished."""
+        return len(self.queue) + len(self.in_flight)
+
+    def submit(self, call: TaskRecord) -> None:
+        """Take a place in the order; the call leaves when it is ready and its turn has come."""
+        self._sequence += 1
+        call.sequence = self._sequence
+        self.queue.append(call)
+
+    def sendable(self) -> list[TaskRecord]:
+        """Calls that can go now; they are in flight from here on."""
+        if self.state is not S.ALIVE:
+            return []
+        ready: list[TaskRecord] = []
+        queue = self.queue
+        if self.in_order:
+            while queue and (queue[0].message or queue[0].cancelled):
+                call = queue.popleft()
+                if not call.cancelled:
+                    ready.append(call)
+        else:
+            late = [call for call in queue if not call.message and not call.cancelled]
+            ready = [call for call in queue if call.message and not call.cancelled]
+            self.queue = collections.deque(late)
+        for call in ready:
+            self.in_flight[call.task_id] = call
+        return ready
+
+    def finished(self, task_id: bytes) -> None:
+        self.in_flight.pop(task_id, None)
+
+    def refused(self, call: TaskRecord) -> None:
+        """The process there is not, or no longer, the incarnation that was meant: the call never started."""
+        if self.in_flight.pop(call.task_id, None) is not None:
+            self._requeue([call])
+
+    def alive(self, incarnation: int) -> Outcome:
+        """An incarnation serves. Older news are ignored."""
+        if self.state is S.DEAD or incarnation < self.incarnation:
+            return Outcome([], [])
+        failed: list[TaskRecord] = []
+        if incarnation > self.incarnation:
+            failed = self._give_up_in_flight()
+        self.incarnation = incarnation
+        self.move(S.ALIVE)
+        return Outcome(self.sendable(), failed)
+
+    def away(self) -> Outcome:
+        """Its process died and nobody has said yet what comes of the actor; what was sent is settled then."""
+        if self.state is not S.DEAD:
+            self.move(S.AWAY)
+        return Outcome([], [])
+
+    def restarting(self) -> Outcome:
+        """The incarnation that calls were sent to will not answer them."""
+        if self.state is S.DEAD:
+            return Outcome([], [])
+        self.move(S.AWAY)
+        return Outcome([], self._give_up_in_flight())
+
+    def dead(self) -> Outcome:
+        """Final: everything fails."""
+        self.move(S.DEAD)
+        failed = list(self.in_flight.values()) + list(self.queue)
+        self.in_flight.clear()
+        self.queue.clear()
+        return Outcome([], failed)
+
+    def _give_up_in_flight(self) -> list[TaskRecord]:
+        again: list[TaskRecord] = []
+        failed: list[TaskRecord] = []
+        for call in self.in_flight.values():
+            (again if call.retries_left else failed).append(call)
+        self.in_flight.clear()
+        for call in again:
+            if call.retries_left > 0:
+                call.retries_left -= 1
+            call.attempt += 1
+        self._requeue(again)
+        return failed
+
+    def _requeue(self, calls: list[TaskRecord]) -> None:
+        merged = sorted([*calls, *self.queue], key=lambda call: call.sequence)
+        self.queue = collections.deque(merged)

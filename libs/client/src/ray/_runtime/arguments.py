@@ -1,0 +1,141 @@
+"""The arguments of a call: what travels inline, what by reference, and what the message of the task says of them.
+
+Top-level refs are taken out of the arguments before pickling and named in `Task.arguments`, so that the worker puts the
+values in their place. The pickled value is (args, kwargs), or with refs (args, kwargs, positions, keywords), where the
+places of the refs hold None; the refs are numbered positions first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ray._runtime.object_ref import ObjectRef
+from ray._runtime.object_table import ObjectState
+from ray._runtime.serialization import ERROR, INLINE_LIMIT, serialize
+
+if TYPE_CHECKING:
+    from manta.proto.common.v1 import common_pb2
+    from manta.proto.worker.v1 import worker_pb2
+
+    from ray._runtime.object_table import ObjectTable
+    from ray._runtime.process import Process
+
+_NOTHING: Final[tuple[()]] = ()
+
+
+class Arguments:
+    """Encoded arguments of one call. `refs` are the top-level ones, `nested` those inside other values."""
+
+    __slots__ = ("nested", "refs", "value")
+
+    def __init__(self, value: common_pb2.Value, refs: list[ObjectRef], nested: list[ObjectRef]) -> None:
+        self.value = value
+        self.refs = refs
+        self.nested = nested
+
+    def held(self) -> tuple[bytes, ...]:
+        """Ids to count as submitted while the call is unfinished."""
+        if not self.refs and not self.nested:
+            return _NOTHING
+        return tuple(ref._id for ref in self.refs) + tuple(ref._id for ref in self.nested)
+
+
+def encode(process: Process, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    """Encode a call's arguments. Values over the inline limit go to the object store first.
+
+    raises: TypeError when an argument cannot be pickled; ObjectStoreFullError when a large one finds no room.
+    """
+    refs: list[ObjectRef] = []
+    for arg in args:
+        if isinstance(arg, ObjectRef):
+            return _encode_with_refs(process, args, kwargs)
+    for arg in kwargs.values():
+        if isinstance(arg, ObjectRef):
+            return _encode_with_refs(process, args, kwargs)
+    serialized = serialize((args, kwargs))
+    if serialized.size > INLINE_LIMIT:
+        large_args, large_kwargs = _put_large(process, args, kwargs)
+        return _encode_with_refs(process, large_args, large_kwargs)
+    return Arguments(serialized.to_proto(), refs, serialized.contained)
+
+
+def _encode_with_refs(process: Process, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    refs: list[ObjectRef] = []
+    positions: list[int] = []
+    keywords: list[str] = []
+    plain = list(args)
+    for position, arg in enumerate(args):
+        if isinstance(arg, ObjectRef):
+            positions.append(position)
+            refs.append(arg)
+            plain[position] = None
+    plain_kwargs = dict(kwargs)
+    for keyword, arg in kwargs.items():
+        if isinstance(arg, ObjectRef):
+            keywords.append(keyword)
+            refs.append(arg)
+            plain_kwargs[keyword] = None
+    serialized = serialize((tuple(plain), plain_kwargs, positions, keywords))
+    if serialized.size > INLINE_LIMIT:
+        large_args, large_kwargs = _put_large(process, args, kwargs)
+        if large_args != args or large_kwargs != kwargs:
+            return _encode_with_refs(process, large_args, large_kwargs)
+    return Arguments(serialized.to_proto(), refs, serialized.contained)
+
+
+def _put_large(
+    process: Process, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Replace every argument whose pickled form is over the inline limit by a ref to it in the object store."""
+    return (
+        tuple(_put_if_large(process, arg) for arg in args),
+        {keyword: _put_if_large(process, arg) for keyword, arg in kwargs.items()},
+    )
+
+
+def _put_if_large(process: Process, value: Any) -> Any:
+    if isinstance(value, ObjectRef):
+        return value
+    serialized = serialize(value)
+    if serialized.size <= INLINE_LIMIT:
+        return value
+    return process.put_serialized(serialized)
+
+
+def first_error(objects: ObjectTable, refs: list[ObjectRef]) -> common_pb2.Value | None:
+    """The error among the values of these refs, which all are ready: the call then fails with it, unrun."""
+    for ref in refs:
+        entry = objects.get(ref._id)
+        if entry is not None and entry.value is not None and entry.value.kind == ERROR:
+            return entry.value
+    return None
+
+
+def fill(process: Process, message: worker_pb2.Task, refs: list[ObjectRef]) -> None:
+    """Name the values of the refs in the message; all are ready. The lock is held."""
+    for ref in refs:
+        entry = process.objects.get(ref._id)
+        assert entry is not None, "a ref that is held has an entry"
+        argument = message.arguments.add()
+        if entry.state is ObjectState.INLINE:
+            assert entry.value is not None
+            argument.value.CopyFrom(entry.value)
+        else:
+            argument.stored.size = entry.size
+            argument.stored.node_ids.extend(entry.nodes)
+            argument.ref.object_id = ref._id
+            owner = ref._owner or process.address
+            argument.ref.owner.node_id, argument.ref.owner.worker_id = owner
+
+
+def decode(value: Any, resolved: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Put the values of the refs into their places. value: what was pickled; resolved: in the order of the refs."""
+    if len(value) == 2:
+        return value  # type: ignore[no-any-return]
+    args, kwargs, positions, keywords = value
+    filled = list(args)
+    for position, argument in zip(positions, resolved, strict=False):
+        filled[position] = argument
+    for keyword, argument in zip(keywords, resolved[len(positions) :], strict=True):
+        kwargs[keyword] = argument
+    return tuple(filled), kwargs

@@ -1,0 +1,98 @@
+"""What a process can tell of its cluster and of itself, in the shapes of the public API."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from manta.common.resources import ResourceSet
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import gcs_pb2
+
+if TYPE_CHECKING:
+    from ray._runtime.process import Process
+
+
+def nodes(process: Process) -> list[dict[str, Any]]:
+    """One dict per node, alive or dead."""
+    with process.blocking():
+        reply = process.gcs.call(list_nodes=gcs_pb2.ListNodes())
+    return [_node(item.info) for item in reply.node_list.items]
+
+
+def _node(info: common_pb2.NodeInfo) -> dict[str, Any]:
+    alive = info.state != common_pb2.NodeInfo.DEAD
+    host, _, port = info.raylet_address.rpartition(":")
+    _, _, metrics_port = info.metrics.get("raylet", "").rpartition(":")
+    return {
+        "NodeID": info.node_id.hex(),
+        "Alive": alive,
+        "NodeManagerAddress": info.ip_address or host,
+        "NodeManagerHostname": info.hostname,
+        "NodeManagerPort": int(port or 0),
+        "ObjectManagerPort": int(info.flight_address.rpartition(":")[2] or 0),
+        "ObjectStoreSocketName": f"{info.socket_dir}/object-manager.sock",
+        "RayletSocketName": f"{info.socket_dir}/raylet.sock",
+        "MetricsExportPort": int(metrics_port or 0),
+        "NodeName": info.node_name or info.ip_address or host,
+        "DeathReason": int(info.death_cause.kind),
+        "DeathReasonMessage": info.death_cause.message,
+        "alive": alive,
+        "Resources": ResourceSet.from_proto(info.total).to_floats() if alive else {},
+        "Labels": dict(info.labels),
+    }
+
+
+def resources(process: Process, *, available: bool) -> dict[str, float]:
+    """The sum over all live nodes of what they have, or of what is free."""
+    with process.blocking():
+        reply = process.gcs.call(list_nodes=gcs_pb2.ListNodes())
+    total = ResourceSet()
+    for item in reply.node_list.items:
+        if item.info.state != common_pb2.NodeInfo.DEAD:
+            total = total + ResourceSet.from_proto(item.available if available else item.info.total)
+    # A node that lent CPUs owes them: nobody may use what is below zero.
+    return {name: amount for name, amount in total.to_floats().items() if amount > 0}
+
+
+def list_named_actors(process: Process, all_namespaces: bool) -> list[dict[str, str]]:
+    request = gcs_pb2.ListNamedActors(all_namespaces=all_namespaces, ray_namespace=process.namespace)
+    with process.blocking():
+        reply = process.gcs.call(list_named_actors=request)
+    return [{"name": item.name, "namespace": item.ray_namespace} for item in reply.named_actors.items]
+
+
+def context(process: Process) -> Mapping[str, Any]:
+    """What runtime_context shows; see ray._runtime.api.Runtime.context."""
+    actor = process.executor.actor
+    execution = process.executor.current
+    shown: dict[str, Any] = {"task_id": process.ids.own, "resources": {}, "gpu_ids": []}
+    if execution is not None:
+        shown.update(execution.context())
+    if actor is not None:
+        held = ResourceSet.from_proto(actor.spec.lifetime_resources).to_floats()
+        shown.update(
+            actor_id=actor.actor_id,
+            actor_name=actor.spec.name,
+            resources=held,
+            gpu_ids=actor.gpu_ids,
+            reconstructed=actor.incarnation > 0,
+        )
+    return shown
+
+
+@functools.lru_cache(maxsize=256)
+def merge_runtime_env(job: str, own: str) -> str:
+    """A task's runtime env over its job's: env_vars are merged, other fields replaced. Both are JSON or empty."""
+    if not own or own == "{}":
+        return job if job != "{}" else ""
+    if not job:
+        return own
+    base, over = json.loads(job), json.loads(own)
+    env_vars = {**base.get("env_vars", {}), **over.get("env_vars", {})}
+    merged = {**base, **over}
+    if env_vars:
+        merged["env_vars"] = env_vars
+    return json.dumps(merged, sort_keys=True)

@@ -1,0 +1,164 @@
+"""Connecting a driver: find its raylet, register its job, start its reading thread; and leaving again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from manta.common.credentials import Token, find_token
+from manta.common.ids import new_worker_id
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import gcs_pb2
+from manta.proto.raylet.v1 import raylet_pb2
+
+from ray._runtime import current
+from ray._runtime.driver_logs import LogPrinter
+from ray._runtime.gcs_client import GcsClient
+from ray._runtime.io_thread import IoThread
+from ray._runtime.links import Identity
+from ray._runtime.process import Process
+from ray._runtime.reactor import ReaderThread
+
+if TYPE_CHECKING:
+    from ray._driver_options import DriverOptions
+    from ray._node import ClusterAddress
+
+log = logging.getLogger("ray.runtime")
+
+CONNECT_TIMEOUT_S = 30.0
+_NO_JOB = b"\0" * 4
+
+
+class Driver(Process):
+    """A connected driver: its Process, its reading thread and the printer of its workers' output."""
+
+    def __init__(self, identity: Identity, node: common_pb2.NodeInfo, job: gcs_pb2.JobRecord, **addresses: Any) -> None:
+        super().__init__(
+            identity,
+            socket_dir=node.socket_dir,
+            object_manager_socket=os.path.join(node.socket_dir, "object-manager.sock"),
+            session_dir=node.session_dir,
+            namespace=job.ray_namespace,
+            ip_address=node.ip_address,
+            runtime_env=job.runtime_env,
+            **addresses,
+        )
+        self._printer = LogPrinter()
+        self._reader = ReaderThread(self.reactor)
+        self._pid = os.getpid()
+
+    def start(self, log_to_driver: bool, timeout_s: float) -> None:
+        """Say hello to the raylet and wait for its answer. raises: TimeoutError; what a refusal says."""
+        if log_to_driver:
+            self.on_log_lines = self._printer.print
+        self.on_raylet_lost = lambda reason: log.error("raylet_lost reason=%s: nothing new can be scheduled", reason)
+        self.connect()
+        self._reader.start()
+        self.await_welcome(timeout_s)
+        if log_to_driver:
+            self.raylet.send(raylet_pb2.LOGS_WANTED, raylet_pb2.LogsWanted().SerializeToString())
+
+    def shutdown(self) -> None:
+        """End the job and every connection and thread. In a forked child it does nothing."""
+        if os.getpid() != self._pid or self.closing:
+            return
+        current.set_runtime(None)
+        self.closing = True
+        finished = self.gcs.request(finish_job=gcs_pb2.FinishJob(job_id=self.job_id))
+        try:
+            finished.result(2.0)
+        except Exception as error:
+            # The raylet sees our end by its pidfd and ends the job.
+            log.debug("finish_job_not_answered error=%r", error)
+        self._reader.stop()
+        self._printer.close()
+        super().shutdown()
+        self.reactor.close()
+
+
+def connect_driver(address: ClusterAddress, options: DriverOptions) -> Driver:
+    """Join the cluster as a driver.
+
+    raises: ConnectionError when no GCS answers in time, or no raylet of the cluster runs on this machine;
+    AuthenticationError for a wrong token; CredentialError when none is found.
+    """
+    worker_id = new_worker_id()
+    if options.token:
+        token = Token(options.token)
+    else:
+        token = find_token(os.environ, session_dir=address.session_dir)
+    addresses = list(address.gcs_addresses)
+    io = IoThread()
+    identity = Identity(common_pb2.DRIVER, b"", worker_id, _NO_JOB, token, "driver")
+    gcs = GcsClient(io, identity, addresses, None, lambda statuses: None)
+    try:
+        node = _own_node(gcs, addresses, options)
+        job = _register_job(gcs, node, worker_id, options)
+    finally:
+        gcs.close()
+        io.stop()
+    identity = Identity(common_pb2.DRIVER, node.node_id, worker_id, job.job_id, token, "driver")
+    driver = Driver(identity, node, job, gcs_addresses=",".join(addresses))
+    try:
+        driver.start(options.log_to_driver, CONNECT_TIMEOUT_S)
+    except BaseException:
+        driver.shutdown()
+        raise
+    _drop_in_forked_children(driver)
+    current.set_runtime(driver)
+    return driver
+
+
+def _own_node(gcs: GcsClient, addresses: Sequence[str], options: DriverOptions) -> common_pb2.NodeInfo:
+    try:
+        reply = gcs.call(CONNECT_TIMEOUT_S, list_nodes=gcs_pb2.ListNodes())
+    except TimeoutError:
+        raise ConnectionError(
+            f"no GCS answered at {', '.join(addresses)} within {CONNECT_TIMEOUT_S:g} s; is the cluster running?"
+        ) from None
+    nodes = [item.info for item in reply.node_list.items if item.info.state == common_pb2.NodeInfo.ALIVE]
+    here = [node for node in nodes if os.path.exists(os.path.join(node.socket_dir, "raylet.sock"))]
+    if options.node_ip:
+        here = [node for node in here if node.ip_address == options.node_ip]
+    if not here:
+        where = f"with the address {options.node_ip} " if options.node_ip else ""
+        raise ConnectionError(
+            f"none of the cluster's {len(nodes)} nodes {where}runs on this machine; start one with "
+            f"`ray start --address={addresses[0]}` and connect again"
+        )
+    return min(here, key=lambda node: (not node.is_head, node.node_id))
+
+
+def _register_job(
+    gcs: GcsClient, node: common_pb2.NodeInfo, worker_id: bytes, options: DriverOptions
+) -> gcs_pb2.JobRecord:
+    job = gcs_pb2.JobRecord(
+        driver=common_pb2.WorkerAddress(node_id=node.node_id, worker_id=worker_id),
+        driver_pid=os.getpid(),
+        ray_namespace=options.namespace,
+        entrypoint=options.entrypoint,
+        config=options.job_config,
+        sys_path=options.sys_path,
+        working_directory=options.working_directory,
+        runtime_env=options.runtime_env,
+        metadata=options.metadata,
+        started_at=time.time(),
+        driver_ip=node.ip_address,
+    )
+    reply = gcs.call(CONNECT_TIMEOUT_S, register_job=gcs_pb2.RegisterJob(job=job))
+    return reply.job_registered.job
+
+
+def _drop_in_forked_children(process: Process) -> None:
+    """A child that user code forks has our descriptors but none of our threads: it must not use them."""
+
+    def drop() -> None:
+        if current.runtime_or_none() is process:
+            process.closing = True
+            process.arena.drop_in_child()
+            current.set_forked()
+
+    os.register_at_fork(after_in_child=drop)

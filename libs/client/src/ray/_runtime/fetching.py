@@ -1,0 +1,357 @@
+"""From refs to values: get, wait and futures, and the answers to peers that ask an owner for an object."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final
+
+from manta.proto.worker.v1 import worker_pb2
+
+from ray._runtime import serialization
+from ray._runtime.object_ref import ObjectRef
+from ray._runtime.object_table import ObjectState
+from ray._runtime.stored import load_stored
+
+if TYPE_CHECKING:
+    from ray._runtime.links import Channel, Peer
+    from ray._runtime.object_table import ObjectEntry
+    from ray._runtime.process import Process
+
+log = logging.getLogger("ray.runtime")
+
+# A wait that lasts longer says what it waits for.
+SLOW_WAIT_S: Final = 30.0
+
+
+class Gate:
+    """Lets one thread wait until enough objects are ready. Its lock is free exactly when it may go on."""
+
+    __slots__ = ("_count", "_lock", "_needed")
+
+    def __init__(self, needed: int) -> None:
+        self._needed = needed
+        # Its next() is one step for the interpreter: objects may become ready on several threads at once.
+        self._count = itertools.count(1)
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def one_ready(self, _object_id: bytes) -> None:
+        if next(self._count) == self._needed:
+            self.open()
+
+    def open(self) -> None:
+        with contextlib.suppress(RuntimeError):  # open already, by an error
+            self._lock.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._lock.acquire(timeout=timeout_s)
+
+
+class Fetcher:
+    """Brings values of owned and borrowed objects to this process."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._request_ids = itertools.count(1)
+        self._requests: dict[int, bytes] = {}
+
+    # -- get
+
+    def get(self, refs: Sequence[ObjectRef], timeout: float | None) -> list[Any]:
+        """The values. raises: what the objects' tasks raised; GetTimeoutError; the ObjectLostError family."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self.await_ready(refs, len(refs), deadline, stop_at_error=True)
+        return [self._load(ref, deadline) for ref in refs]
+
+    def await_ready(
+        self, refs: Sequence[ObjectRef], needed: int, deadline: float | None, stop_at_error: bool
+    ) -> None:
+        """Wait until `needed` of the refs are ready. raises: GetTimeoutError at the deadline."""
+        process = self._process
+        objects = process.objects
+        pending: list[ObjectRef] = []
+        ready = 0
+        for ref in refs:
+            entry = objects.get(ref._id)
+            if entry is None:
+                raise self._unknown(ref)
+            if entry.state is not ObjectState.PENDING:
+                ready += 1
+                if stop_at_error and entry.value is not None and entry.value.kind == serialization.ERROR:
+                    return
+            else:
+                pending.append(ref)
+        if ready >= needed:
+            return
+        gate = Gate(needed - ready)
+        waiter = self._error_aware(gate) if stop_at_error else gate.one_ready
+        already: list[bytes] = []
+        with process.lock:
+            for ref in pending:
+                if objects.when_ready(ref._id, waiter):
+                    already.append(ref._id)
+        for object_id in already:
+            waiter(object_id)
+        try:
+            for ref in pending:
+                self.want(ref)
+            with process.blocking():
+                self._wait(gate, pending, deadline)
+        finally:
+            with process.lock:
+                for ref in pending:
+                    objects.forget_waiter(ref._id, waiter)
+
+    def _error_aware(self, gate: Gate) -> Callable[[bytes], None]:
+        objects = self._process.objects
+
+        def waiter(object_id: bytes) -> None:
+            entry = objects.get(object_id)
+            if entry is not None and entry.value is not None and entry.value.kind == serialization.ERROR:
+                gate.open()
+            else:
+                gate.one_ready(object_id)
+
+        return waiter
+
+    def _wait(self, gate: Gate, pending: Sequence[ObjectRef], deadline: float | None) -> None:
+        started = time.monotonic()
+        while True:
+            left = SLOW_WAIT_S if deadline is None else min(SLOW_WAIT_S, deadline - time.monotonic())
+            if gate.wait(max(left, 0.0)):
+                return
+            if deadline is not None and time.monotonic() >= deadline:
+                from ray.exceptions import GetTimeoutError
+
+                waiting = [ref for ref in pending if not self.is_ready(ref)]
+                raise GetTimeoutError(
+                    f"Get timed out: some object(s) not ready. {len(waiting)} of them, the first {waiting[:1]}"
+                )
+            self._say_what_is_awaited(pending, time.monotonic() - started)
+
+    def _say_what_is_awaited(self, pending: Sequence[ObjectRef], waited_s: float) -> None:
+        submitter = self._process.submitter
+        for ref in pending:
+            if not self.is_ready(ref):
+                record = submitter.pending.get(ref._id[:24])
+                where = "another process" if record is None else record.name
+                state = "unknown here" if record is None else ("queued" if record.lease_id is None else "on a worker")
+                log.warning("still_waiting object=%s of=%s task_is=%s waited_s=%.0f", ref.hex(), where, state, waited_s)
+                return
+
+    def is_ready(self, ref: ObjectRef) -> bool:
+        entry = self._process.objects.get(ref._id)
+        return entry is not None and entry.state is not ObjectState.PENDING
+
+    def _unknown(self, ref: ObjectRef) -> Exception:
+        from ray.exceptions import ReferenceCountingAssertionError
+
+        return ReferenceCountingAssertionError(ref.hex())
+
+    def _load(self, ref: ObjectRef, deadline: float | None) -> Any:
+        process = self._process
+        entry = process.objects.get(ref._id)
+        if entry is None:
+            raise self._unknown(ref)
+        if entry.state is ObjectState.PENDING:
+            # Another object of the list is an error, and it comes later in the list.
+            self.await_ready([ref], 1, deadline, stop_at_error=False)
+        if entry.state is ObjectState.STORED:
+            return self._load_stored(ref, entry, deadline)
+        value = entry.value
+        assert value is not None
+        if value.kind == serialization.ERROR:
+            raise as_raised(self._unpickle(ref._id, value))
+        return self._unpickle(ref._id, value)
+
+    def _unpickle(self, object_id: bytes, value: Any) -> Any:
+        if not value.contained:
+            return serialization.load_proto(value)
+        with serialization.receiving(self._receiver(object_id)):
+            return serialization.load_proto(value)
+
+    def _receiver(self, outer: bytes) -> Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef]:
+        process = self._process
+        return lambda object_id, owner: process.receive_ref(
+            object_id, owner, lambda refs, owner_id: refs.received_in_object(object_id, owner_id, outer)
+        )
+
+    def _load_stored(self, ref: ObjectRef, entry: ObjectEntry, deadline: float | None) -> Any:
+        process = self._process
+        object_id = ref._id
+        owner = process.address_of(ref)
+        lost: list[bytes] = []
+        while True:
+            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                return load_stored(process, object_id, list(entry.nodes), owner, timeout, self._receiver(object_id))
+            except process.arena_lost_error as error:
+                lost.extend(node for node in entry.nodes if node not in lost)
+                self._report_lost(ref, entry, lost, str(error))
+                if entry.state is ObjectState.INLINE:
+                    return self._load(ref, deadline)
+                # The owner named other nodes meanwhile.
+                self.await_ready([ref], 1, deadline, stop_at_error=False)
+
+    def _report_lost(self, ref: ObjectRef, entry: ObjectEntry, lost: Sequence[bytes], why: str) -> None:
+        """No copy at these nodes: the owner may know others, or that there are none."""
+        from ray._runtime.system_errors import object_lost
+
+        process = self._process
+        with process.lock:
+            if entry.owner is None:
+                if not process.objects.drop_nodes(ref._id, set(lost)):
+                    process.objects.set_value(ref._id, object_lost(ref._id, why))
+                return
+            entry.state = ObjectState.PENDING
+        self.want(ref, lost)
+
+    # -- wait and futures
+
+    def wait(
+        self, refs: Sequence[ObjectRef], num_returns: int, timeout: float | None, fetch_local: bool
+    ) -> tuple[list[ObjectRef], list[ObjectRef]]:
+        from ray.exceptions import GetTimeoutError
+
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            self.await_ready(refs, num_returns, deadline, stop_at_error=False)
+        except GetTimeoutError:
+            log.debug("wait_timed_out refs=%d", len(refs))
+        ready: list[ObjectRef] = []
+        rest: list[ObjectRef] = []
+        for ref in refs:
+            (ready if len(ready) < num_returns and self.is_ready(ref) else rest).append(ref)
+        return ready, rest
+
+    def future_of(self, ref: ObjectRef) -> Future[Any]:
+        """A future that loads the value on the thread that brings it, or here if it is ready."""
+        process = self._process
+        future: Future[Any] = Future()
+
+        def settle(_object_id: bytes = b"") -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(self._load(ref, None))
+            except BaseException as error:  # the user's error, whatever it is, belongs to the future
+                future.set_exception(error)
+
+        def when_ready(_object_id: bytes) -> None:
+            entry = process.objects.get(ref._id)
+            if entry is not None and entry.state is ObjectState.STORED:
+                # Bringing a large object waits for channels: not on the thread that reads them.
+                process.helpers.submit(settle)
+            else:
+                settle()
+
+        with process.lock:
+            if process.objects.get(ref._id) is None:
+                raise self._unknown(ref)
+            ready = process.objects.when_ready(ref._id, when_ready)
+        if ready:
+            settle()
+        else:
+            self.want(ref)
+        return future
+
+    # -- borrowed objects: asking their owners, and being asked
+
+    def want(self, ref: ObjectRef, lost: Sequence[bytes] = ()) -> None:
+        """Ask the owner of a borrowed object for it, once."""
+        process = self._process
+        with process.lock:
+            entry = process.objects.get(ref._id)
+            if entry is None or entry.owner is None or entry.asked or entry.state is not ObjectState.PENDING:
+                return
+            entry.asked = True
+            request_id = next(self._request_ids)
+            self._requests[request_id] = ref._id
+            node_id, worker_id = entry.owner
+            peer = process.peers.get(worker_id, node_id)
+            process.watch(peer)
+            item = worker_pb2.ObjectsWanted.Item(request_id=request_id, object_id=ref._id, lost_at=lost)
+            peer.queue(worker_pb2.OBJECTS_WANTED, worker_pb2.ObjectsWanted(items=[item]).SerializeToString())
+            process.dirty.add(peer)
+        process.after_lock()
+
+    def ask_again(self, worker_id: bytes) -> None:
+        """The channel to an owner broke: what was asked on it may be lost."""
+        process = self._process
+        again: list[ObjectRef] = []
+        with process.lock:
+            for request_id, object_id in list(self._requests.items()):
+                entry = process.objects.get(object_id)
+                if entry is not None and entry.owner is not None and entry.owner[1] == worker_id:
+                    del self._requests[request_id]
+                    entry.asked = False
+                    again.append(ObjectRef(object_id, entry.owner))
+        for ref in again:
+            self.want(ref)
+
+    def on_objects(self, message: worker_pb2.Objects) -> None:
+        """An owner answers."""
+        from ray._runtime.system_errors import object_lost
+
+        process = self._process
+        with process.lock:
+            for item in message.items:
+                object_id = self._requests.pop(item.request_id, None)
+                if object_id is None:
+                    continue
+                if item.HasField("stored"):
+                    waiters = process.objects.set_stored(object_id, item.stored.size, tuple(item.stored.node_ids))
+                elif item.HasField("value"):
+                    waiters = process.objects.set_value(object_id, item.value)
+                else:
+                    waiters = process.objects.set_value(object_id, object_lost(object_id, item.unknown))
+                process.woken.extend((waiter, object_id) for waiter in waiters)
+        process.after_lock()
+
+    def on_wanted(self, channel: Channel, peer: Peer, message: worker_pb2.ObjectsWanted) -> None:
+        """A borrower asks us, the owner; each object is answered when it is ready."""
+        process = self._process
+        for item in message.items:
+            request_id, object_id = item.request_id, item.object_id
+
+            def answer(object_id: bytes, request_id: int = request_id) -> None:
+                self._answer(channel, request_id, object_id)
+
+            with process.lock:
+                entry = process.objects.get(object_id)
+                if entry is not None and item.lost_at and entry.state is ObjectState.STORED:
+                    left = process.objects.drop_nodes(object_id, set(item.lost_at))
+                    if not left:
+                        from ray._runtime.system_errors import object_lost
+
+                        process.objects.set_value(object_id, object_lost(object_id, "no node holds a copy"))
+                ready = entry is None or process.objects.when_ready(object_id, answer)
+            if ready:
+                answer(object_id)
+
+    def _answer(self, channel: Channel, request_id: int, object_id: bytes) -> None:
+        item = worker_pb2.Objects.Item(request_id=request_id, object_id=object_id)
+        entry = self._process.objects.get(object_id)
+        if entry is None:
+            item.unknown = "its owner does not know it any more"
+        elif entry.state is ObjectState.STORED:
+            item.stored.size = entry.size
+            item.stored.node_ids.extend(entry.nodes)
+        else:
+            assert entry.value is not None
+            item.value.CopyFrom(entry.value)
+        if not channel.closed:
+            channel.send(worker_pb2.OBJECTS, worker_pb2.Objects(items=[item]).SerializeToString())
+
+
+def as_raised(error: BaseException) -> BaseException:
+    """What ray.get raises for a stored error: a task's error as an instance of its cause's class too."""
+    from ray.exceptions import RayTaskError
+
+    return error.as_instanceof_cause() if isinstance(error, RayTaskError) else error

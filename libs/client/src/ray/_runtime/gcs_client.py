@@ -1,0 +1,213 @@
+"""The process's stream to the GCS: requests matched by id, repeated on a new stream until they are answered.
+
+A request names what it creates by ids that this process chose, so a repeat has one effect. While no GCS leads, requests
+wait; nothing else of the process does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import itertools
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from manta.common import rpc
+from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+
+if TYPE_CHECKING:
+    from ray._runtime.io_thread import IoThread
+    from ray._runtime.links import Identity
+
+log = logging.getLogger("ray.runtime")
+
+_GCS: Final = gcs_pb2.DESCRIPTOR.services_by_name["Gcs"]
+_SLOW_S: Final = 30.0
+_FATAL: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNIMPLEMENTED)
+
+
+class GcsError(Exception):
+    """The GCS refused a request. `code` is of gcs.v1.Error.Code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class GcsClient:
+    """Speaks Gcs.Connect for one process."""
+
+    def __init__(
+        self,
+        io: IoThread,
+        identity: Identity,
+        addresses: Sequence[str],
+        tls: Any,
+        on_statuses: Callable[[Sequence[actor_pb2.ActorStatus]], None],
+    ) -> None:
+        self._io = io
+        self._identity = identity
+        self._addresses = list(addresses)
+        self._tls = tls
+        self._on_statuses = on_statuses
+        self._ids = itertools.count(2)
+        self._unanswered: dict[int, tuple[gcs_pb2.ClientRequest, concurrent.futures.Future[gcs_pb2.GcsReply]]] = {}
+        self._outbox: list[gcs_pb2.ClientRequest] = []
+        self._subscribed: set[bytes] = set()
+        self._more: asyncio.Event | None = None
+        self._started = False
+        self._closed = False
+        self._fatal: Exception | None = None
+
+    def request(self, **body: Any) -> concurrent.futures.Future[gcs_pb2.GcsReply]:
+        """Send one request, e.g. request(kv_get=KvGet(...)); the future raises GcsError when it is refused."""
+        request = gcs_pb2.ClientRequest(request_id=next(self._ids), **body)
+        future: concurrent.futures.Future[gcs_pb2.GcsReply] = concurrent.futures.Future()
+        self._io.loop.call_soon_threadsafe(self._put, request, future)
+        return future
+
+    def call(self, timeout: float | None = None, **body: Any) -> gcs_pb2.GcsReply:
+        """request, and wait. raises: GcsError; TimeoutError after timeout seconds."""
+        future = self.request(**body)
+        started = time.monotonic()
+        while True:
+            left = _SLOW_S if timeout is None else min(_SLOW_S, timeout - (time.monotonic() - started))
+            try:
+                return future.result(max(left, 0.001))
+            except concurrent.futures.TimeoutError:
+                waited = time.monotonic() - started
+                if timeout is not None and waited >= timeout:
+                    raise TimeoutError(f"the GCS at {self._addresses} did not answer {list(body)} in {timeout} s") from None
+                log.warning("still_waiting for=gcs request=%s addresses=%s waited_s=%.0f", list(body), self._addresses, waited)
+
+    def subscribe(self, actor_id: bytes) -> None:
+        """Have statuses of the actor pushed, now and on every later stream."""
+        self._io.loop.call_soon_threadsafe(self._subscribe, actor_id)
+
+    def unsubscribe(self, actor_id: bytes) -> None:
+        self._io.loop.call_soon_threadsafe(self._subscribed.discard, actor_id)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._more is not None:
+            self._io.loop.call_soon_threadsafe(self._more.set)
+
+    # -- on the io thread
+
+    def _put(
+        self, request: gcs_pb2.ClientRequest, future: concurrent.futures.Future[gcs_pb2.GcsReply] | None
+    ) -> None:
+        if self._fatal is not None and future is not None:
+            future.set_exception(self._fatal)
+            return
+        if future is not None:
+            self._unanswered[request.request_id] = (request, future)
+        if not self._started:
+            self._started = True
+            self._more = asyncio.Event()
+            self._io.spawn(self._run())
+        assert self._more is not None
+        self._outbox.append(request)
+        self._more.set()
+
+    def _subscribe(self, actor_id: bytes) -> None:
+        if actor_id not in self._subscribed:
+            self._subscribed.add(actor_id)
+            subscribe = gcs_pb2.SubscribeActors(actor_ids=[actor_id])
+            self._put(gcs_pb2.ClientRequest(request_id=next(self._ids), subscribe_actors=subscribe), None)
+
+    async def _run(self) -> None:
+        delay = 0.05
+        position = 0
+        while not self._closed:
+            address = self._addresses[position % len(self._addresses)]
+            hint = ""
+            try:
+                served, hint = await self._stream(address)
+                if served:
+                    delay = 0.05
+            except grpc.aio.AioRpcError as error:
+                log.debug("gcs_stream_ended address=%s code=%s details=%s", address, error.code(), error.details())
+                if error.code() in _FATAL or (
+                    error.code() is grpc.StatusCode.FAILED_PRECONDITION and "version" in (error.details() or "")
+                ):
+                    self._fail_all(error)
+                    return
+            if self._closed:
+                return
+            if hint and hint not in self._addresses:
+                self._addresses.append(hint)
+            position = self._addresses.index(hint) if hint else position + 1
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(delay * 2, 1.0)
+
+    async def _stream(self, address: str) -> tuple[bool, str]:
+        """One stream to its end; returns whether it served, and a leader's address if one was named."""
+        channel = rpc.open_channel(address, self._identity.token, self._tls)
+        served = False
+        try:
+            first = gcs_pb2.ClientRequest(request_id=1, hello=self._identity.hello())
+            call = rpc.method(channel, _GCS, "Connect")(self._outgoing(first))
+            async for batch in call:
+                for reply in batch.replies:
+                    if reply.request_id == 1 and reply.HasField("error"):
+                        log.debug("gcs_refused_hello address=%s reason=%s", address, reply.error.message)
+                        return served, reply.error.leader
+                    served = True
+                    self._take(reply)
+            return served, ""
+        finally:
+            await channel.close()
+
+    async def _outgoing(self, first: gcs_pb2.ClientRequest) -> Any:
+        assert self._more is not None
+        again = [first]
+        if self._subscribed:
+            subscribe = gcs_pb2.SubscribeActors(actor_ids=list(self._subscribed))
+            again.append(gcs_pb2.ClientRequest(request_id=next(self._ids), subscribe_actors=subscribe))
+        again.extend(request for request, _ in self._unanswered.values())
+        self._outbox.clear()
+        yield gcs_pb2.ClientBatch(requests=again)
+        while not self._closed:
+            if self._outbox:
+                outbox, self._outbox = self._outbox, []
+                yield gcs_pb2.ClientBatch(requests=outbox)
+                continue
+            self._more.clear()
+            await self._more.wait()
+
+    def _take(self, reply: gcs_pb2.GcsReply) -> None:
+        if reply.HasField("actor_statuses"):
+            self._on_statuses(reply.actor_statuses.statuses)
+        entry = self._unanswered.get(reply.request_id)
+        if entry is None:
+            return
+        if reply.HasField("error"):
+            error = reply.error
+            if error.code in (gcs_pb2.Error.NOT_LEADER, gcs_pb2.Error.UNAVAILABLE):
+                return  # sent again on the next stream
+            del self._unanswered[reply.request_id]
+            entry[1].set_exception(GcsError(error.code, error.message))
+            return
+        del self._unanswered[reply.request_id]
+        entry[1].set_result(reply)
+
+    def _fail_all(self, error: grpc.aio.AioRpcError) -> None:
+        from ray.exceptions import AuthenticationError, RaySystemError
+
+        text = f"the GCS at {self._addresses} refused the connection: {error.details()}"
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            self._fatal = AuthenticationError(text)
+        else:
+            self._fatal = RaySystemError(text)
+        for _, future in self._unanswered.values():
+            future.set_exception(self._fatal)
+        self._unanswered.clear()

@@ -1,0 +1,291 @@
+"""Which task goes to which leased worker: a pure core, changed under the process's lock.
+
+Tasks of one scheduling key queue together. A lease takes more than one task ahead only while its tasks are short (see
+Timing). What is to be done comes back as commands; the shell sends them after it has left the lock.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable
+from typing import Final, NamedTuple, TypeAlias
+
+from ray._runtime.task_record import TaskRecord
+
+# One request names at most this many workers; more would not be granted at once anyway.
+MAX_BACKLOG: Final = 4096
+
+
+class Push(NamedTuple):
+    """Send these tasks to the leased worker, in order."""
+
+    lease: Lease
+    tasks: list[TaskRecord]
+
+
+class AskLeases(NamedTuple):
+    """Want `count` workers (0: no more) for the key, from its raylet."""
+
+    key: SchedulingKey
+    count: int
+
+
+class AskElsewhere(NamedTuple):
+    """Want `count` workers from the raylet that was named in a spillback."""
+
+    key: SchedulingKey
+    node_id: bytes
+    raylet_address: str
+    count: int
+    hops: int
+
+
+class ReturnLease(NamedTuple):
+    lease: Lease
+
+
+class IdleTimer(NamedTuple):
+    """Call `lease_idle(lease, lease.idle_mark)` after the idle time."""
+
+    lease: Lease
+    mark: int
+
+
+Command: TypeAlias = Push | AskLeases | AskElsewhere | ReturnLease | IdleTimer
+
+
+class Lease:
+    """A worker that is ours for a while. `route` is the shell's: how to reach the worker and its raylet."""
+
+    __slots__ = ("draining", "gone", "idle_mark", "in_flight", "key", "lease_id", "route", "window")
+
+    def __init__(self, lease_id: bytes, key: SchedulingKey, route: object) -> None:
+        self.lease_id = lease_id
+        self.key = key
+        self.route = route
+        self.in_flight: dict[bytes, TaskRecord] = {}
+        self.window = 1
+        self.draining = False
+        self.gone = False
+        self.idle_mark = 0
+
+
+class SchedulingKey:
+    """Tasks that any worker of the same lease may run: equal resources, strategy, runtime env and group.
+
+    `demand` is the shell's: the message by which leases are asked.
+    """
+
+    __slots__ = ("asked", "demand", "leases", "queue", "request_id")
+
+    def __init__(self, request_id: int, demand: object) -> None:
+        self.request_id = request_id
+        self.demand = demand
+        self.queue: collections.deque[TaskRecord] = collections.deque()
+        self.leases: dict[bytes, Lease] = {}
+        # Workers asked for and not granted yet.
+        self.asked = 0
+
+
+class LeaseManager:
+    """All leases and queues of a process."""
+
+    def __init__(self) -> None:
+        self._keys: dict[int, SchedulingKey] = {}
+        self._leases: dict[bytes, Lease] = {}
+        self._next_request = 1
+
+    def new_key(self, demand: object) -> SchedulingKey:
+        key = SchedulingKey(self._next_request, demand)
+        self._next_request += 1
+        self._keys[key.request_id] = key
+        return key
+
+    def key_of(self, request_id: int) -> SchedulingKey | None:
+        return self._keys.get(request_id)
+
+    def lease(self, lease_id: bytes) -> Lease | None:
+        return self._leases.get(lease_id)
+
+    def leases(self) -> Iterable[Lease]:
+        return self._leases.values()
+
+    def keys(self) -> Iterable[SchedulingKey]:
+        return self._keys.values()
+
+    def submit(self, key: SchedulingKey, task: TaskRecord) -> tuple[Command, ...] | list[Command] | None:
+        """Queue a task whose arguments exist.
+
+        returns: commands when the task can leave at once on an idle lease, or a first worker has to be asked for; None
+        when it waits with others, and a later `assign` (by the flusher or a reply) takes it along.
+        """
+        if not key.queue:
+            for lease in key.leases.values():
+                if not lease.in_flight and not lease.draining:
+                    lease.in_flight[task.task_id] = task
+                    lease.window = task.timing.window
+                    lease.idle_mark += 1
+                    return (Push(lease, [task]),)
+        key.queue.append(task)
+        if not key.leases and not key.asked:
+            return self.assign(key)
+        return None
+
+    def assign(self, key: SchedulingKey) -> list[Command]:
+        """Spread what is queued over the leases that have room, and ask for workers for the rest."""
+        commands: list[Command] = []
+        queue = key.queue
+        if queue and key.leases:
+            takers = sorted((le for le in key.leases.values() if not le.draining), key=lambda le: len(le.in_flight))
+            for position, lease in enumerate(takers):
+                if not queue:
+                    break
+                share = -(-len(queue) // (len(takers) - position))
+                tasks = self._fill(lease, queue, share)
+                if tasks:
+                    commands.append(Push(lease, tasks))
+        self._adjust_demand(key, commands)
+        return commands
+
+    def _fill(self, lease: Lease, queue: collections.deque[TaskRecord], share: int) -> list[TaskRecord]:
+        in_flight = lease.in_flight
+        if not in_flight:
+            lease.window = 256
+        tasks: list[TaskRecord] = []
+        while queue and len(tasks) < share:
+            task = queue[0]
+            window = task.timing.window
+            if in_flight and len(in_flight) >= min(window, lease.window):
+                break
+            queue.popleft()
+            if task.cancelled:
+                continue
+            lease.window = min(lease.window, window)
+            in_flight[task.task_id] = task
+            tasks.append(task)
+        if tasks:
+            lease.idle_mark += 1
+        return tasks
+
+    def _adjust_demand(self, key: SchedulingKey, commands: list[Command]) -> None:
+        wanted = min(len(key.queue), MAX_BACKLOG)
+        if wanted == 0:
+            if key.asked:
+                key.asked = 0
+                commands.append(AskLeases(key, 0))
+        # A message for each change would cost more than it tells: the raylet needs "some", "more" and "none".
+        elif key.asked == 0 or wanted > 2 * key.asked:
+            key.asked = wanted
+            commands.append(AskLeases(key, wanted))
+
+    def granted(self, key: SchedulingKey, lease_id: bytes, route: object) -> list[Command]:
+        """A worker is ours; it is returned at once when nothing waits any more."""
+        lease = Lease(lease_id, key, route)
+        key.asked = max(0, key.asked - 1)
+        self._leases[lease_id] = lease
+        key.leases[lease_id] = lease
+        commands = self.assign(key)
+        if not lease.in_flight:
+            commands.extend(self._now_idle(lease))
+        return commands
+
+    def spilled(
+        self, key: SchedulingKey, node_id: bytes, raylet_address: str, count: int, hops: int
+    ) -> list[Command]:
+        """The raylet names another one for `count` of the workers."""
+        key.asked = max(0, key.asked - count)
+        count = min(count, len(key.queue))
+        if not count:
+            return []
+        # Asked elsewhere is asked: else the next assign would ask here again for the same tasks.
+        key.asked += count
+        return [AskElsewhere(key, node_id, raylet_address, count, hops)]
+
+    def ask_failed(self, key: SchedulingKey, count: int) -> list[Command]:
+        """A raylet that was asked is gone; ask again at home."""
+        key.asked = max(0, key.asked - count)
+        return self.assign(key)
+
+    def refused(self, key: SchedulingKey) -> list[TaskRecord]:
+        """No worker will come for this key; returns the tasks that fail."""
+        tasks = list(key.queue)
+        key.queue.clear()
+        key.asked = 0
+        return tasks
+
+    def finished(self, lease_id: bytes, task_ids: Iterable[bytes]) -> list[Command]:
+        """Replies came in: the lease has room again."""
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            return []
+        for task_id in task_ids:
+            lease.in_flight.pop(task_id, None)
+        return self._after_change(lease)
+
+    def handed_back(self, lease_id: bytes, task_ids: Iterable[bytes]) -> list[Command]:
+        """The worker will never start these; they go first in the queue, in their old order."""
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            return []
+        back = [lease.in_flight.pop(task_id) for task_id in task_ids if task_id in lease.in_flight]
+        lease.key.queue.extendleft(reversed(back))
+        # The task that made it hand them back still runs: nothing more for it until that is done.
+        lease.window = 1
+        return self._after_change(lease)
+
+    def _after_change(self, lease: Lease) -> list[Command]:
+        commands = self.assign(lease.key)
+        if not lease.in_flight and not lease.gone:
+            if lease.draining:
+                commands.append(self._give_back(lease))
+                commands.extend(self.assign(lease.key))
+            else:
+                commands.extend(self._now_idle(lease))
+        return commands
+
+    def _now_idle(self, lease: Lease) -> list[Command]:
+        lease.idle_mark += 1
+        return [IdleTimer(lease, lease.idle_mark)]
+
+    def lease_idle(self, lease: Lease, mark: int) -> list[Command]:
+        """The idle time is over; nothing happens if the lease was used since."""
+        if lease.gone or lease.in_flight or lease.idle_mark != mark:
+            return []
+        return [self._give_back(lease)]
+
+    def short(self) -> list[Command]:
+        """Others wait: idle leases go back at once, busy ones when they have done what they hold."""
+        commands: list[Command] = []
+        for lease in list(self._leases.values()):
+            if not lease.in_flight:
+                commands.append(self._give_back(lease))
+            else:
+                lease.draining = True
+        for key in self._keys.values():
+            if key.queue:
+                commands.extend(self.assign(key))
+        return commands
+
+    def _give_back(self, lease: Lease) -> ReturnLease:
+        self._remove(lease)
+        return ReturnLease(lease)
+
+    def _remove(self, lease: Lease) -> None:
+        lease.gone = True
+        self._leases.pop(lease.lease_id, None)
+        lease.key.leases.pop(lease.lease_id, None)
+
+    def worker_gone(self, lease_id: bytes) -> tuple[list[TaskRecord], SchedulingKey | None]:
+        """The leased worker died; returns what it held, oldest first. The caller requeues and calls assign."""
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            return [], None
+        self._remove(lease)
+        tasks = list(lease.in_flight.values())
+        lease.in_flight.clear()
+        return tasks, lease.key
+
+    def requeue(self, key: SchedulingKey, tasks: Iterable[TaskRecord]) -> list[Command]:
+        """Put tasks back at the head of the queue, in the order given."""
+        key.queue.extendleft(reversed(list(tasks)))
+        return self.assign(key)

@@ -1,0 +1,462 @@
+"""A connected process, driver or worker: joins the parts of the runtime and is what the public API talks to.
+
+One lock, `lock`, guards the cores (references, objects, leases, actors). It is never held during I/O: messages are queued
+under it, and `after_lock` sends them. Whoever changes the cores does `with process.lock: ...` and then `after_lock()`.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from manta.proto.common.v1 import common_pb2
+from manta.proto.raylet.v1 import raylet_pb2
+from manta.proto.worker.v1 import worker_pb2
+
+from ray._runtime import cluster_view, serialization, stored
+from ray._runtime.actors import Actors
+from ray._runtime.arena_client import ArenaClient, Pinned
+from ray._runtime.arena_errors import ArenaDisconnected, ObjectNotFound
+from ray._runtime.executor import Executor
+from ray._runtime.fetching import Fetcher
+from ray._runtime.gcs_client import GcsClient
+from ray._runtime.holds import HoldMessenger
+from ray._runtime.io_thread import IoThread
+from ray._runtime.links import Channel, Identity, Peer
+from ray._runtime.object_ref import ObjectRef
+from ray._runtime.object_table import ObjectTable, Waiter
+from ray._runtime.peers import PeerTable
+from ray._runtime.raylets import RayletLink, Raylets, raylet_socket
+from ray._runtime.reactor import Reactor
+from ray._runtime.reference import ReferenceCounter
+from ray._runtime.remote import Remote
+from ray._runtime.submission import TaskSubmitter
+from ray._runtime.task_ids import TaskIds
+
+if TYPE_CHECKING:
+    from ray._runtime.api import ActorOptions, ClassDescriptor, FunctionDescriptor, MethodInfo, TaskOptions
+    from ray._runtime.reference_command import Command
+
+log = logging.getLogger("ray.runtime")
+
+Receive = Callable[[ReferenceCounter, bytes], "Sequence[Command]"]
+
+
+class Process:
+    """See ray._runtime.api.Runtime for the methods that the public API uses."""
+
+    arena_lost_error = (ObjectNotFound, ArenaDisconnected)
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        socket_dir: str,
+        object_manager_socket: str,
+        session_dir: str,
+        gcs_addresses: str,
+        namespace: str,
+        ip_address: str,
+        runtime_env: str,
+        tls: Any = None,
+    ) -> None:
+        self.identity = identity
+        self.job_id = identity.job_id
+        self.node_id = identity.node_id
+        self.worker_id = identity.worker_id
+        self.address = (identity.node_id, identity.worker_id)
+        self.is_driver = identity.role == common_pb2.DRIVER
+        self.socket_dir = socket_dir
+        self.session_dir = session_dir
+        self.gcs_addresses = gcs_addresses
+        self.namespace = namespace
+        self.ip_address = ip_address
+        self.job_runtime_env = runtime_env
+        self.tls = tls
+
+        self.lock = threading.Lock()
+        self.reactor = Reactor()
+        self.io = IoThread()
+        self.refs = ReferenceCounter(identity.worker_id)
+        self.objects = ObjectTable()
+        self.ids = TaskIds(identity.job_id)
+
+        # Filled by destructors, which may not take the lock: see note_drop.
+        self.drops: collections.deque[bytes] = collections.deque()
+        self._handle_drops: collections.deque[bytes] = collections.deque()
+        self._drain_asked = False
+        # Filled under the lock, emptied by after_lock.
+        self.dirty: set[Peer | RayletLink] = set()
+        self.woken: list[tuple[Waiter, bytes]] = []
+        self.to_free: list[tuple[bytes, list[bytes]]] = []
+
+        self.holds = HoldMessenger(self)
+        self.peers = PeerTable(self, self._on_peer_frame)
+        self.raylets = Raylets(self)
+        self.remote = Remote(self)
+        self.submitter = TaskSubmitter(self)
+        self.fetcher = Fetcher(self)
+        self.executor = Executor(self)
+        self.actors = Actors(self)
+        self.gcs = GcsClient(self.io, identity, gcs_addresses.split(","), tls, self.actors.on_statuses)
+        self.arena = ArenaClient(
+            object_manager_socket,
+            identity.token,
+            identity.hello(),
+            on_released=self._view_ended,
+            on_connected=lambda fd: self.reactor.add(fd, self.arena.on_readable),
+            on_disconnected=self.reactor.remove,
+        )
+        self._helpers: ThreadPoolExecutor | None = None
+        self.raylet: RayletLink = RayletLink(identity.node_id, self)
+        self._welcomed: Future[common_pb2.Welcome] = Future()
+        self.on_log_lines: Callable[[raylet_pb2.LogLines], None] | None = None
+        self.on_worker_message: Callable[[int, bytes], None] | None = None
+        self.output_name: Callable[[Any, str], None] = lambda _actor, _name: None
+        self.on_raylet_lost: Callable[[str], None] = lambda reason: None
+        self.closing = False
+
+    # -- connecting
+
+    def connect(self) -> None:
+        """Listen for peers and say hello to the raylet. raises: OSError."""
+        self.peers.listen()
+        self.raylet = self.raylets.connect_local(self.node_id, raylet_socket(self.socket_dir))
+        serialization.set_outside_hooks(self._pickled_outside, self._unpickled_outside)
+
+    def await_welcome(self, timeout_s: float) -> common_pb2.Welcome:
+        """The raylet's answer; somebody must read. raises: TimeoutError, or what a refusal says."""
+        return self._welcomed.result(timeout_s)
+
+    def raylet_welcomed(self, link: RayletLink, welcome: common_pb2.Welcome) -> None:
+        if link is self.raylet and not self._welcomed.done():
+            self._welcomed.set_result(welcome)
+
+    def raylet_refused(self, reason: str) -> None:
+        from ray.exceptions import AuthenticationError, RaySystemError
+
+        if not self._welcomed.done():
+            kind = AuthenticationError if "token" in reason else RaySystemError
+            self._welcomed.set_exception(kind(f"the raylet refused the connection: {reason}"))
+
+    def local_raylet_lost(self, reason: str) -> None:
+        if not self.closing:
+            self.on_raylet_lost(reason)
+
+    # -- the lock's other half
+
+    def after_lock(self) -> None:
+        """Do what was queued under the lock. Never called with the lock held."""
+        while self.dirty or self.woken or self.to_free:
+            with self.lock:
+                dirty, self.dirty = self.dirty, set()
+                woken, self.woken = self.woken, []
+                to_free, self.to_free = self.to_free, []
+            for target in dirty:
+                if isinstance(target, Peer):
+                    self.peers.flush(target)
+                else:
+                    target.flush()
+            for waiter, object_id in woken:
+                waiter(object_id)
+            if to_free:
+                self._free(to_free)
+
+    def _free(self, items: list[tuple[bytes, list[bytes]]]) -> None:
+        try:
+            self.arena.free(items)
+        except ArenaDisconnected as error:
+            log.debug("free_not_sent objects=%d reason=%s", len(items), error)
+
+    def note_drop(self, object_id: bytes) -> None:
+        """An ObjectRef was collected. Runs in a destructor: no lock; the next reader or caller counts it."""
+        self.drops.append(object_id)
+        if not self._drain_asked and not self.closing:
+            self._drain_asked = True
+            self.reactor.call_soon(self._drain)
+
+    def drop_handle(self, actor_id: bytes) -> None:
+        self._handle_drops.append(actor_id)
+        if not self._drain_asked and not self.closing:
+            self._drain_asked = True
+            self.reactor.call_soon(self._drain)
+
+    def _view_ended(self, object_id: bytes) -> None:
+        self.note_drop(object_id)
+
+    def _drain(self) -> None:
+        self._drain_asked = False
+        with self.lock:
+            self.drain_drops()
+        self.after_lock()
+        self.arena.flush()
+
+    def drain_drops(self) -> None:
+        """Count the references that were collected; the lock is held."""
+        drops, handles = self.drops, self._handle_drops
+        while drops or handles:
+            if handles:
+                self.actors.drop_handle(handles.popleft())
+                continue
+            commands = self.refs.drop_local(drops.popleft())
+            if commands:
+                self.holds.apply(commands)
+
+    # -- references
+
+    def receive_ref(self, object_id: bytes, owner: tuple[bytes, bytes] | None, receive: Receive) -> ObjectRef:
+        """Make the ObjectRef for an id that arrived; `receive` counts it, under the lock, with what protects it."""
+        owner = owner or self.address
+        with self.lock:
+            commands = receive(self.refs, owner[1])
+            if owner[1] != self.worker_id:
+                self.objects.borrow(object_id, owner)
+                self.peers.get(owner[1], owner[0])
+            if commands:
+                self.holds.apply(commands)
+        self.after_lock()
+        return ObjectRef(object_id, owner, self)
+
+    def _pickled_outside(self, ref: ObjectRef) -> None:
+        with self.lock:
+            self.refs.pin_for_job(ref._id)
+
+    def _unpickled_outside(self, object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
+        return self.receive_ref(object_id, owner, lambda refs, worker_id: refs.received_elsewhere(object_id, worker_id))
+
+    def pinned(self, object_id: bytes, pin: Pinned) -> None:
+        """A view of a stored object begins: it counts as a local reference until _view_ended."""
+        with self.lock:
+            if not pin.counted:
+                pin.counted = True
+                self.refs.add_local(object_id)
+
+    def address_of(self, ref: ObjectRef) -> common_pb2.WorkerAddress:
+        node_id, worker_id = ref._owner or self.address
+        return common_pb2.WorkerAddress(node_id=node_id, worker_id=worker_id)
+
+    # -- deaths
+
+    def watch(self, peer: Peer) -> None:
+        """Have the raylet tell when this process dies."""
+        message = raylet_pb2.Watch(workers=[common_pb2.WorkerAddress(node_id=peer.node_id, worker_id=peer.worker_id)])
+        if not peer.watched and peer.worker_id != self.worker_id:
+            peer.watched = True
+            self.raylet.queue(raylet_pb2.WATCH, message.SerializeToString())
+            self.dirty.add(self.raylet)
+
+    def watch_worker(self, worker_id: bytes) -> None:
+        self.watch(self.peers.get(worker_id))
+
+    def worker_died(self, worker_id: bytes, cause: common_pb2.DeathCause | None) -> None:
+        """A declared, final death."""
+        with self.lock:
+            commands = self.refs.process_died(worker_id)
+            self.holds.apply(commands)
+        self.submitter.on_worker_died(worker_id, cause)
+        self.actors.on_worker_died(worker_id)
+        self.peers.died(worker_id)
+        self.after_lock()
+
+    def node_died(self, node: common_pb2.NodeInfo) -> None:
+        """All processes of the node are dead, and its copies of objects are gone."""
+        cause = common_pb2.DeathCause(
+            kind=common_pb2.DeathCause.NODE_DIED, message=node.death_cause.message, node_id=node.node_id
+        )
+        for worker_id in self.peers.of_node(node.node_id):
+            self.worker_died(worker_id, cause)
+
+    def peer_lost(self, peer: Peer) -> None:
+        """A channel broke; whether the process is dead, its raylet says."""
+        if self.closing or peer.dead:
+            return
+        with self.lock:
+            self.watch(peer)
+        self.after_lock()
+        self.fetcher.ask_again(peer.worker_id)
+
+    # -- frames
+
+    def _on_peer_frame(self, peer: Peer, channel: Channel, kind: int, payload: bytes) -> None:
+        if kind == worker_pb2.REPLIES:
+            self.submitter.on_replies(peer, worker_pb2.Replies.FromString(payload))
+        elif kind == worker_pb2.TASKS:
+            if self.is_driver:
+                raise ValueError("a driver takes no tasks")
+            self.executor.on_tasks(peer, channel, worker_pb2.Tasks.FromString(payload))
+        elif kind == worker_pb2.OBJECTS_WANTED:
+            self.fetcher.on_wanted(channel, peer, worker_pb2.ObjectsWanted.FromString(payload))
+        elif kind == worker_pb2.OBJECTS:
+            self.fetcher.on_objects(worker_pb2.Objects.FromString(payload))
+        elif kind == worker_pb2.HOLDS:
+            self.holds.on_holds(peer, worker_pb2.Holds.FromString(payload))
+        elif kind == worker_pb2.HOLDS_ACKNOWLEDGED:
+            self.holds.on_acknowledged(peer, worker_pb2.HoldsAcknowledged.FromString(payload))
+        elif kind == worker_pb2.HOLD_QUESTIONED:
+            self.holds.on_question(peer, worker_pb2.HoldQuestioned.FromString(payload))
+        elif kind == worker_pb2.HANDED_BACK:
+            self.submitter.on_handed_back(worker_pb2.HandedBack.FromString(payload))
+        elif kind == worker_pb2.DEFINITION_WANTED:
+            wanted = worker_pb2.DefinitionWanted.FromString(payload)
+            self.submitter.on_definition_wanted(peer, channel, wanted.digest)
+        elif kind == worker_pb2.DEFINITION:
+            self.executor.on_definition(worker_pb2.Definition.FromString(payload))
+        elif kind == worker_pb2.CANCEL:
+            self.executor.on_cancel(worker_pb2.Cancel.FromString(payload))
+        else:
+            raise ValueError(f"unknown frame kind {kind}")
+
+    def on_raylet_message(self, kind: int, payload: bytes) -> None:
+        """A message of our own raylet that is not about leases."""
+        if kind == raylet_pb2.LOG_LINES and self.on_log_lines is not None:
+            self.on_log_lines(raylet_pb2.LogLines.FromString(payload))
+        elif self.on_worker_message is not None:
+            self.on_worker_message(kind, payload)
+        else:
+            raise ValueError(f"unknown frame kind {kind}")
+
+    # -- what the public API asks
+
+    def submit_task(
+        self, function: FunctionDescriptor, options: TaskOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return self.submitter.submit(function, options, args, kwargs)
+
+    def create_actor(
+        self, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return self.actors.create(cls, options, args, kwargs)
+
+    def submit_actor_task(
+        self,
+        actor_id: bytes,
+        method: MethodInfo,
+        options: Mapping[str, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        return self.actors.submit(actor_id, method, options, args, kwargs)
+
+    def put(self, value: Any, owner: Any = None) -> ObjectRef:
+        if owner is not None:
+            raise NotImplementedError("ray.put(_owner=...) is not supported yet: the caller owns what it puts")
+        return self.put_serialized(serialization.serialize(value))
+
+    def put_serialized(self, serialized: serialization.Serialized) -> ObjectRef:
+        """Begin to own a value. raises: ObjectStoreFullError when it is large and finds no room."""
+        object_id = self.ids.next_put()
+        size = 0
+        if serialized.size > serialization.INLINE_LIMIT:
+            size = stored.store(self, object_id, serialized, self.identity.address())
+        with self.lock:
+            if self.drops:
+                self.drain_drops()
+            self.objects.create(object_id)
+            self.refs.create(object_id)
+            if serialized.contained:
+                self.refs.put_contains(object_id, [ref._id for ref in serialized.contained])
+            if size:
+                self.objects.set_stored(object_id, size, (self.node_id,))
+            else:
+                self.objects.set_value(object_id, serialized.to_proto())
+        if self.dirty or self.to_free:
+            self.after_lock()
+        return ObjectRef(object_id, self.address, self)
+
+    def get(self, refs: Sequence[ObjectRef], timeout: float | None) -> list[Any]:
+        return self.fetcher.get(refs, timeout)
+
+    def wait(
+        self, refs: Sequence[ObjectRef], num_returns: int, timeout: float | None, fetch_local: bool
+    ) -> tuple[list[ObjectRef], list[ObjectRef]]:
+        return self.fetcher.wait(refs, num_returns, timeout, fetch_local)
+
+    def future_of(self, ref: ObjectRef) -> Future[Any]:
+        return self.fetcher.future_of(ref)
+
+    def kill_actor(self, actor_id: bytes, no_restart: bool) -> None:
+        self.actors.kill(actor_id, no_restart)
+
+    def cancel(self, ref: ObjectRef, force: bool, recursive: bool) -> None:
+        raise NotImplementedError("ray.cancel is not supported yet")
+
+    def find_actor(self, name: str, namespace: str | None) -> Any:
+        return self.actors.find(name, namespace)
+
+    def list_named_actors(self, all_namespaces: bool) -> list[dict[str, str]]:
+        return cluster_view.list_named_actors(self, all_namespaces)
+
+    def add_handle(self, actor_id: bytes) -> None:
+        self.actors.add_handle(actor_id)
+
+    def export_handle(self, actor_id: bytes) -> Any:
+        return self.actors.export(actor_id)
+
+    def import_handle(self, state: Any) -> Any:
+        return self.actors.import_(state)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return cluster_view.nodes(self)
+
+    def cluster_resources(self) -> dict[str, float]:
+        return cluster_view.resources(self, available=False)
+
+    def available_resources(self) -> dict[str, float]:
+        return cluster_view.resources(self, available=True)
+
+    def context(self) -> Mapping[str, Any]:
+        return cluster_view.context(self)
+
+    def exit_actor(self) -> None:
+        from ray.exceptions import AsyncioActorExit
+
+        if self.executor.actor is None:
+            raise TypeError("exit_actor() can only be called in an actor's method, and this process runs no actor")
+        raise AsyncioActorExit
+
+    # -- for the parts
+
+    @contextmanager
+    def blocking(self) -> Iterator[None]:
+        """This thread is about to wait for other processes."""
+        if self.is_driver:
+            yield
+            return
+        with self.executor.blocking():
+            yield
+
+    def tell_blocked(self, blocked: bool) -> None:
+        """Tell the raylet that the running task waits, or goes on; it lends or takes back the CPUs."""
+        current = self.executor.current
+        if current is not None and (current.batch.lease_id or self.executor.actor is not None):
+            kind = raylet_pb2.BLOCKED if blocked else raylet_pb2.UNBLOCKED
+            self.raylet.send(kind, raylet_pb2.Blocked(lease_id=current.batch.lease_id).SerializeToString())
+
+    def task_runtime_env(self, own: str) -> str:
+        """The runtime env of a task or actor: its own, over the job's."""
+        return cluster_view.merge_runtime_env(self.job_runtime_env, own)
+
+    @property
+    def helpers(self) -> ThreadPoolExecutor:
+        """Threads for what may block and nobody waits for: futures of large objects."""
+        if self._helpers is None:
+            self._helpers = ThreadPoolExecutor(4, thread_name_prefix="manta-helper")
+        return self._helpers
+
+    def shutdown(self) -> None:
+        """Leave the cluster: close all connections and end all threads. Views that were got stay valid."""
+        self.closing = True
+        serialization.set_outside_hooks(None, None)
+        if self._helpers is not None:
+            self._helpers.shutdown(wait=True, cancel_futures=True)
+        self.gcs.close()
+        self.remote.close()
+        self.arena.close()
+        self.peers.close()
+        self.raylets.close()
+        self.io.stop()

@@ -1,0 +1,171 @@
+"""The raylets that a process talks to: its own, and those that lease workers to it from other nodes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+from manta.proto.common.v1 import common_pb2
+from manta.proto.raylet.v1 import raylet_pb2
+
+from ray._runtime.links import open_unix
+
+if TYPE_CHECKING:
+    from ray._runtime.links import Channel
+    from ray._runtime.process import Process
+
+log = logging.getLogger("ray.runtime")
+
+
+class RayletLink:
+    """A channel to one raylet. Queue and flush as with a Peer."""
+
+    def __init__(self, node_id: bytes, process: Process) -> None:
+        self.node_id = node_id
+        self.channel: Channel | None = None
+        self._process = process
+        self._request_ids = itertools.count(1)
+        self._endpoints: dict[int, Callable[[str], None]] = {}
+
+    def queue(self, kind: int, payload: bytes) -> None:
+        if self.channel is not None:
+            self.channel.queue(kind, payload)
+
+    def flush(self) -> None:
+        if self.channel is not None:
+            self.channel.flush()
+
+    def send(self, kind: int, payload: bytes) -> None:
+        if self.channel is not None:
+            self.channel.send(kind, payload)
+
+    def ask_endpoint(self, worker_id: bytes, done: Callable[[str], None]) -> None:
+        """done(host:port), or done("") for a worker that is dead or unknown there."""
+        request_id = next(self._request_ids)
+        self._endpoints[request_id] = done
+        message = raylet_pb2.EndpointWanted(request_id=request_id, worker_id=worker_id)
+        self.send(raylet_pb2.ENDPOINT_WANTED, message.SerializeToString())
+
+    def endpoint_answered(self, message: raylet_pb2.Endpoint) -> None:
+        done = self._endpoints.pop(message.request_id, None)
+        if done is not None:
+            done(message.address)
+
+    def lost(self) -> None:
+        self.channel = None
+        waiting, self._endpoints = self._endpoints, {}
+        for done in waiting.values():
+            done("")
+
+
+class Raylets:
+    """All links of a process, and what it knows of the cluster's nodes."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._links: dict[bytes, RayletLink] = {}
+        self.nodes: dict[bytes, common_pb2.NodeInfo] = {}
+
+    def all(self) -> Iterable[RayletLink]:
+        return list(self._links.values())
+
+    def connect_local(self, node_id: bytes, path: str) -> RayletLink:
+        """raises: OSError when the raylet does not listen."""
+        link = RayletLink(node_id, self._process)
+        link.channel = open_unix(
+            path,
+            self._process.identity,
+            self._process.reactor,
+            lambda kind, payload: self._receive(link, kind, payload),
+            lambda reason: self._process.local_raylet_lost(reason),
+        )
+        self._links[node_id] = link
+        return link
+
+    def get(self, node_id: bytes, address: str) -> RayletLink:
+        """The link to a raylet elsewhere; opened if there is none. The lock may be held."""
+        link = self._links.get(node_id)
+        if link is None or link.channel is None:
+            link = link or RayletLink(node_id, self._process)
+            self._links[node_id] = link
+            opened = link
+
+            def closed(reason: str) -> None:
+                log.debug("raylet_link_closed node_id=%s reason=%s", node_id.hex(), reason)
+                opened.lost()
+                self._process.submitter.on_raylet_gone(opened)
+
+            link.channel = self._process.remote.open_raylet(
+                address, lambda kind, payload: self._receive(opened, kind, payload), closed
+            )
+        return link
+
+    def of_node(self, node_id: bytes) -> RayletLink | None:
+        """A link to the raylet of a node that is known and alive."""
+        link = self._links.get(node_id)
+        if link is not None and link.channel is not None:
+            return link
+        node = self.nodes.get(node_id)
+        if node is None or node.state == common_pb2.NodeInfo.DEAD:
+            return None
+        return self.get(node_id, node.raylet_address)
+
+    def _receive(self, link: RayletLink, kind: int, payload: bytes) -> None:
+        try:
+            self._dispatch(link, kind, payload)
+        except (DecodeError, LookupError, ValueError) as error:
+            log.warning("raylet_spoke_nonsense node_id=%s kind=%d error=%r", link.node_id.hex(), kind, error)
+            if link.channel is not None:
+                link.channel.close(f"protocol error: {error}")
+
+    def _dispatch(self, link: RayletLink, kind: int, payload: bytes) -> None:
+        process = self._process
+        submitter = process.submitter
+        if kind == raylet_pb2.LEASE_GRANTED:
+            submitter.on_granted(link, raylet_pb2.LeaseGranted.FromString(payload))
+        elif kind == raylet_pb2.LEASE_SPILLED:
+            submitter.on_spilled(raylet_pb2.LeaseSpilled.FromString(payload))
+        elif kind == raylet_pb2.LEASE_REFUSED:
+            submitter.on_refused(raylet_pb2.LeaseRefused.FromString(payload))
+        elif kind == raylet_pb2.LEASES_SHORT:
+            submitter.on_short()
+        elif kind == raylet_pb2.WORKERS_DIED:
+            for dead in raylet_pb2.WorkersDied.FromString(payload).workers:
+                process.worker_died(dead.address.worker_id, dead.cause)
+        elif kind == raylet_pb2.NODES:
+            self._on_nodes(raylet_pb2.Nodes.FromString(payload))
+        elif kind == raylet_pb2.ENDPOINT:
+            link.endpoint_answered(raylet_pb2.Endpoint.FromString(payload))
+        elif kind == raylet_pb2.OPEN_ENDPOINT:
+            host = raylet_pb2.OpenEndpoint.FromString(payload).host
+            process.remote.open_endpoint(host, lambda address: self._endpoint_opened(link, address))
+        elif kind == raylet_pb2.WELCOME:
+            process.raylet_welcomed(link, common_pb2.Welcome.FromString(payload))
+        elif kind == raylet_pb2.REFUSED:
+            process.raylet_refused(common_pb2.Refused.FromString(payload).reason)
+        else:
+            process.on_raylet_message(kind, payload)
+
+    def _endpoint_opened(self, link: RayletLink, address: str) -> None:
+        link.send(raylet_pb2.ENDPOINT_OPENED, raylet_pb2.EndpointOpened(address=address).SerializeToString())
+
+    def _on_nodes(self, message: raylet_pb2.Nodes) -> None:
+        for node in message.nodes:
+            known = self.nodes.get(node.node_id)
+            self.nodes[node.node_id] = node
+            dead = node.state == common_pb2.NodeInfo.DEAD
+            if dead and (known is None or known.state != common_pb2.NodeInfo.DEAD):
+                self._process.node_died(node)
+
+    def close(self) -> None:
+        for link in self.all():
+            if link.channel is not None:
+                link.channel.close("this process ends")
+
+
+def raylet_socket(socket_dir: str) -> str:
+    return os.path.join(socket_dir, "raylet.sock")

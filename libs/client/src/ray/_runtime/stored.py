@@ -1,0 +1,67 @@
+"""Values in the node's arena: written by puts and results, read back as views of the same memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ray._runtime import serialization
+from ray._runtime.arena_client import copy_into
+from ray._runtime.arena_errors import ArenaFull, ArenaTimeout
+
+if TYPE_CHECKING:
+    from manta.proto.common.v1 import common_pb2
+
+    from ray._runtime.object_ref import ObjectRef
+    from ray._runtime.process import Process
+    from ray._runtime.serialization import Serialized
+
+
+def store(process: Process, object_id: bytes, serialized: Serialized, owner: common_pb2.WorkerAddress) -> int:
+    """Write a value into the arena as a primary copy; returns its size in bytes.
+
+    raises: ObjectStoreFullError when it finds no room.
+    """
+    size = serialized.stored_size()
+    try:
+        with process.arena.create(object_id, size, owner) as writable:
+            # It exists when an earlier attempt of the same task had stored it.
+            if not writable.exists:
+                serialized.write_to(writable.view, copy_into)
+                writable.seal()
+    except ArenaFull as full:
+        from ray.exceptions import ObjectStoreFullError
+
+        raise ObjectStoreFullError(str(full)) from None
+    return size
+
+
+def load_stored(
+    process: Process,
+    object_id: bytes,
+    nodes: list[bytes],
+    owner: common_pb2.WorkerAddress,
+    timeout: float | None,
+    receive: Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef],
+) -> Any:
+    """The value of a stored object, brought here from one of `nodes` if need be.
+
+    Arrays and tables in it are read-only views; they keep the object pinned. raises: its error, if it is one.
+    """
+    try:
+        pinned = process.arena.get(object_id, nodes, owner, timeout)
+    except ArenaTimeout as error:
+        from ray.exceptions import GetTimeoutError
+
+        raise GetTimeoutError(f"Get timed out: object {object_id.hex()} could not be brought here in time") from error
+    process.pinned(object_id, pinned)
+    buffer = pinned.buffer
+    kind, stream, extents = serialization.read_layout(memoryview(buffer))
+    buffers = [buffer.slice(offset, length) for offset, length in extents]
+    with serialization.receiving(receive):
+        value = serialization.load(kind, stream, buffers)
+    if kind == serialization.ERROR:
+        from ray._runtime.fetching import as_raised
+
+        raise as_raised(value)
+    return value

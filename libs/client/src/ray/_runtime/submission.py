@@ -1,0 +1,455 @@
+"""Tasks from `.remote()` to their results: the shell around LeaseManager and the pending tasks of this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from manta.common.resources import ResourceSet
+from manta.proto.common.v1 import common_pb2
+from manta.proto.raylet.v1 import raylet_pb2
+from manta.proto.worker.v1 import worker_pb2
+
+from ray._runtime import arguments, lease_manager
+from ray._runtime.definitions import Definition, define
+from ray._runtime.object_ref import ObjectRef
+from ray._runtime.system_errors import error_value, worker_crashed
+from ray._runtime.task_record import TaskRecord
+from ray._runtime.wire import attempt_field, repeated_field
+
+if TYPE_CHECKING:
+    from ray._runtime.api import FunctionDescriptor, TaskOptions
+    from ray._runtime.lease_manager import Lease, SchedulingKey
+    from ray._runtime.links import Channel, Peer
+    from ray._runtime.process import Process
+    from ray._runtime.raylets import RayletLink
+
+log = logging.getLogger("ray.runtime")
+
+LEASE_IDLE_S: Final = 0.1
+_TASKS_FIELD: Final = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
+_DONE: Final = worker_pb2.TaskReply.DONE
+_RAISED: Final = worker_pb2.TaskReply.RAISED
+_EXITING: Final = worker_pb2.TaskReply.EXITING
+
+
+class Route:
+    """How a leased worker is reached; `header` is the part of each Tasks message that never changes."""
+
+    __slots__ = ("header", "peer", "raylet")
+
+    def __init__(self, peer: Peer, raylet: RayletLink, header: bytes) -> None:
+        self.peer = peer
+        self.raylet = raylet
+        self.header = header
+
+
+class Demand:
+    """A scheduling key, as raylets are asked for it."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: raylet_pb2.LeasesWanted) -> None:
+        self.message = message
+
+
+class TaskSubmitter:
+    """Submits tasks of `process` and takes their replies."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.leases = lease_manager.LeaseManager()
+        self.pending: dict[bytes, TaskRecord] = {}
+        self._keys: dict[tuple[Any, ...], SchedulingKey] = {}
+        self._to_assign: set[SchedulingKey] = set()
+
+    # -- from .remote()
+
+    def submit(
+        self, function: FunctionDescriptor, options: TaskOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        process = self._process
+        cache = options.cache
+        if cache is None or cache[0] is not self or cache[1] is not function:
+            cache = self._prepare(function, options)
+        definition: Definition = cache[2]
+        encoded = arguments.encode(process, args, kwargs)
+        record = TaskRecord(
+            process.ids.next_task(),
+            cache[4],
+            options.num_returns,
+            definition,
+            options,
+            definition.timing,
+            options.max_retries,
+        )
+        message = worker_pb2.Task(
+            task_id=record.task_id, definition=definition.digest, args=encoded.value, num_returns=options.num_returns
+        )
+        if options.name:
+            message.name = options.name
+        returns = self.register(record, encoded)
+        if not encoded.refs:
+            record.message = message.SerializeToString()
+            self._ready(record, cache[3])
+        else:
+            self.when_ready(record, encoded.refs, lambda: self._complete(record, message, encoded.refs, cache[3]))
+        if options.num_returns == 1:
+            return returns[0]
+        return returns or None
+
+    def register(self, record: TaskRecord, encoded: arguments.Arguments) -> list[ObjectRef]:
+        """Begin to own the results of a call, and count its arguments."""
+        process = self._process
+        refs, objects = process.refs, process.objects
+        returns: list[ObjectRef] = []
+        with process.lock:
+            if process.drops:
+                process.drain_drops()
+            for object_id in record.return_ids():
+                objects.create(object_id)
+                refs.create(object_id)
+                returns.append(ObjectRef(object_id, process.address, process))
+            record.held = encoded.held()
+            if record.held:
+                refs.task_submitted(record.held)
+            self.pending[record.task_id] = record
+        return returns
+
+    def when_ready(self, record: TaskRecord, refs: list[ObjectRef], proceed: Any) -> None:
+        """Call proceed() once all refs are ready; now, on this thread, if they are."""
+        process = self._process
+
+        def one_ready(_object_id: bytes) -> None:
+            with process.lock:
+                record.missing -= 1
+                if record.missing:
+                    return
+            proceed()
+
+        record.missing = 1
+        with process.lock:
+            for ref in refs:
+                if not process.objects.when_ready(ref._id, one_ready):
+                    record.missing += 1
+        for ref in refs:
+            process.fetcher.want(ref)
+        one_ready(b"")
+
+    def _complete(
+        self, record: TaskRecord, message: worker_pb2.Task, refs: list[ObjectRef], key: SchedulingKey
+    ) -> None:
+        process = self._process
+        with process.lock:
+            error = arguments.first_error(process.objects, refs)
+            if error is None and not record.cancelled:
+                arguments.fill(process, message, refs)
+                record.message = message.SerializeToString()
+        if error is not None:
+            self.fail(record, error)
+            return
+        self._ready(record, key)
+
+    def _ready(self, record: TaskRecord, key: SchedulingKey) -> None:
+        process = self._process
+        with process.lock:
+            if record.task_id not in self.pending:
+                return
+            commands = self.leases.submit(key, record)
+            if commands:
+                self._queue(commands)
+            elif not self._to_assign:
+                # The reading thread sends what piles up until it gets to it, in one frame per worker.
+                self._to_assign.add(key)
+                process.reactor.call_soon(self._assign_waiting)
+            else:
+                self._to_assign.add(key)
+        process.after_lock()
+
+    def _assign_waiting(self) -> None:
+        process = self._process
+        with process.lock:
+            keys, self._to_assign = self._to_assign, set()
+            for key in keys:
+                self._queue(self.leases.assign(key))
+        process.after_lock()
+
+    def _prepare(self, function: FunctionDescriptor, options: TaskOptions) -> tuple[Any, ...]:
+        cached = function.cache
+        if cached is None or cached[0] is not self:
+            cached = function.cache = (self, define(function.function, function.name))
+        name = options.name or function.name
+        options.cache = (self, function, cached[1], self._key(options, name), name)
+        return options.cache  # type: ignore[no-any-return]
+
+    def _key(self, options: TaskOptions, name: str) -> SchedulingKey:
+        process = self._process
+        resources = ResourceSet.from_floats(options.resources)
+        strategy = options.strategy.SerializeToString(deterministic=True) if options.strategy is not None else b""
+        labels = tuple(sorted(options.label_selector.items()))
+        runtime_env = process.task_runtime_env(options.runtime_env)
+        shape = (resources, strategy, runtime_env, labels, bool(options.max_calls))
+        with process.lock:
+            key = self._keys.get(shape)
+            if key is None:
+                demand = raylet_pb2.LeasesWanted(
+                    job_id=process.job_id,
+                    resources=resources.to_proto(),
+                    strategy=options.strategy,
+                    runtime_env=runtime_env,
+                    name=name,
+                )
+                key = self._keys[shape] = self.leases.new_key(Demand(demand))
+                demand.request_id = key.request_id
+        return key
+
+    # -- commands; the lock is held
+
+    def _queue(self, commands: Iterable[lease_manager.Command]) -> None:
+        process = self._process
+        for command in commands:
+            if type(command) is lease_manager.Push:
+                self._push(command.lease, command.tasks)
+            elif type(command) is lease_manager.AskLeases:
+                self._ask(process.raylet, command.key, command.count, 0)
+            elif type(command) is lease_manager.AskElsewhere:
+                link = process.raylets.get(command.node_id, command.raylet_address)
+                self._ask(link, command.key, command.count, command.hops)
+            elif type(command) is lease_manager.ReturnLease:
+                route: Route = command.lease.route  # type: ignore[assignment]
+                message = raylet_pb2.LeaseReturned(lease_id=command.lease.lease_id)
+                route.raylet.queue(raylet_pb2.LEASE_RETURNED, message.SerializeToString())
+                process.dirty.add(route.raylet)
+            elif type(command) is lease_manager.IdleTimer:
+                process.reactor.call_later(LEASE_IDLE_S, lambda c=command: self._idle(c.lease, c.mark))
+
+    def _ask(self, link: RayletLink, key: SchedulingKey, count: int, hops: int) -> None:
+        demand: Demand = key.demand  # type: ignore[assignment]
+        if count:
+            demand.message.backlog = count
+            demand.message.hops = hops
+            link.queue(raylet_pb2.LEASES_WANTED, demand.message.SerializeToString())
+        else:
+            for asked in self._process.raylets.all():
+                message = raylet_pb2.LeaseCancelled(request_id=key.request_id)
+                asked.queue(raylet_pb2.LEASE_CANCELLED, message.SerializeToString())
+                self._process.dirty.add(asked)
+        self._process.dirty.add(link)
+
+    def _push(self, lease: Lease, tasks: list[TaskRecord]) -> None:
+        route: Route = lease.route  # type: ignore[assignment]
+        peer = route.peer
+        parts = [route.header]
+        for task in tasks:
+            task.lease_id = lease.lease_id
+            definition = task.definition
+            if definition is not None and definition.digest not in peer.known_definitions:
+                peer.known_definitions.add(definition.digest)
+                parts.append(self._definition_part(definition))
+        parts.extend([repeated_field(_TASKS_FIELD, task.message) for task in tasks])
+        peer.queue(worker_pb2.TASKS, b"".join(parts))
+        self._process.dirty.add(peer)
+
+    def _definition_part(self, definition: Definition) -> bytes:
+        message = worker_pb2.Definition(
+            digest=definition.digest, pickled=definition.pickled, job_id=self._process.job_id
+        )
+        return worker_pb2.Tasks(definitions=[message]).SerializeToString()
+
+    def _idle(self, lease: Lease, mark: int) -> None:
+        with self._process.lock:
+            self._queue(self.leases.lease_idle(lease, mark))
+        self._process.after_lock()
+
+    # -- from raylets
+
+    def on_granted(self, link: RayletLink, message: raylet_pb2.LeaseGranted) -> None:
+        process = self._process
+        with process.lock:
+            key = self.leases.key_of(message.request_id)
+            if key is None:
+                raise LookupError(f"a lease was granted for request {message.request_id}, which was never made")
+            peer = process.peers.get(message.worker.worker_id, message.worker.node_id)
+            header = worker_pb2.Tasks(
+                lease_id=message.lease_id,
+                caller=process.identity.address(),
+                job_id=process.job_id,
+                resources=message.resources,
+                gpu_ids=message.gpu_ids,
+            )
+            route = Route(peer, link, header.SerializeToString())
+            self._queue(self.leases.granted(key, message.lease_id, route))
+        process.after_lock()
+
+    def on_spilled(self, message: raylet_pb2.LeaseSpilled) -> None:
+        with self._process.lock:
+            key = self.leases.key_of(message.request_id)
+            if key is not None:
+                self._queue(
+                    self.leases.spilled(key, message.node_id, message.raylet_address, message.count, message.hops)
+                )
+        self._process.after_lock()
+
+    def on_refused(self, message: raylet_pb2.LeaseRefused) -> None:
+        from ray.exceptions import RuntimeEnvSetupError, TaskPlacementGroupRemoved, TaskUnschedulableError
+
+        with self._process.lock:
+            key = self.leases.key_of(message.request_id)
+            tasks = self.leases.refused(key) if key is not None else []
+        reasons = raylet_pb2.LeaseRefused
+        error: Exception
+        if message.reason == reasons.PLACEMENT_GROUP_REMOVED:
+            error = TaskPlacementGroupRemoved(message.message)
+        elif message.reason in (reasons.RUNTIME_ENV_FAILED, reasons.WORKER_START_FAILED):
+            error = RuntimeEnvSetupError(message.message)
+        else:
+            error = TaskUnschedulableError(message.message)
+        for task in tasks:
+            self.fail(task, error_value(error))
+
+    def on_short(self) -> None:
+        with self._process.lock:
+            self._queue(self.leases.short())
+        self._process.after_lock()
+
+    def on_raylet_gone(self, link: RayletLink) -> None:
+        """A remote raylet cannot be reached: ask at home for what it was asked for."""
+        with self._process.lock:
+            for key in list(self.leases.keys()):
+                if key.asked and key.queue:
+                    self._queue(self.leases.ask_failed(key, key.asked))
+        self._process.after_lock()
+
+    def on_worker_died(self, worker_id: bytes, cause: common_pb2.DeathCause | None) -> None:
+        """A declared death: what ran or waited there is run again, or fails."""
+        with self._process.lock:
+            gone = [le for le in self.leases.leases() if le.route.peer.worker_id == worker_id]  # type: ignore[attr-defined]
+            failed: list[TaskRecord] = []
+            for lease in gone:
+                tasks, key = self.leases.worker_gone(lease.lease_id)
+                again = [task for task in tasks if self._may_retry(task)]
+                failed.extend(task for task in tasks if task not in again)
+                for task in tasks:
+                    task.timing.failed()
+                for task in again:
+                    self._next_attempt(task)
+                if key is not None:
+                    self._queue(self.leases.requeue(key, again))
+        self._process.after_lock()
+        for task in failed:
+            self.fail(task, worker_crashed(task.name, cause))
+
+    def _may_retry(self, task: TaskRecord) -> bool:
+        return task.retries_left != 0 and not task.cancelled
+
+    def _next_attempt(self, task: TaskRecord) -> None:
+        if task.retries_left > 0:
+            task.retries_left -= 1
+        task.attempt += 1
+        task.lease_id = None
+        # Of a field that occurs twice the last one counts, so the message need not be built again.
+        task.message += attempt_field(task.attempt)
+
+    # -- from workers
+
+    def on_replies(self, peer: Peer, message: worker_pb2.Replies) -> None:
+        process = self._process
+        finished: dict[bytes, list[bytes]] = {}
+        again: list[TaskRecord] = []
+        with process.lock:
+            for reply in message.replies:
+                record = self.pending.get(reply.task_id)
+                if record is None or reply.attempt != record.attempt:
+                    continue
+                if record.lease_id is not None:
+                    finished.setdefault(record.lease_id, []).append(reply.task_id)
+                if reply.outcome in (_DONE, _RAISED, _EXITING):
+                    record.timing.ran(reply.execution_us)
+                if reply.outcome == _RAISED and self._retry_raised(record, reply):
+                    again.append(record)
+                    continue
+                if reply.outcome == worker_pb2.TaskReply.REFUSED and not record.actor_id:
+                    again.append(record)
+                    continue
+                self.take(peer, record, reply)
+            for lease_id, task_ids in finished.items():
+                self._queue(self.leases.finished(lease_id, task_ids))
+            for record in again:
+                self._next_attempt(record)
+                assert record.options is not None
+                self._queue(self.leases.requeue(record.options.cache[3], [record]))
+        process.after_lock()
+
+    def _retry_raised(self, record: TaskRecord, reply: worker_pb2.TaskReply) -> bool:
+        options = record.options
+        if options is None or not options.retry_exceptions or not self._may_retry(record):
+            return False
+        if options.retry_exceptions is True:
+            return True
+        from ray._runtime.serialization import load_proto
+
+        error = load_proto(reply.returns[0].value) if reply.returns else None
+        return isinstance(getattr(error, "cause", error), options.retry_exceptions)
+
+    def take(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
+        """Take a final reply; the lock is held."""
+        process = self._process
+        del self.pending[record.task_id]
+        woken = process.woken
+        for result in reply.returns:
+            object_id = result.object_id
+            if result.HasField("stored"):
+                contained = result.contained
+                stored = result.stored
+                if object_id in process.objects:
+                    waiters = process.objects.set_stored(object_id, stored.size, tuple(stored.node_ids))
+                else:
+                    # Nobody wants it any more, but the copy exists.
+                    process.to_free.append((object_id, list(stored.node_ids)))
+                    waiters = []
+            else:
+                contained = result.value.contained
+                waiters = process.objects.set_value(object_id, result.value)
+            if waiters:
+                woken.extend((waiter, object_id) for waiter in waiters)
+            if contained:
+                inners = [(ref.object_id, ref.owner.worker_id) for ref in contained]
+                process.holds.apply(process.refs.result_contains(object_id, peer.worker_id, inners))
+        if record.held or reply.kept:
+            kept = [(ref.object_id, ref.number) for ref in reply.kept]
+            process.holds.apply(process.refs.task_finished(record.held, peer.worker_id, kept))
+
+    def on_handed_back(self, message: worker_pb2.HandedBack) -> None:
+        """The worker will never start these."""
+        by_lease: dict[bytes, list[bytes]] = {}
+        with self._process.lock:
+            for task_id in message.task_ids:
+                record = self.pending.get(task_id)
+                if record is not None and record.lease_id is not None:
+                    by_lease.setdefault(record.lease_id, []).append(task_id)
+                    record.lease_id = None
+            for lease_id, task_ids in by_lease.items():
+                self._queue(self.leases.handed_back(lease_id, task_ids))
+        self._process.after_lock()
+
+    def on_definition_wanted(self, peer: Peer, channel: Channel, digest: bytes) -> None:
+        for key in list(self.pending.values()):
+            if key.definition is not None and key.definition.digest == digest:
+                message = worker_pb2.Definition(digest=digest, pickled=key.definition.pickled)
+                channel.send(worker_pb2.DEFINITION, message.SerializeToString())
+                return
+        channel.send(worker_pb2.DEFINITION, worker_pb2.Definition(digest=digest).SerializeToString())
+
+    def fail(self, record: TaskRecord, value: common_pb2.Value) -> None:
+        """End a task that did not run, or will not run again, with an error."""
+        process = self._process
+        with process.lock:
+            if self.pending.pop(record.task_id, None) is None:
+                return
+            for object_id in record.return_ids():
+                waiters = process.objects.set_value(object_id, value)
+                process.woken.extend((waiter, object_id) for waiter in waiters)
+            if record.held:
+                process.holds.apply(process.refs.task_finished(record.held))
+        process.after_lock()

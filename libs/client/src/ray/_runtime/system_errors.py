@@ -1,0 +1,55 @@
+"""Values that stand for failures of the system: getting one raises the matching error of ray.exceptions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ray._runtime.serialization import serialize_error
+
+if TYPE_CHECKING:
+    from manta.proto.common.v1 import common_pb2
+
+
+def error_value(error: BaseException) -> common_pb2.Value:
+    """The value that raises `error` when it is got."""
+    return serialize_error(error).to_proto()
+
+
+def object_lost(object_id: bytes, why: str) -> common_pb2.Value:
+    from ray.exceptions import ObjectLostError
+
+    return error_value(ObjectLostError(object_id.hex(), why))
+
+
+def owner_died(object_id: bytes) -> common_pb2.Value:
+    from ray.exceptions import OwnerDiedError
+
+    return error_value(OwnerDiedError(object_id.hex()))
+
+
+def worker_crashed(name: str, cause: common_pb2.DeathCause | None) -> common_pb2.Value:
+    """For a task whose worker died, or whose node did."""
+    from manta.proto.common.v1 import common_pb2 as common
+
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
+
+    text = describe_death(cause)
+    if cause is not None and cause.kind == common.DeathCause.NODE_DIED:
+        return error_value(NodeDiedError(f"the node of task {name} died: {text}"))
+    if cause is not None and cause.kind == common.DeathCause.OUT_OF_MEMORY:
+        return error_value(OutOfMemoryError(f"task {name}: {text}"))
+    return error_value(WorkerCrashedError(f"the worker of task {name} died: {text}"))
+
+
+def describe_death(cause: common_pb2.DeathCause | None) -> str:
+    """One or a few lines: what ended the process, with its last output."""
+    if cause is None:
+        return "no cause is known"
+    parts = [cause.message or "no cause is known"]
+    if cause.exit_code < 0:
+        parts.append(f"(signal {-cause.exit_code})")
+    elif cause.exit_code > 0:
+        parts.append(f"(exit code {cause.exit_code})")
+    if cause.last_log_lines:
+        parts.append("\nits last lines:\n  " + "\n  ".join(cause.last_log_lines))
+    return " ".join(parts)

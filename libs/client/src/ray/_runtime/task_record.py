@@ -1,0 +1,93 @@
+"""A task or actor call that this process submitted and whose result is not known yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ray._runtime.api import TaskOptions
+    from ray._runtime.definitions import Definition
+
+
+class Timing:
+    """How long a function runs, seen from its owner: what the pipelining window is computed from.
+
+    Source: the window rule of the design, clamp(2 ms / moving average, 1, 256), and 1 after a failure or a recent run
+    over ten times the average or over 2 ms.
+    """
+
+    __slots__ = ("average_us", "longest_us", "window")
+
+    def __init__(self) -> None:
+        self.average_us = 0.0
+        self.longest_us = 0.0
+        self.window = 1
+
+    def ran(self, execution_us: int) -> None:
+        average = self.average_us
+        self.average_us = average = execution_us if average == 0.0 else average + 0.1 * (execution_us - average)
+        # The longest recent run fades, so that one slow start does not count for ever.
+        self.longest_us = max(float(execution_us), self.longest_us * 0.98)
+        if self.longest_us > 2000.0 or (self.longest_us > 10.0 * average and self.longest_us > 200.0):
+            self.window = 1
+        else:
+            self.window = min(256, max(1, int(2000.0 / max(average, 1.0))))
+
+    def failed(self) -> None:
+        self.average_us = 0.0
+        self.window = 1
+
+
+class TaskRecord:
+    """`message` is the serialized worker.v1.Task; `held` are the refs in its arguments, counted as submitted."""
+
+    __slots__ = (
+        "actor_id",
+        "attempt",
+        "cancelled",
+        "definition",
+        "held",
+        "lease_id",
+        "message",
+        "missing",
+        "name",
+        "num_returns",
+        "options",
+        "parts",
+        "retries_left",
+        "sequence",
+        "task_id",
+        "timing",
+    )
+
+    def __init__(
+        self,
+        task_id: bytes,
+        name: str,
+        num_returns: int,
+        definition: Definition | None,
+        options: TaskOptions | None,
+        timing: Timing,
+        retries_left: int,
+    ) -> None:
+        self.task_id = task_id
+        self.name = name
+        self.num_returns = num_returns
+        self.definition = definition
+        self.options = options
+        self.timing = timing
+        self.retries_left = retries_left
+        self.attempt = 0
+        self.message = b""
+        # What `message` is made of, while arguments are missing or for another attempt: see submission.py.
+        self.parts: object = None
+        self.held: tuple[bytes, ...] = ()
+        self.missing = 0
+        self.lease_id: bytes | None = None
+        self.actor_id = b""
+        self.sequence = 0
+        self.cancelled = False
+
+    def return_ids(self) -> list[bytes]:
+        task_id = self.task_id
+        return [task_id + index.to_bytes(4, "little") for index in range(1, self.num_returns + 1)]

@@ -1,0 +1,41 @@
+"""Protobuf wire format by hand, where a message is put together from parts that are serialized already.
+
+A serialized message is a sequence of fields, and concatenating two gives their merge: repeated fields are appended, of
+others the last counts. So a task is serialized once, when it is submitted, and batches are joined from the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from manta.proto.worker.v1 import worker_pb2
+
+_ATTEMPT: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["attempt"].number
+_INCARNATION: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["incarnation"].number
+
+
+def varint(number: int) -> bytes:
+    """The base-128 form of a number >= 0."""
+    if number < 0x80:
+        return bytes((number,))
+    parts = bytearray()
+    while number >= 0x80:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
+def repeated_field(field: int, message: bytes) -> bytes:
+    """One element of a repeated message field, field < 16."""
+    return bytes((field << 3 | 2,)) + varint(len(message)) + message
+
+
+def attempt_field(attempt: int) -> bytes:
+    """Task.attempt, to be appended to a serialized Task."""
+    return bytes((_ATTEMPT << 3,)) + varint(attempt)
+
+
+def incarnation_field(incarnation: int) -> bytes:
+    """Task.incarnation, to be appended to a serialized Task."""
+    return bytes((_INCARNATION << 3,)) + varint(incarnation)

@@ -1,0 +1,177 @@
+"""The life of a worker process, from its fork to its end."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from google.protobuf.message import DecodeError
+from manta.common.credentials import Token
+from manta.proto.common.v1 import common_pb2
+from manta.proto.raylet.v1 import raylet_pb2
+
+from ray._runtime import current
+from ray._runtime.actor_host import ActorHost
+from ray._runtime.executor import exit_process
+from ray._runtime.links import Identity
+from ray._runtime.process import Process
+
+if TYPE_CHECKING:
+    from manta.proto.zygote.v1 import zygote_pb2
+
+log = logging.getLogger("ray.runtime")
+
+# Marks, in a worker's output, the name under which the lines after it are shown.
+NAME_MARK: Final = b"\x1e"
+_EXIT_GRACE_S: Final = 1.0
+
+
+class NamedOutput(io.RawIOBase):
+    """Standard output or error of a worker: tells the raylet, before a write, whose output it is if that changed."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._said = b""
+        self.name_now = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, data: Any) -> int:
+        raw = bytes(data)
+        out = raw
+        if self.name_now != self._said:
+            self._said = self.name_now
+            out = NAME_MARK + self.name_now + b"\n" + raw
+        view = memoryview(out)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        return len(raw)
+
+
+def _named_streams() -> list[NamedOutput]:
+    outputs = []
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        raw = NamedOutput(descriptor)
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(raw, 65536), encoding="utf-8", errors="backslashreplace", line_buffering=True
+        )
+        setattr(sys, name, stream)
+        outputs.append(raw)
+    return outputs
+
+
+class Worker:
+    """A worker: its Process, and what its raylet tells it."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._outputs = _named_streams()
+        process.on_worker_message = self._on_raylet
+        process.output_name = self._name_output
+        process.on_raylet_lost = lambda reason: exit_process(0)
+
+    def _name_output(self, actor: ActorHost | None, name: str) -> None:
+        shown = (actor.repr_name if actor is not None else name.rpartition(".")[2] or name).encode()
+        for output in self._outputs:
+            output.name_now = shown
+
+    def _on_raylet(self, kind: int, payload: bytes) -> None:
+        process = self._process
+        if kind == raylet_pb2.START_ACTOR:
+            process.executor.actor = ActorHost(process, raylet_pb2.StartActor.FromString(payload))
+            process.reactor.wake()
+        elif kind == raylet_pb2.EXIT:
+            message = raylet_pb2.Exit.FromString(payload)
+            if message.at_once:
+                exit_process(0)
+            process.executor.exit(message.reason)
+        else:
+            raise DecodeError(f"unknown frame kind {kind} from the raylet")
+
+    def run(self) -> NoReturn:
+        process = self._process
+        process.raylet.send(raylet_pb2.WORKER_READY, raylet_pb2.WorkerReady().SerializeToString())
+        reason = process.executor.serve()
+        cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=reason)
+        process.raylet.send(raylet_pb2.EXITING, raylet_pb2.Exiting(cause=cause).SerializeToString())
+        self._send_the_rest()
+        exit_process(0)
+
+    def _send_the_rest(self) -> None:
+        """Let replies and drops leave; peers that do not read must not keep the process."""
+        deadline = time.monotonic() + _EXIT_GRACE_S
+        with self._process.reactor.token:
+            while self._process.peers.unsent() and time.monotonic() < deadline:
+                self._process.reactor.poll(0.05)
+
+
+def run(fork: zygote_pb2.Fork) -> NoReturn:
+    """Be the worker that the raylet asked for; called in the new process, after it has left its parent behind."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    identity = Identity(
+        common_pb2.WORKER, fork.node_id, fork.worker_id, fork.job_id, Token(fork.token), f"worker-{os.getpid()}"
+    )
+    process = Process(
+        identity,
+        socket_dir=fork.socket_dir,
+        object_manager_socket=fork.object_manager_socket,
+        session_dir=fork.session_dir,
+        gcs_addresses=fork.gcs_addresses,
+        namespace=fork.ray_namespace,
+        ip_address=fork.ip_address,
+        runtime_env=_job_runtime_env(fork),
+    )
+    current.set_runtime(process)
+    worker = Worker(process)
+    _end_with_raylet(process, fork.raylet_pid)
+    _drop_in_forked_children(process)
+    # SIGTERM is how the raylet asks: finish what runs, then go.
+    signal.signal(signal.SIGTERM, lambda number, frame: process.executor.exit("the raylet asked it to end"))
+    process.connect()
+    worker.run()
+
+
+def _job_runtime_env(fork: zygote_pb2.Fork) -> str:
+    """What child tasks inherit: the env of this worker's own task or actor, without what was for it alone."""
+    return json.dumps(json.loads(fork.runtime_env), sort_keys=True) if fork.runtime_env else ""
+
+
+def _end_with_raylet(process: Process, raylet_pid: int) -> None:
+    """A worker without its raylet is of no use; it ends at once, whatever it runs."""
+    try:
+        pidfd = os.pidfd_open(raylet_pid)
+    except ProcessLookupError:
+        exit_process(0)
+
+    def watch() -> None:
+        import select
+
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll()
+        os._exit(0)
+
+    threading.Thread(target=watch, name="manta-raylet-watch", daemon=True).start()
+
+
+def _drop_in_forked_children(process: Process) -> None:
+    def drop() -> None:
+        process.closing = True
+        process.arena.drop_in_child()
+        current.set_forked()
+
+    os.register_at_fork(after_in_child=drop)
