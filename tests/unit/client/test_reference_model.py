@@ -513,7 +513,7 @@ def run_schedule(seed: int, *, steps: int = 250) -> World:
 def test_no_schedule_frees_what_is_used_or_leaks_what_is_not(block: int) -> None:
     """A failure names its seed: run_schedule(seed) repeats it."""
     seen: Counter[str] = Counter()
-    for seed in range(block * 60, block * 60 + 60):
+    for seed in range(block * 30, block * 30 + 30):
         try:
             seen += run_schedule(seed).seen
         except AssertionError as error:
@@ -523,7 +523,7 @@ def test_no_schedule_frees_what_is_used_or_leaks_what_is_not(block: int) -> None
 
 @pytest.mark.soak
 def test_many_schedules() -> None:
-    for seed in range(600, 20_000):
+    for seed in range(300, 20_000):
         try:
             run_schedule(seed)
         except AssertionError as error:
@@ -567,5 +567,5 @@ class ReferenceMachine(RuleBasedStateMachine):
 
 TestReferenceMachine = ReferenceMachine.TestCase
 TestReferenceMachine.settings = settings(
-    max_examples=150, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=80, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
