@@ -207,7 +207,8 @@ class Supervisor:
 
     def _log(self, event: str, **fields: Any) -> None:
         words = " ".join(f"{key}={value}" for key, value in fields.items() if value != "")
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+        now = time.time()
+        moment = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}"
         with open(self._session.log_file("supervisor"), "a") as file:
             file.write(f"{moment}Z {event} {words}\n")
 
