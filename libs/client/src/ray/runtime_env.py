@@ -274,7 +274,7 @@ class RuntimeEnv(dict[str, Any]):
         """raises: ValueError for a key that is no extension's."""
         if key not in self.extensions_fields:
             raise ValueError(f"{key!r} is not one of the extension fields {sorted(self.extensions_fields)}")
-        return self.get(key)
+        return self._text(key)
 
     def plugins(self) -> list[tuple[str, Any]]:
         """The fields that are no known ones, with their values."""
