@@ -163,7 +163,6 @@ class ArenaClient:
     def describe(self, *, with_objects: bool = False) -> pb.DescribeReply:
         """What the arena holds. raises: ArenaDisconnected."""
         connection = self._connected()
-        connection.flush()  # what was released before is to be seen
         call = self._call(connection, b"")
         request = pb.DescribeRequest(request_id=call.request_id, with_objects=with_objects)
         reply: pb.DescribeReply = self._answer(connection, call, pb.DESCRIBE, request, None)
@@ -346,7 +345,7 @@ class ArenaClient:
             # Made here, so that a caller that gives up meanwhile drops it, and with it the pin.
             call.finish(connection.mapping.adopt(reply.object_id, reply.offset, reply.size))
         else:
-            connection.mapping.released.append(reply.object_id)
+            connection.mapping.outgoing.append((reply.object_id,))
 
     def _created(self, connection: ArenaConnection, reply: pb.Created) -> None:
         call = connection.pending.pop(reply.request_id, None)

@@ -89,7 +89,6 @@ class ArenaConnection:
         self.problem: ArenaDisconnected | None = None
         self.on_closing: Callable[[int], None] | None = None
         self.pending: dict[int, Call] = {}
-        self._outgoing: deque[bytes] = deque()
         self._sending = threading.Lock()
         self._reading = threading.Lock()
         self._followers: dict[Call, None] = {}
@@ -100,7 +99,7 @@ class ArenaConnection:
 
     def queue(self, kind: int, message: Message) -> None:
         """Append a frame; it goes out with the next flush. Safe in a destructor."""
-        self._outgoing.append(encode_frame(kind, message.SerializeToString()))
+        self.mapping.outgoing.append(encode_frame(kind, message.SerializeToString()))
 
     def send(self, kind: int, message: Message) -> None:
         """raises: ArenaDisconnected."""
@@ -112,19 +111,14 @@ class ArenaConnection:
 
         raises: ArenaDisconnected.
         """
-        released = self.mapping.released
-        while self._outgoing or released:
+        outgoing = self.mapping.outgoing
+        while outgoing:
             if self.problem is not None:
                 raise self.problem
             if not self._sending.acquire(blocking=False):
                 return  # its holder looks again after it has released the lock
             try:
-                # Releases are taken first and sent last: whatever made a pin then precedes its release.
-                ids = _drain(released)
-                frames = _drain(self._outgoing)
-                if ids:
-                    frames.append(encode_frame(pb.RELEASE, pb.Release(object_ids=ids).SerializeToString()))
-                self._send_all(b"".join(frames))
+                self._send_all(_drain(outgoing))
             except OSError as error:
                 raise self.fail(f"sending failed: {error}") from error
             except BaseException:
@@ -279,22 +273,33 @@ class ArenaConnection:
 
     def say_farewell(self) -> None:
         """Give the last pins back and close, without waiting; after this side was closed nobody else sends."""
-        ids = _drain(self.mapping.released)
-        frame = encode_frame(pb.RELEASE, pb.Release(object_ids=ids).SerializeToString()) if ids else b""
         try:
-            self.socket.send(b"".join(_drain(self._outgoing)) + frame, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+            self.socket.send(_drain(self.mapping.outgoing), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
         except OSError:
             pass  # it died, or is stuck with a full buffer: the end of this process gives the pins back
         self._close()
 
 
-def _drain(queue: deque[bytes]) -> list[bytes]:
-    taken = []
-    try:
-        while True:
-            taken.append(queue.popleft())
-    except IndexError:
-        return taken
+def _drain(outgoing: deque[bytes | tuple[bytes]]) -> bytes:
+    """Everything that is queued, as frames; neighbouring releases share one."""
+    frames: list[bytes] = []
+    released: list[bytes] = []
+    while outgoing:
+        item = outgoing.popleft()  # only the holder of the sending lock takes away
+        if isinstance(item, tuple):
+            released.append(item[0])
+            continue
+        if released:
+            frames.append(_release(released))
+            released = []
+        frames.append(item)
+    if released:
+        frames.append(_release(released))
+    return b"".join(frames)
+
+
+def _release(object_ids: list[bytes]) -> bytes:
+    return encode_frame(pb.RELEASE, pb.Release(object_ids=object_ids).SerializeToString())
 
 
 def _connected(path: str) -> socket.socket:

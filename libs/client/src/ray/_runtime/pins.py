@@ -26,9 +26,10 @@ class Mapping:
         # The descriptor is open for reading only, so not even mprotect makes this one writable.
         self._readable = mmap.mmap(read_fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
         self._address = 0
-        self._pins: dict[bytes, weakref.ref[Pinned]] = {}
-        # Ids whose pin is to be given back; filled by destructors, so only appended to there.
-        self.released: deque[bytes] = deque()
+        self._pins: dict[bytes, _PinReference] = {}
+        # What goes to the object manager, in this order: whole frames, and releases as (object id,). Appending is all
+        # that destructors do.
+        self.outgoing: deque[bytes | tuple[bytes]] = deque()
         self.on_released: Callable[[bytes], None] | None = None
         # Set when the connection is to end with the last pin.
         self.on_last: Callable[[], None] | None = None
@@ -57,19 +58,23 @@ class Mapping:
         """Make a pin that the object manager has just counted into an object, or give it back if there is one."""
         present = self.find(object_id)
         if present is not None:
-            self.released.append(object_id)
+            self.outgoing.append((object_id,))
             return present
         pin = Pinned(self, object_id, offset, size)
-        self._pins[object_id] = weakref.ref(pin)
+        self._pins[object_id] = _PinReference(pin, self._ended, object_id)
         return pin
 
-    def ended(self, object_id: bytes) -> None:
-        """A pin ended. Runs in a destructor, on any thread, maybe inside another call of ours: appends, no locks."""
+    def _ended(self, reference: weakref.ref[Pinned]) -> None:
+        """A pin ended. Runs in a destructor, on any thread, maybe inside another call of ours: appends, no locks.
+
+        A weak reference's callback and not __del__: during that, find() on another thread could still revive the pin.
+        """
+        assert isinstance(reference, _PinReference)
+        object_id = reference.object_id
         if os.getpid() != self._pid:
             return  # a forked child inherited the view; the pin is its parent's
-        self.released.append(object_id)
-        reference = self._pins.get(object_id)
-        if reference is not None and reference() is None:  # else a new pin of the object took its place
+        self.outgoing.append((object_id,))
+        if self._pins.get(object_id) is reference:  # else a new pin of the object took its place
             self._pins.pop(object_id, None)
         if self.on_released is not None:
             self.on_released(object_id)
@@ -99,5 +104,18 @@ class Pinned:
     def __repr__(self) -> str:
         return f"Pinned({self.object_id.hex()}, {self.size} bytes at {self.offset})"
 
-    def __del__(self) -> None:
-        self._mapping.ended(self.object_id)
+
+class _PinReference(weakref.ref[Pinned]):
+    """A weak reference that knows its object."""
+
+    __slots__ = ("object_id",)
+
+    object_id: bytes
+
+    def __new__(cls, pin: Pinned, callback: Callable[[weakref.ref[Pinned]], None], object_id: bytes) -> _PinReference:
+        self = super().__new__(cls, pin, callback)
+        self.object_id = object_id
+        return self
+
+    def __init__(self, pin: Pinned, callback: Callable[[weakref.ref[Pinned]], None], object_id: bytes) -> None:
+        super().__init__(pin, callback)  # type: ignore[call-arg]  # as the stubs do not know
