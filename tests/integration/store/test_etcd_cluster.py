@@ -42,7 +42,7 @@ async def test_a_watch_and_writes_move_to_another_member_when_theirs_is_killed_o
 
         await write(0.3)
         cluster.members[0].freeze()
-        await write(3.5)
+        await write(3)
         assert failed <= 2, "calls that met the frozen member"
         cluster.members[0].thaw()
         await asyncio.to_thread(cluster.members[0].wait_healthy)

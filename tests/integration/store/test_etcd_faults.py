@@ -69,7 +69,7 @@ async def test_a_watch_cut_while_catching_up_delivers_every_event_exactly_once(
             batch = await anext(batches)
             assert isinstance(batch, Changes), "nothing was compacted"
             seen += [event.revision for event in batch.events]
-            if len(seen) < 2500 or len(seen) == expected == 3500:  # within the catch-up, and when it is through
+            if len(seen) < 1500 or len(seen) == expected == 3500:  # within the catch-up, and when it is through
                 etcd.kill()
                 await restart(etcd)
                 if expected == 3500 and len(seen) == 3500:
@@ -101,7 +101,7 @@ async def test_writes_go_on_while_etcd_is_killed_again_and_again_and_the_watch_m
 
     async with Watcher(store.watch(PREFIX + b"k/", fence.revision + 1)) as watcher:
         writer = asyncio.create_task(write())
-        for _ in range(3):
+        for _ in range(2):
             before = len(applied)
             await until(lambda before=before: len(applied) > before + 50, "50 more writes")  # type: ignore[misc]
             etcd.kill()
@@ -164,8 +164,9 @@ async def test_a_watch_reopens_however_its_stream_ends(shared_etcd: EtcdServer, 
         await store.close()
 
 
-async def test_calls_to_a_frozen_server_end_in_time_and_the_store_recovers(etcd: EtcdServer, store: EtcdStore) -> None:
+async def test_calls_to_a_frozen_server_end_in_time_and_the_store_recovers(etcd: EtcdServer) -> None:
     """Notes 5 and 7: the put hung for over 30 s without a timeout."""
+    store = await open_store(etcd.url + "?timeout_s=1.5")
     fence = await fence_of(store)
     async with Watcher(store.watch(PREFIX + b"k", fence.revision + 1)) as watcher:
         await store.write([[Put(PREFIX + b"k", b"before")]], fence)
@@ -176,32 +177,44 @@ async def test_calls_to_a_frozen_server_end_in_time_and_the_store_recovers(etcd:
             store.write([[Put(PREFIX + b"k", b"frozen")]], fence), store.get(PREFIX + b"k"), return_exceptions=True
         )
         assert isinstance(put, OutcomeUnknown) and isinstance(get, StoreUnavailable)
-        assert 2 < time.monotonic() - began < 6
+        assert 1.4 < time.monotonic() - began < 4
         etcd.thaw()
         began = time.monotonic()
-        await store.write([[Put(PREFIX + b"k", b"after")]], fence)
+        await write_again_while_unknown(store, Put(PREFIX + b"k", b"after"), fence)
         await watcher.wait_for(lambda: (PREFIX + b"k", b"after") in watcher.puts())
         assert time.monotonic() - began < 4
+    await store.close()
     # The put that timed out was applied after all, or not: in either case once, and the watch knows.
     assert [v for _, v in watcher.puts()] in ([b"before", b"after"], [b"before", b"frozen", b"after"])
 
 
 async def test_a_store_that_is_down_fails_surely_unapplied_and_recovers_at_once(etcd: EtcdServer) -> None:
     """Note 7: with gRPC's own reconnect backoff recovery took 5.8 s."""
-    store = await open_store(etcd.url + "?timeout_s=0.8")
+    store, patient = await open_store(etcd.url + "?timeout_s=0.8"), await open_store(etcd.url + "?timeout_s=10")
     fence = await fence_of(store)
+    await patient.revision()
     etcd.kill()
     await until_unknowns_are_over(store, fence)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match=r"timeout_s=0\.8"):
             await store.write([[Put(PREFIX + b"down", b"")]], fence)
-    waiting = asyncio.create_task(store.write([[Put(PREFIX + b"waited", b"")]], fence))
+    waiting = asyncio.create_task(write_again_while_unknown(patient, Put(PREFIX + b"waited", b""), fence))
     await restart(etcd)
     began = time.monotonic()
     await waiting
     assert time.monotonic() - began < 2
     assert await store.get(PREFIX + b"down") is None and await store.get(PREFIX + b"waited") is not None
     await store.close()
+    await patient.close()
+
+
+async def write_again_while_unknown(store: Store, put: Put, fence: Compare) -> None:
+    while True:
+        try:
+            await store.write([[put]], fence)
+        except OutcomeUnknown:
+            continue  # met the dead connection; this put may be repeated
+        return
 
 
 async def until_unknowns_are_over(store: Store, fence: Compare) -> None:
@@ -317,7 +330,7 @@ async def test_a_campaign_survives_the_loss_of_its_answer_and_of_etcd(etcd: Etcd
 async def test_a_full_etcd_refuses_surely_unapplied_and_says_why() -> None:
     """Note 11: NOSPACE stops all writes."""
     with EtcdServer(extra_args=["--quota-backend-bytes=4194304"]) as full:
-        store = await open_store(full.url + "?timeout_s=1")
+        store = await open_store(full.url + "?timeout_s=0.4")
         fence = await fence_of(store)
 
         async def fill() -> None:
