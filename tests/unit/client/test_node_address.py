@@ -51,6 +51,7 @@ def test_a_cluster_whose_supervisor_is_gone_is_not_found(tmp_path: Path) -> None
 
 def test_the_variable_decides_when_no_address_is_given(tmp_path: Path) -> None:
     assert find_address(None, {"RAY_ADDRESS": "a:1,b:2"}, str(tmp_path)) == ClusterAddress(("a:1", "b:2"))
+    assert find_address("auto", {"RAY_ADDRESS": "a:1"}, str(tmp_path)) == ClusterAddress(("a:1",))
     assert find_address("c:3", {"RAY_ADDRESS": "a:1"}, str(tmp_path)) == ClusterAddress(("c:3",))
 
 

@@ -111,8 +111,8 @@ def test_what_does_not_end_within_the_grace_is_killed() -> None:
     assert core.next_deadline() == 7.0
     assert acts(core.tick(7.0)) == [Kill("raylet")]
     core.exited("raylet", -9, 7.1)
-    assert core.next_deadline() == pytest.approx(9.1)
-    assert set(acts(core.tick(9.1))) == {Kill("gcs"), Kill("object-manager")}
+    assert core.next_deadline() == pytest.approx(8.1)
+    assert set(acts(core.tick(8.2))) == {Kill("gcs"), Kill("object-manager")}
 
 
 def test_nothing_is_started_again_while_stopping() -> None:

@@ -126,8 +126,16 @@ class Cluster:
         import ray
 
         head = self._head()
-        os.environ.setdefault("MANTA_TOKEN_FILE", head.local.token_file)
-        ray.init(address=head.gcs_address, namespace=namespace, ignore_reinit_error=True)
+        # Only meanwhile: the next cluster of this process has another token.
+        before = os.environ.get("MANTA_TOKEN_FILE")
+        os.environ["MANTA_TOKEN_FILE"] = head.local.token_file
+        try:
+            ray.init(address=head.gcs_address, namespace=namespace, ignore_reinit_error=True)
+        finally:
+            if before is None:
+                del os.environ["MANTA_TOKEN_FILE"]
+            else:
+                os.environ["MANTA_TOKEN_FILE"] = before
         self.connected = True
 
     def add_node(self, wait: bool = True, **node_args: Any) -> ClusterNode:
@@ -211,6 +219,7 @@ class Cluster:
                 time.sleep(_NODE_LIST_PAUSE_S)
 
 
+# The GCS pushes its node table to raylets only, so a tool has to ask again.
 def _alive(gcs: GcsTool) -> set[bytes]:
     return {item.info.node_id for item in gcs.nodes() if item.info.state != common_pb2.NodeInfo.DEAD}
 

@@ -30,7 +30,10 @@ def find_address(
     """
     env = os.environ if env is None else env
     root = temp_root or default_temp_root(env)
-    wanted = (address or "").strip() or env.get("RAY_ADDRESS", "").strip()
+    wanted = (address or "").strip()
+    # As upstream has it, the variable also decides what "auto" is.
+    if wanted in ("", "auto"):
+        wanted = env.get("RAY_ADDRESS", "").strip() or wanted
     if wanted == "local":
         return None
     current = current_cluster(root)

@@ -35,7 +35,8 @@ class NodeOptions:
     node_start_timeout_s: float = field(
         default_factory=lambda: float(os.environ.get("MANTA_NODE_START_TIMEOUT_S", "60"))
     )
-    stop_grace_s: float = 2.0
+    # For the raylet, half of it for the rest: together below the 5 s within which a dead driver's node is gone.
+    stop_grace_s: float = 3.0
 
     @property
     def is_head(self) -> bool:

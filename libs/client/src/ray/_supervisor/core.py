@@ -94,7 +94,8 @@ class Supervision:
     """One node's services.
 
     services: names in starting order; "raylet" is the one whose death ends the node.
-    start_timeout_s: until all have been ready; grace_s: from SIGTERM to SIGKILL, for the raylet and then the rest.
+    start_timeout_s: until all have been ready; grace_s: from SIGTERM to SIGKILL for the raylet, which has
+    workers to end; the others then get half of it.
     """
 
     def __init__(
@@ -212,7 +213,7 @@ class Supervision:
         commands: list[Command] = []
         if self.phase is Phase.STOPPING_RAYLET and not self._alive_in_phase():
             self._move(Phase.STOPPING_REST)
-            self._deadline = at + self._grace_s
+            self._deadline = at + self._grace_s / 2
             commands += [Terminate(name) for name in self._alive_in_phase()]
         if self.phase is Phase.STOPPING_REST and not self._alive_in_phase():
             self._move(Phase.ENDED)

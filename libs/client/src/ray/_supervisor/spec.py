@@ -35,7 +35,7 @@ class Spec(NamedTuple):
     tls_key: str = ""
     insecure_plaintext: bool = False
     start_timeout_s: float = 60.0
-    grace_s: float = 2.0
+    grace_s: float = 3.0  # see core.Supervision
 
     @classmethod
     def from_json(cls, fields: Any) -> "Spec":

@@ -56,12 +56,17 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until the node has ended. returns: the exit code."""
-        self._perform(self._core.begin(time.monotonic()))
-        adopt_orphans()
-        while self._code is None:
-            self._wait()
-            self._perform(self._core.tick(time.monotonic()))
-        self._clean_up()
+        try:
+            self._perform(self._core.begin(time.monotonic()))
+            adopt_orphans()
+            while self._code is None:
+                self._wait()
+                self._perform(self._core.tick(time.monotonic()))
+            self._clean_up()
+        except BaseException as error:
+            # A daemon has no stderr; the services end with this process.
+            self._log("supervisor_failed", error=repr(error))
+            raise
         return self._code
 
     def _wait(self) -> None:
@@ -180,6 +185,7 @@ class Supervisor:
                 "ready_after_s": self._ready_after_s,
             }
         )
+        self._log("node_ready", **{name.replace("-", "_") + "_s": value for name, value in self._ready_after_s.items()})
 
     def _report_failure(self, name: str, reason: str) -> None:
         log_file = self._session.log_file(name)
