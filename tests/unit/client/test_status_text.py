@@ -1,0 +1,66 @@
+from manta.common.resources import ResourceSet
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import gcs_pb2
+from ray.scripts.status_text import bytes_text, status_text
+
+GROUP = "ab" * 18
+
+
+def item(
+    number: int,
+    total: dict[str, float],
+    available: dict[str, float],
+    state: common_pb2.NodeInfo.State = common_pb2.NodeInfo.ALIVE,
+    **info: object,
+) -> gcs_pb2.NodeList.Item:
+    node = common_pb2.NodeInfo(
+        node_id=bytes([number]) * 28,
+        state=state,
+        total=ResourceSet.from_floats(total).to_proto(),
+        **info,  # type: ignore[arg-type]
+    )
+    return gcs_pb2.NodeList.Item(info=node, available=ResourceSet.from_floats(available).to_proto())
+
+
+def test_usage_is_summed_over_the_nodes_that_are_alive() -> None:
+    dead = item(3, {"CPU": 8}, {}, common_pb2.NodeInfo.DEAD)
+    dead.info.death_cause.message = "no heartbeat for 5 s"
+    nodes = [
+        item(1, {"CPU": 2, "memory": 1 << 30, "node:1.2.3.4": 1}, {"CPU": 0.5, "memory": 1 << 30, "node:1.2.3.4": 1}),
+        item(2, {"CPU": 4}, {"CPU": 4}, node_name="big"),
+        dead,
+    ]
+    lines = status_text(gcs_pb2.ClusterStatus(nodes=nodes, at=0.0)).splitlines()
+    assert f" 1 node_{'01' * 28}" in lines
+    assert " 1 big" in lines
+    assert f" node_{'03' * 28}: no heartbeat for 5 s" in lines
+    assert " 1.5/6.0 CPU" in lines
+    assert " 0B/1.00GiB memory" in lines
+    assert not any("node:" in line for line in lines)
+    assert lines[lines.index("Total Demands:") + 1] == " (no resource demands)"
+
+
+def test_what_a_placement_group_reserves_is_told_apart_from_what_it_uses() -> None:
+    total = {"CPU": 2, f"CPU_group_{GROUP}": 1, f"CPU_group_0_{GROUP}": 1}
+    idle = item(1, total, {"CPU": 1, f"CPU_group_{GROUP}": 1, f"CPU_group_0_{GROUP}": 1})
+    busy = item(1, total, {"CPU": 1})
+    text = status_text(gcs_pb2.ClusterStatus(nodes=[idle]))
+    assert " 0.0/2.0 CPU (0.0 used of 1.0 reserved in placement groups)" in text.splitlines()
+    text = status_text(gcs_pb2.ClusterStatus(nodes=[busy]))
+    assert " 1.0/2.0 CPU (1.0 used of 1.0 reserved in placement groups)" in text.splitlines()
+
+
+def test_demands_of_the_same_shape_are_counted_together() -> None:
+    demand = gcs_pb2.ResourceDemand(resources=ResourceSet.from_floats({"GPU": 1, "CPU": 2}).to_proto(), count=3)
+    node = item(1, {"CPU": 2}, {"CPU": 2})
+    node.demands.append(demand)
+    text = status_text(gcs_pb2.ClusterStatus(nodes=[node], pending_actors=[demand]))
+    assert " {'CPU': 2.0, 'GPU': 1.0}: 6+ pending tasks/actors" in text.splitlines()
+
+
+def test_an_empty_cluster_says_so() -> None:
+    assert " (no active nodes)" in status_text(gcs_pb2.ClusterStatus())
+
+
+def test_bytes_are_shown_in_the_largest_whole_unit() -> None:
+    assert [bytes_text(count) for count in (0, 512, 2048, 3 << 30)] == ["0B", "512B", "2.00KiB", "3.00GiB"]
