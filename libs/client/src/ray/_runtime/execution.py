@@ -39,7 +39,7 @@ class Execution:
         self.exits = ""
         self.function_name = ""
         self.caller = batch.caller.worker_id
-        self.owner = batch.caller
+        self.owner = (batch.caller.node_id, batch.caller.worker_id)
 
     @property
     def name(self) -> str:
@@ -68,9 +68,7 @@ class Execution:
         ref = self.receive(object_id, owner)
         nodes = list(argument.stored.node_ids)
         try:
-            return load_stored(
-                self.process, object_id, nodes, argument.ref.owner, None, self._receiver(object_id)
-            )
+            return load_stored(self.process, object_id, nodes, owner, None, self._receiver(object_id))
         except self.process.arena_lost_error:
             # The copies named are gone; the owner may know others.
             return self.process.fetcher.get([ref], None)[0]

@@ -185,7 +185,7 @@ class Fetcher:
     def _load_stored(self, ref: ObjectRef, entry: ObjectEntry, deadline: float | None) -> Any:
         process = self._process
         object_id = ref._id
-        owner = process.address_of(ref)
+        owner = ref._owner or process.address
         lost: list[bytes] = []
         while True:
             timeout = None if deadline is None else max(0.0, deadline - time.monotonic())

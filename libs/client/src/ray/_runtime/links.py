@@ -78,7 +78,10 @@ def open_unix(
     on_frame: Callable[[int, bytes], None],
     on_closed: Callable[[str], None],
 ) -> UnixChannel:
-    """Connect to a socket of this machine and say hello. raises: OSError when nobody listens there."""
+    """Connect to a socket of this machine and say hello; the caller starts the channel.
+
+    raises: OSError when nobody listens there.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         with short_path(path) as usable:

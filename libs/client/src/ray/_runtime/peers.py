@@ -95,6 +95,7 @@ class PeerTable:
             log.debug("peer_unreachable worker_id=%s error=%s", peer.worker_id.hex(), error)
             process.reactor.call_later(_RECONNECT_S, lambda: self._again(peer))
             return
+        channel.start()
         self.opened(peer, channel)
 
     def _again(self, peer: Peer) -> None:
@@ -199,6 +200,8 @@ class PeerTable:
         self.accepted(peer, channel)
         if rest:
             channel.received(rest)
+        if not channel.closed:
+            channel.start()
 
     def accepted(self, peer: Peer, channel: Channel) -> None:
         channel.send(worker_pb2.WELCOME, common_pb2.Welcome(node_id=self._process.node_id).SerializeToString())

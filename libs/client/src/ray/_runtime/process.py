@@ -236,10 +236,6 @@ class Process:
                 pin.counted = True
                 self.refs.add_local(object_id)
 
-    def address_of(self, ref: ObjectRef) -> common_pb2.WorkerAddress:
-        node_id, worker_id = ref._owner or self.address
-        return common_pb2.WorkerAddress(node_id=node_id, worker_id=worker_id)
-
     # -- deaths
 
     def watch(self, peer: Peer) -> None:
@@ -352,7 +348,7 @@ class Process:
         object_id = self.ids.next_put()
         size = 0
         if serialized.size > serialization.INLINE_LIMIT:
-            size = stored.store(self, object_id, serialized, self.identity.address())
+            size = stored.store(self, object_id, serialized, self.address)
         with self.lock:
             if self.drops:
                 self.drain_drops()

@@ -76,13 +76,14 @@ class Raylets:
     def connect_local(self, node_id: bytes, path: str) -> RayletLink:
         """raises: OSError when the raylet does not listen."""
         link = RayletLink(node_id, self._process)
-        link.channel = open_unix(
+        link.channel = channel = open_unix(
             path,
             self._process.identity,
             self._process.reactor,
-            lambda kind, payload: self._receive(link, kind, payload),
+            lambda kind, payload: self.receive(link, kind, payload),
             lambda reason: self._process.local_raylet_lost(reason),
         )
+        channel.start()
         self._links[node_id] = link
         return link
 
@@ -99,9 +100,7 @@ class Raylets:
                 opened.lost()
                 self._process.submitter.on_raylet_gone(opened)
 
-            link.channel = self._process.remote.open_raylet(
-                address, lambda kind, payload: self._receive(opened, kind, payload), closed
-            )
+            self._process.remote.open_raylet(opened, address, closed)
         return link
 
     def of_node(self, node_id: bytes) -> RayletLink | None:
@@ -114,7 +113,7 @@ class Raylets:
             return None
         return self.get(node_id, node.raylet_address)
 
-    def _receive(self, link: RayletLink, kind: int, payload: bytes) -> None:
+    def receive(self, link: RayletLink, kind: int, payload: bytes) -> None:
         try:
             self._dispatch(link, kind, payload)
         except (DecodeError, LookupError, ValueError) as error:

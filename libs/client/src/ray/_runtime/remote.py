@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ray._runtime.grpc_channel import GrpcChannel
     from ray._runtime.links import Peer
     from ray._runtime.process import Process
+    from ray._runtime.raylets import RayletLink
 
 log = logging.getLogger("ray.runtime")
 
@@ -35,32 +36,32 @@ class Remote:
         self._server: Any = None
         self._address = ""
 
-    def open(
-        self,
-        address: str,
-        service: ServiceDescriptor,
-        on_frame: Callable[[int, bytes], None],
-        on_closed: Callable[[str], None],
+    def new_channel(
+        self, on_frame: Callable[[int, bytes], None], on_closed: Callable[[str], None]
     ) -> GrpcChannel:
-        """A channel to host:port; frames queue until the stream is open."""
-        from manta.common import rpc
-
+        """A channel that is not open yet; frames queue until `start`."""
         from ray._runtime.grpc_channel import GrpcChannel
 
-        channel = GrpcChannel(self.io, on_frame, on_closed)
+        return GrpcChannel(self.io, on_frame, on_closed)
+
+    def start(self, channel: GrpcChannel, address: str, service: ServiceDescriptor) -> None:
+        """Open the channel's stream to host:port."""
+        from manta.common import rpc
+
         identity = self._process.identity
 
-        async def start() -> None:
+        async def run() -> None:
             grpc_channel = rpc.open_channel(address, identity.token, self._process.tls)
             self.io.spawn(channel.run_client(grpc_channel, service, identity))
 
-        self.io.run(start())
-        return channel
+        self.io.run(run())
 
-    def open_raylet(
-        self, address: str, on_frame: Callable[[int, bytes], None], on_closed: Callable[[str], None]
-    ) -> GrpcChannel:
-        return self.open(address, _RAYLET, on_frame, on_closed)
+    def open_raylet(self, link: RayletLink, address: str, on_closed: Callable[[str], None]) -> None:
+        """Give the link of a raylet elsewhere its channel."""
+        raylets = self._process.raylets
+        channel = self.new_channel(lambda kind, payload: raylets.receive(link, kind, payload), on_closed)
+        link.channel = channel
+        self.start(channel, address, _RAYLET)
 
     def connect_peer(self, peer: Peer) -> None:
         """Ask the peer's raylet where it listens, then open the channel."""
@@ -79,12 +80,11 @@ class Remote:
             # Dead or unknown at its raylet: the news of its death is on its way.
             process.peers.failed(peer, 1.0)
             return
-        channel = self.open(
-            address,
-            _WORKER,
+        channel = self.new_channel(
             lambda kind, payload: process.peers.receive(peer, channel, kind, payload),
             lambda reason: process.peers.closed(peer, channel, reason),
         )
+        self.start(channel, address, _WORKER)
         process.peers.opened(peer, channel)
 
     # -- being reached

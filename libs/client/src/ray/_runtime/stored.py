@@ -10,23 +10,21 @@ from ray._runtime.arena_client import copy_into
 from ray._runtime.arena_errors import ArenaFull, ArenaTimeout
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
-
     from ray._runtime.object_ref import ObjectRef
     from ray._runtime.process import Process
     from ray._runtime.serialization import Serialized
 
 
-def store(process: Process, object_id: bytes, serialized: Serialized, owner: common_pb2.WorkerAddress) -> int:
+def store(process: Process, object_id: bytes, serialized: Serialized, owner: tuple[bytes, bytes]) -> int:
     """Write a value into the arena as a primary copy; returns its size in bytes.
 
     raises: ObjectStoreFullError when it finds no room.
     """
     size = serialized.stored_size()
     try:
-        with process.arena.create(object_id, size, owner) as writable:
-            # It exists when an earlier attempt of the same task had stored it.
-            if not writable.exists:
+        writable = process.arena.create(object_id, size, owner)
+        if writable is not None:  # else an earlier attempt of the same task had stored it
+            with writable:
                 serialized.write_to(writable.view, copy_into)
                 writable.seal()
     except ArenaFull as full:
@@ -40,7 +38,7 @@ def load_stored(
     process: Process,
     object_id: bytes,
     nodes: list[bytes],
-    owner: common_pb2.WorkerAddress,
+    owner: tuple[bytes, bytes],
     timeout: float | None,
     receive: Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef],
 ) -> Any:

@@ -45,7 +45,12 @@ class UnixChannel:
         self._sending = threading.Lock()
         self._want_write = False
         self.closed = False
-        reactor.add(self._fd, self._on_event)
+
+    def start(self) -> None:
+        """Begin to read. Apart from construction, so that the handlers may refer to the channel."""
+        self._reactor.add(self._fd, self._on_event)
+        if self._want_write:
+            self._reactor.modify(self._fd, READ_WRITE)
 
     def send(self, kind: int, payload: bytes) -> None:
         """Send now if the socket takes it, else as soon as it does. Never waits."""
