@@ -6,6 +6,8 @@ from manta.common.metrics import Metrics
 from manta.gcs.actor_state import ActorState
 from manta.gcs.core import GcsCore
 
+RPC_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
 
 class GcsMetrics:
     """Gauges are set once a batch; a replica that does not lead shows zeros."""
@@ -17,6 +19,10 @@ class GcsMetrics:
         self._pending = metrics.gauge("manta_gcs_unplaced_actors", "Actors that wait for a node")
         self._leader = metrics.gauge("manta_gcs_is_leader", "1 while this replica serves")
         self._epoch = metrics.gauge("manta_gcs_epoch", "Epoch of this replica's last term")
+        # The rpc layer times unary calls; requests inside a stream are counted here, by the field that they fill.
+        self._requests = metrics.histogram(
+            "manta_rpc_seconds", "Unary calls, and requests inside streams", ["method", "code"], RPC_BUCKETS
+        )
         self.inbox_depth = metrics.gauge("manta_gcs_inbox_depth", "Events that wait for the core")
         self.sessions = metrics.gauge("manta_gcs_sessions", "Open streams", ["kind"])
         self.write_seconds = metrics.histogram("manta_gcs_store_write_seconds", "Group commits to the store")
@@ -33,6 +39,9 @@ class GcsMetrics:
         self._pending.set(0)
         for state in ActorState:
             self._actors.labels(State=state.name).set(0)
+
+    def answered(self, request: str, code: str, seconds: float) -> None:
+        self._requests.labels(method=f"Connect/{request}", code=code).observe(seconds)
 
     def show(self, core: GcsCore) -> None:
         self._leader.set(1)

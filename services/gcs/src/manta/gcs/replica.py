@@ -71,8 +71,7 @@ class Replica:
             await asyncio.sleep(backoff.delay_s())
 
     async def stop(self) -> None:
-        """Hand over: call it after run() was cancelled, so that nothing is being written."""
-        self._end_term(gcs_pb2.Error.UNAVAILABLE, "this GCS is being stopped; ask another or try again")
+        """Hand over: call it after run() was cancelled, which ended the term, so that nothing is being written."""
         if self._leadership is not None:
             await self._leadership.resign()
 
@@ -121,13 +120,14 @@ class Replica:
             for task in (serving, *helpers):
                 task.cancel()
             outcomes = await asyncio.gather(serving, *helpers, return_exceptions=True)
-            self._end_term(gcs_pb2.Error.NOT_LEADER, "this GCS stopped leading; ask another or try again")
+            self._end_term()
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    def _end_term(self, code: gcs_pb2.Error.Code, message: str) -> None:
+    def _end_term(self) -> None:
         term, self.term = self.term, None
         if term is not None:
-            term.end(gcs_pb2.Error(code=code, message=message))
+            text = "this GCS stopped leading; ask another or try again"
+            term.end(gcs_pb2.Error(code=gcs_pb2.Error.NOT_LEADER, message=text))
             self._metrics.standing_by()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from manta.common import logs
 from manta.gcs.commands import Answer, Close, Command, Forget, Note, Persist, StepDown, Tell
 from manta.gcs.core import GcsCore
-from manta.gcs.events import Moment, SessionId, TimePassed
+from manta.gcs.events import ClientAsked, Event, Moment, SessionId, TimePassed
 from manta.gcs.gcs_metrics import GcsMetrics
 from manta.gcs.inbox import Inbox
 from manta.gcs.outbox import Outbox
@@ -96,6 +96,7 @@ class Term:
             groups = [self._core.handle(event) for event in events]
             groups.append(self._core.settle(at))
             await self._commit(groups)
+            self._measure(events, groups)
 
     def end(self, error: gcs_pb2.Error) -> None:
         """Tell everyone to go elsewhere, and end all streams."""
@@ -116,6 +117,16 @@ class Term:
         for command in _flat(groups):
             self._perform(command)
         self._metrics.show(self._core)
+
+    def _measure(self, events: list[Event], groups: list[list[Command]]) -> None:
+        """How long each client's request took, from its arrival to its answer."""
+        done = time.monotonic()
+        for event, commands in zip(events, groups, strict=False):
+            if isinstance(event, ClientAsked) and commands and isinstance(commands[-1], Answer):
+                reply = commands[-1].reply
+                code = gcs_pb2.Error.Code.Name(reply.error.code) if reply.HasField("error") else "OK"
+                request = event.request.WhichOneof("body") or "none"
+                self._metrics.answered(request, code, done - event.at.steady)
 
     async def _write(self, groups: list[list[Write]]) -> None:
         """Surely-not-applied is tried again, for as long as the leadership lasts; nothing has left meanwhile."""
