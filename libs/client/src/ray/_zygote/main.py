@@ -2,7 +2,6 @@
 
 import gc
 import importlib
-import importlib.util
 import os
 import platform
 import select
@@ -48,10 +47,8 @@ def main() -> None:
 
 def preload(worker: str) -> Any:
     """Import what workers need. returns: a ThreadpoolController over the libraries that came with it."""
-    for name in _PRELOADED:
+    for name in (*_PRELOADED, worker):
         importlib.import_module(name)
-    if importlib.util.find_spec(worker) is not None:  # without it, each fork fails and says so
-        importlib.import_module(worker)
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     controller = ThreadpoolController()
