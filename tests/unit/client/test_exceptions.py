@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from manta.proto.common.v1 import common_pb2
-
 from ray import exceptions
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 

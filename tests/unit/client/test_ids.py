@@ -4,7 +4,6 @@ import copy
 import pickle
 
 import pytest
-
 import ray
 from ray._ids import BaseID
 

@@ -3,240 +3,74 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from ray._runtime.api import DYNAMIC, STREAMING, ActorOptions, TaskOptions
+from ray import _option_values as values
+from ray._option_values import MEMORY_NAMES, Check
+from ray._runtime.api import STREAMING, ActorOptions, TaskOptions
 
 if TYPE_CHECKING:
     from manta.proto.common.v1 import common_pb2
 
 Options = Mapping[str, Any]
-# Checks a value that is not None and gives what to go on with. raises: TypeError, ValueError without the option's name.
-Check = Callable[[Any], Any]
 
 DEFAULT_MAX_RETRIES: Final = 3
 # So many units of "accelerator_type:X" are asked for, and held by each node that has the accelerator.
 _ACCELERATOR_SHARE: Final = 0.001
-_SMALLEST_AMOUNT: Final = 0.0001
-_UNCOUNTED_BY_ACTORS: Final = frozenset({"memory", "object_store_memory"})
-
-
-def _type_name(value: Any) -> str:
-    return type(value).__name__
-
-
-def _amount(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"must be a number, not {_type_name(value)}: {value!r}")
-    # `not >=` also catches NaN.
-    if not value >= 0 or value == float("inf"):
-        raise ValueError(f"must be a finite number >= 0, not {value!r}")
-    if 0 < value < _SMALLEST_AMOUNT:
-        raise ValueError(f"must be 0 or at least {_SMALLEST_AMOUNT}, the smallest share of a resource, not {value!r}")
-    return value
-
-
-def _gpu_amount(value: Any) -> float:
-    amount = _amount(value)
-    if amount > 1 and amount != int(amount):
-        raise ValueError(f"must be a whole number when it is over 1: a GPU is shared or held whole, not {value!r}")
-    return amount
-
-
-def _custom_resources(value: Any) -> dict[str, float]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"must be a dict of name -> amount, not {_type_name(value)}: {value!r}")
-    amounts: dict[str, float] = {}
-    for name, amount in value.items():
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"must have names that are non-empty strings, not {name!r}")
-        if name in ("CPU", "GPU"):
-            raise ValueError(f"must not contain {name!r}: use num_{name.lower()}s")
-        if name in _UNCOUNTED_BY_ACTORS:
-            raise ValueError(f"must not contain {name!r}: use the option {name}")
-        try:
-            amounts[name] = _amount(amount)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"has a bad amount of {name!r}: it {error}") from None
-    return amounts
-
-
-def _whole(least: int, *, infinite: bool = False, zero: bool = True) -> Check:
-    """An int >= least; infinite: -1 is allowed too, and means no limit."""
-
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"must be an int, not {_type_name(value)}: {value!r}")
-        allowed = (infinite and value == -1) or (value >= least and (zero or value != 0))
-        if not allowed:
-            wanted = f">= {least}" + (" or -1 for no limit" if infinite else "")
-            raise ValueError(f"must be an int {wanted}, not {value!r}")
-        return value
-
-    return check
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"must be True or False, not {_type_name(value)}: {value!r}")
-    return value
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"must be a string, not {_type_name(value)}: {value!r}")
-    return value
-
-
-def _non_empty(value: Any) -> str:
-    if not _string(value):
-        raise ValueError("must not be an empty string; pass None or leave it out for none")
-    return str(value)
-
-
-def _string_map(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"must be a dict of strings, not {_type_name(value)}: {value!r}")
-    for key, text in value.items():
-        if not isinstance(key, str) or not isinstance(text, str):
-            raise TypeError(f"must map strings to strings, not {key!r} to {text!r}")
-    return dict(value)
-
-
-def _label_selector(value: Any) -> dict[str, str]:
-    selector = _string_map(value)
-    for key, text in selector.items():
-        _parse_label(key, text)
-    return selector
-
-
-def _num_returns(value: Any) -> int:
-    if value == "dynamic":
-        return DYNAMIC
-    if value == "streaming":
-        return STREAMING
-    if isinstance(value, bool) or not isinstance(value, int):
-        kind = ValueError if isinstance(value, str) else TypeError
-        raise kind(f"must be an int >= 0, 'dynamic' or 'streaming', not {value!r}")
-    if value < 0:
-        raise ValueError(f"must be an int >= 0, 'dynamic' or 'streaming', not {value!r}")
-    return value
-
-
-def _retry_exceptions(value: Any) -> bool | tuple[type[BaseException], ...]:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, (list, tuple)):
-        for kind in value:
-            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                raise TypeError(f"must list exception classes, not {kind!r}")
-        return tuple(value)
-    raise TypeError(f"must be a bool or a list of exception classes, not {_type_name(value)}: {value!r}")
-
-
-def _lifetime(value: Any) -> str:
-    if value not in ("detached", "non_detached"):
-        raise ValueError(f"must be None, 'detached' or 'non_detached', not {value!r}")
-    return str(value)
-
-
-def _concurrency_groups(value: Any) -> dict[str, int]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"must be a dict of group name -> int >= 1, not {_type_name(value)}: {value!r}")
-    count = _whole(1)
-    for name, size in value.items():
-        _non_empty(name)
-        count(size)
-    return dict(value)
-
-
-def _runtime_env(value: Any) -> str:
-    """The environment as JSON; "" for an empty one."""
-    from ray.runtime_env import RuntimeEnv
-
-    if isinstance(value, str):
-        return RuntimeEnv.deserialize(value).serialize()
-    if not isinstance(value, Mapping):
-        raise TypeError(f"must be a dict or a RuntimeEnv, not {_type_name(value)}: {value!r}")
-    env = value if isinstance(value, RuntimeEnv) else RuntimeEnv(**value)
-    return env.serialize() if env else ""
-
-
-def _strategy(value: Any) -> Any:
-    if isinstance(value, str):
-        if value not in ("DEFAULT", "SPREAD"):
-            raise ValueError(f"must be 'DEFAULT', 'SPREAD' or a strategy object, not {value!r}")
-        return value
-    from ray.util import scheduling_strategies
-
-    if not isinstance(value, scheduling_strategies.KINDS):
-        names = ", ".join(kind.__name__ for kind in scheduling_strategies.KINDS)
-        raise TypeError(f"must be 'DEFAULT', 'SPREAD' or one of {names}, not {_type_name(value)}: {value!r}")
-    return value
-
-
-def _placement_group(value: Any) -> Any:
-    if value == "default":
-        return value
-    from ray.util.placement_group import PlacementGroup
-
-    if not isinstance(value, PlacementGroup):
-        raise TypeError(f"must be a PlacementGroup, 'default' or None, not {_type_name(value)}: {value!r}")
-    return value
 
 
 _COMMON: Final[dict[str, Check]] = {
-    "_labels": _string_map,
-    "accelerator_type": _non_empty,
-    "enable_task_events": _boolean,
-    "label_selector": _label_selector,
-    "memory": _amount,
-    "num_cpus": _amount,
-    "num_gpus": _gpu_amount,
-    "object_store_memory": _amount,
-    "placement_group": _placement_group,
-    "placement_group_bundle_index": _whole(-1),
-    "placement_group_capture_child_tasks": _boolean,
-    "resources": _custom_resources,
-    "runtime_env": _runtime_env,
-    "scheduling_strategy": _strategy,
+    "_labels": values.string_map,
+    "accelerator_type": values.non_empty,
+    "enable_task_events": values.boolean,
+    "label_selector": values.label_selector,
+    "memory": values.amount,
+    "num_cpus": values.amount,
+    "num_gpus": values.gpu_amount,
+    "object_store_memory": values.amount,
+    "placement_group": values.placement_group,
+    "placement_group_bundle_index": values.whole(-1),
+    "placement_group_capture_child_tasks": values.boolean,
+    "resources": values.custom_resources,
+    "runtime_env": values.runtime_env,
+    "scheduling_strategy": values.strategy,
 }
 
 TASK_OPTIONS: Final[Mapping[str, Check]] = {
     **_COMMON,
-    "_generator_backpressure_num_objects": _whole(1, infinite=True),
-    "_num_objects_per_yield": _whole(1),
-    "max_calls": _whole(0),
-    "max_retries": _whole(0, infinite=True),
-    "name": _string,
-    "num_returns": _num_returns,
-    "retry_exceptions": _retry_exceptions,
+    "_generator_backpressure_num_objects": values.whole(1, infinite=True),
+    "_num_objects_per_yield": values.whole(1),
+    "max_calls": values.whole(0),
+    "max_retries": values.whole(0, infinite=True),
+    "name": values.string,
+    "num_returns": values.num_returns,
+    "retry_exceptions": values.retry_exceptions,
 }
 
 ACTOR_OPTIONS: Final[Mapping[str, Check]] = {
     **_COMMON,
-    "_actor_generator_backpressure_num_objects": _whole(1, infinite=True),
-    "allow_out_of_order_execution": _boolean,
-    "concurrency_groups": _concurrency_groups,
-    "get_if_exists": _boolean,
-    "lifetime": _lifetime,
-    "max_concurrency": _whole(1),
-    "max_pending_calls": _whole(1, infinite=True),
-    "max_restarts": _whole(0, infinite=True),
-    "max_task_retries": _whole(0, infinite=True),
-    "name": _non_empty,
-    "namespace": _non_empty,
+    "_actor_generator_backpressure_num_objects": values.whole(1, infinite=True),
+    "allow_out_of_order_execution": values.boolean,
+    "concurrency_groups": values.concurrency_groups,
+    "get_if_exists": values.boolean,
+    "lifetime": values.lifetime,
+    "max_concurrency": values.whole(1),
+    "max_pending_calls": values.whole(1, infinite=True),
+    "max_restarts": values.whole(0, infinite=True),
+    "max_task_retries": values.whole(0, infinite=True),
+    "name": values.non_empty,
+    "namespace": values.non_empty,
 }
 
 METHOD_OPTIONS: Final[Mapping[str, Check]] = {
-    "_generator_backpressure_num_objects": _whole(1, infinite=True),
-    "concurrency_group": _string,
-    "enable_task_events": _boolean,
-    "max_task_retries": _whole(0, infinite=True),
-    "name": _string,
-    "num_returns": _num_returns,
-    "retry_exceptions": _retry_exceptions,
+    "_generator_backpressure_num_objects": values.whole(1, infinite=True),
+    "concurrency_group": values.string,
+    "enable_task_events": values.boolean,
+    "max_task_retries": values.whole(0, infinite=True),
+    "name": values.string,
+    "num_returns": values.num_returns,
+    "retry_exceptions": values.retry_exceptions,
 }
 
 # Options of a method whose name in MethodInfo differs.
@@ -323,7 +157,7 @@ def resolve_actor(checked: Options) -> ActorOptions:
     lifetime = _resources(checked)
     if "num_cpus" in checked:
         lifetime["CPU"] = checked["num_cpus"]
-    elif set(lifetime) - _UNCOUNTED_BY_ACTORS:
+    elif set(lifetime) - MEMORY_NAMES:
         lifetime["CPU"] = 1
     placement = {**lifetime, "CPU": lifetime["CPU"]} if "CPU" in lifetime else {**lifetime, "CPU": 1}
     strategy, capture = _scheduling(checked)
@@ -372,7 +206,7 @@ def _default_max_retries() -> int:
     if not text:
         return DEFAULT_MAX_RETRIES
     try:
-        return int(_whole(0, infinite=True)(int(text)))
+        return int(values.whole(0, infinite=True)(int(text)))
     except ValueError:
         raise ValueError(f"RAY_TASK_MAX_RETRIES must be an int >= 0 or -1 for no limit, not {text!r}") from None
 
@@ -407,21 +241,6 @@ def _scheduling(checked: Options) -> tuple[common_pb2.SchedulingStrategy | None,
     elif strategy is not None:
         capture = strategy.fill(message) or capture
     for key, text in (selector or {}).items():
-        operator, values = _parse_label(key, text)
-        message.label_selector.add(key=key, operator=common_pb2.LabelConstraint.Operator.Value(operator), values=values)
+        operator, names = values.parse_label(key, text)
+        message.label_selector.add(key=key, operator=common_pb2.LabelConstraint.Operator.Value(operator), values=names)
     return message, capture
-
-
-def _parse_label(key: str, text: str) -> tuple[str, list[str]]:
-    """`value`, `!value`, `in(a, b)`, `!in(a, b)` as (operator, values). raises: ValueError."""
-    if not key:
-        raise ValueError("must have keys that are not empty")
-    negated = text.startswith("!")
-    body = text[1:] if negated else text
-    if body.startswith("in(") and body.endswith(")"):
-        values = [value.strip() for value in body[3:-1].split(",")]
-    else:
-        values = [body.strip()]
-    if any(not value or set(value) & set("()!,") for value in values):
-        raise ValueError(f"must have values like 'a', '!a', 'in(a, b)' or '!in(a, b)', not {text!r} for {key!r}")
-    return ("NOT_IN" if negated else "IN"), values
