@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import secrets
-import signal
+import select
 import socket
 import subprocess
 import sys
@@ -36,6 +36,10 @@ class Service:
 
     @classmethod
     async def start(cls, name: str, token: Token, log: Path, *flags: str) -> "Service":
+        return await asyncio.to_thread(cls._start, name, token, log, *flags)
+
+    @classmethod
+    def _start(cls, name: str, token: Token, log: Path, *flags: str) -> "Service":
         read_end, write_end = os.pipe()
         env = {key: value for key, value in os.environ.items() if not key.startswith(("MANTA_", "RAY_"))}
         with log.open("ab") as output:
@@ -48,8 +52,10 @@ class Service:
             )
         os.close(write_end)
         with os.fdopen(read_end) as pipe:
-            line = await asyncio.wait_for(asyncio.to_thread(pipe.readline), DEADLINE_S)
+            readable, _, _ = select.select([pipe], [], [], DEADLINE_S)
+            line = pipe.readline() if readable else ""
         if not line:
+            process.kill()
             process.wait(5)
             raise RuntimeError(f"{name} did not start:\n{log.read_text()}")
         return cls(name, process, json.loads(line), log)
@@ -73,7 +79,7 @@ class TestNode:
         self.node_dir = root / secrets.token_hex(4)
         self.node_dir.mkdir()
         self.services: list[Service] = []
-        self.clients: list["Peer"] = []
+        self.clients: list[Peer] = []
 
     async def start(self, gcs: str = "", resources: dict[str, float] | None = None, *flags: str) -> None:
         if not gcs:
@@ -257,13 +263,10 @@ async def ended(pid: int, timeout_s: float = 5) -> None:
 
 
 @contextlib.asynccontextmanager
-async def test_node(root: Path, **options: Any) -> AsyncIterator[TestNode]:
+async def running_node(root: Path, **options: Any) -> AsyncIterator[TestNode]:
     node = TestNode(root, Token(secrets.token_hex(16).encode()))
     try:
         await node.start(**options)
         yield node
     finally:
         await node.stop()
-
-
-SIGKILL = signal.SIGKILL

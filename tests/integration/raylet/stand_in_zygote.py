@@ -1,7 +1,7 @@
 """A small zygote whose workers do what a test tells them over a datagram socket; it speaks the real protocols.
 
-Commands to a worker, at <socket_dir>/<8 hex>.sock: block, unblock, exit N, print TEXT, error TEXT, child (leaves a
-child process that keeps all descriptors), env NAME PATH (writes the variable to the file).
+Commands to a worker, at <socket_dir>/<8 hex>.sock: block, unblock, exit N, print TEXT, error TEXT, child (starts a
+child process that keeps all descriptors, and prints its pid), env NAME (prints the variable), stop (SIGSTOP).
 """
 
 import os
@@ -87,17 +87,14 @@ class Worker:
         elif name == "error":
             os.write(2, rest.encode())
         elif name == "env":
-            variable, path = rest.split(" ")
-            with open(f"{path}.new", "w") as file:
-                file.write(repr(os.environ.get(variable)))
-            os.rename(f"{path}.new", path)
+            os.write(1, f"{os.environ.get(rest)!r}\n".encode())
         elif name == "child":
             pid = os.fork()
             if pid == 0:
                 signal.pause()
-            with open(f"{rest}.new", "w") as file:
-                file.write(str(pid))
-            os.rename(f"{rest}.new", rest)
+            os.write(1, f"{pid}\n".encode())
+        elif name == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def be_worker(request: zygote_pb2.Fork, descriptors: list[int], zygote: socket.socket) -> None:

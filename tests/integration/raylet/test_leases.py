@@ -1,12 +1,13 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 
-from tests.integration.raylet.node_process import TestNode, alive, ended
+from tests.integration.raylet.node_process import Peer, TestNode, alive, ended, running_node
 
 Cause = common_pb2.DeathCause
 
@@ -71,19 +72,11 @@ async def test_a_signal_is_told_as_a_negative_exit_code(node: TestNode) -> None:
     assert died.workers[0].cause.exit_code == -signal.SIGSEGV
 
 
-async def test_a_worker_whose_child_keeps_its_descriptors_is_noticed_and_the_child_killed(
-    node: TestNode, tmp_path: object
-) -> None:
+async def test_a_worker_whose_child_keeps_its_descriptors_is_noticed_and_the_child_killed(node: TestNode) -> None:
     driver = await node.driver()
     driver.want(1)
     lease = await driver.granted()
-    path = f"{tmp_path}/child"
-    node.order(lease.worker, f"child {path}")
-    async with asyncio.timeout(5):
-        while not os.path.exists(path):
-            await asyncio.sleep(0.01)  # the stand-in worker has no other way to tell
-    with open(path) as file:
-        child = int(file.read())
+    child = int(await printed(driver, lease, "child"))
     assert alive(child)
     os.kill(lease.pid, signal.SIGKILL)
     async with asyncio.timeout(1):
@@ -92,12 +85,18 @@ async def test_a_worker_whose_child_keeps_its_descriptors_is_noticed_and_the_chi
     await ended(child)
 
 
-async def test_a_blocked_worker_lends_its_cpu_to_fifty_nested_ones_on_one_cpu(tmp_path: object) -> None:
-    from pathlib import Path
+async def printed(driver: Peer, lease: raylet_pb2.LeaseGranted, order: str) -> str:
+    """The line that the worker prints when it is told so."""
+    driver.send(raylet_pb2.LOGS_WANTED, raylet_pb2.LogsWanted())
+    assert await driver.nothing_more(raylet_pb2.LOG_LINES)
+    driver.node.order(lease.worker, order)
+    lines = await driver.take(raylet_pb2.LOG_LINES)
+    (line,) = lines.batches[0].lines
+    return str(line)
 
-    from tests.integration.raylet.node_process import test_node
 
-    async with test_node(Path(str(tmp_path)), resources={"CPU": 1}) as node:
+async def test_a_blocked_worker_lends_its_cpu_to_fifty_nested_ones_on_one_cpu(tmp_path: Path) -> None:
+    async with running_node(tmp_path, resources={"CPU": 1}) as node:
         driver = await node.driver()
         chain = []
         for depth in range(50):
@@ -116,18 +115,12 @@ async def test_a_blocked_worker_lends_its_cpu_to_fifty_nested_ones_on_one_cpu(tm
         assert final.request_id == 1_000
 
 
-async def test_the_environment_of_a_lease_reaches_its_worker(node: TestNode, tmp_path: object) -> None:
+async def test_the_environment_of_a_lease_reaches_its_worker(node: TestNode) -> None:
     driver = await node.driver()
     driver.want(1, resources={"CPU": 2}, runtime_env='{"env_vars": {"COLOUR": "green"}}')
     lease = await driver.granted()
     for variable, value in (("COLOUR", "'green'"), ("OMP_NUM_THREADS", "'2'"), ("CUDA_VISIBLE_DEVICES", "None")):
-        path = f"{tmp_path}/{variable}"
-        node.order(lease.worker, f"env {variable} {path}")
-        async with asyncio.timeout(5):
-            while not os.path.exists(path):
-                await asyncio.sleep(0.01)  # the stand-in worker has no other way to tell
-        with open(path) as file:
-            assert file.read() == value
+        assert await printed(driver, lease, f"env {variable}") == value
 
 
 async def test_a_hard_affinity_to_an_unknown_node_is_refused(node: TestNode) -> None:

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from manta.common.channel.connection import ConnectionClosed
 from manta.common.channel.framing import ProtocolError
+from manta.common.ids import NodeId
 from manta.common.logs import get
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
@@ -88,7 +89,13 @@ class RayletService:
     async def Channel(self, requests: AsyncIterator[common_pb2.Frame], context: Any) -> AsyncIterator[common_pb2.Frame]:
         """A lease client of another node. The end of the stream is not its death: that is declared by its node."""
         first = await anext(aiter(requests), None)
-        hello = await self._hello(first, context)
+        hello, reason = self._hello(first)
+        if reason:
+            _log.warning("client_refused", reason=reason)
+            refused = common_pb2.Refused(reason=reason)
+            yield common_pb2.Frame(kind=raylet_pb2.REFUSED, payload=refused.SerializeToString())
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, reason)
+            return
         link = StreamLink()
         client = client_of(hello, local=False)
         client.link = link
@@ -120,24 +127,20 @@ class RayletService:
         except grpc.aio.AioRpcError as error:
             link.close(f"the stream broke: {error.code().name}")
 
-    async def _hello(self, first: common_pb2.Frame | None, context: Any) -> common_pb2.Hello:
-        reason = "the first frame must be HELLO"
-        if first is not None and first.kind == raylet_pb2.HELLO:
-            try:
-                hello = common_pb2.Hello.FromString(first.payload)
-            except DecodeError:
-                reason = "the hello message cannot be parsed"
-            else:
-                reason = refusal(self._node, hello)
-                if not reason and hello.node_id == self._node.node_id:
-                    reason = "processes of this node use its Unix socket, where their end is seen"
-                if not reason and self._node.core.nodes.is_dead(client_of(hello, local=False).node_id):
-                    reason = f"node {hello.node_id.hex()} was declared dead"
-                if not reason:
-                    return hello
-        _log.warning("client_refused", reason=reason)
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, reason)
-        raise AssertionError("abort raises")
+    def _hello(self, first: common_pb2.Frame | None) -> tuple[common_pb2.Hello, str]:
+        """The hello, and why it cannot be accepted; empty when it can."""
+        if first is None or first.kind != raylet_pb2.HELLO:
+            return common_pb2.Hello(), "the first frame must be HELLO"
+        try:
+            hello = common_pb2.Hello.FromString(first.payload)
+        except DecodeError:
+            return common_pb2.Hello(), "the hello message cannot be parsed"
+        reason = refusal(self._node, hello)
+        if not reason and hello.node_id == self._node.node_id:
+            reason = "processes of this node use its Unix socket, where their end is seen"
+        if not reason and self._node.core.nodes.is_dead(NodeId(hello.node_id)):
+            reason = f"node {hello.node_id.hex()} was declared dead"
+        return hello, reason
 
     async def Describe(self, request: raylet_pb2.DescribeRequest, context: Any) -> raylet_pb2.DescribeReply:
         core = self._node.core

@@ -27,6 +27,8 @@ class SchedulingKey:
     resources: ResourceSet
     strategy: bytes
     runtime_env: str
+    # One that has been sent on to the limit must wait here; others of its kind need not wait behind it.
+    hops: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class LeaseRequest:
     @property
     def key(self) -> SchedulingKey:
         strategy = self.strategy.SerializeToString(deterministic=True)
-        return SchedulingKey(self.job_id, self.resources, strategy, self.runtime_env)
+        return SchedulingKey(self.job_id, self.resources, strategy, self.runtime_env, self.hops)
 
 
 @dataclass(slots=True)
