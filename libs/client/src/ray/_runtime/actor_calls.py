@@ -1,7 +1,8 @@
 """The calls of one actor from this process: a pure core, changed under the process's lock.
 
-Calls leave in the order of their submission; one whose arguments are late holds up those behind it, unless the actor runs
-calls side by side anyway. What was sent to an incarnation that died is sent again only as max_task_retries allows.
+Calls leave in the order of their submission; one whose arguments are late holds up those behind it, unless the actor
+runs calls side by side anyway. What was sent to an incarnation that died is sent again only as max_task_retries
+allows.
 """
 
 from __future__ import annotations

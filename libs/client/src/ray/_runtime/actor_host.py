@@ -11,7 +11,6 @@ from manta.common.ids import NO_ACTOR
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
-
 from ray._runtime import serialization
 from ray._runtime.execution import Execution, Failure, run
 
@@ -78,7 +77,7 @@ class ActorHost:
     def _repr(self) -> str:
         """The name in log prefixes: the class's own __repr__, if it has one."""
         cls = type(self.instance)
-        if cls.__repr__ is object.__repr__:
+        if "__repr__" not in {name for base in cls.__mro__[:-1] for name in vars(base)}:
             return self.spec.class_name
         try:
             return repr(self.instance)

@@ -12,7 +12,6 @@ from manta.common.resources import ResourceSet
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
 from manta.proto.worker.v1 import worker_pb2
-
 from ray._runtime import arguments, serialization
 from ray._runtime.actor_calls import ActorCalls, ActorState, Outcome
 from ray._runtime.definitions import define
@@ -46,7 +45,19 @@ def handle_id(actor_id: bytes) -> bytes:
 class Actor:
     """One actor: its calls, where it lives, and the handles of it in this process."""
 
-    __slots__ = ("calls", "cause", "class_name", "handles", "held", "meta", "mine", "peer", "ref", "status", "subscribed")
+    __slots__ = (
+        "calls",
+        "cause",
+        "class_name",
+        "handles",
+        "held",
+        "meta",
+        "mine",
+        "peer",
+        "ref",
+        "status",
+        "subscribed",
+    )
 
     def __init__(self, actor_id: bytes, in_order: bool, meta: bytes) -> None:
         self.calls = ActorCalls(actor_id, in_order)
@@ -75,9 +86,7 @@ class Actors:
 
     # -- creation
 
-    def create(
-        self, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def create(self, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         process = self._process
         cached = cls.cache
         if cached is None or cached[0] is not self:
@@ -299,7 +308,12 @@ class Actors:
     # -- calls
 
     def submit(
-        self, actor_id: bytes, method: MethodInfo, options: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        actor_id: bytes,
+        method: MethodInfo,
+        options: Mapping[str, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         process = self._process
         actor = self._actors[actor_id]
@@ -470,9 +484,7 @@ class Actors:
         reason: Any = cause
         if cause.error:
             reason = serialization.load_proto(common_pb2.Value.FromString(cause.error))
-        return error_value(
-            ActorDiedError(reason, actor_id=actor.calls.actor_id.hex(), class_name=actor.class_name)
-        )
+        return error_value(ActorDiedError(reason, actor_id=actor.calls.actor_id.hex(), class_name=actor.class_name))
 
     def on_worker_died(self, worker_id: bytes) -> None:
         """A process died; if it was an actor's, the GCS will say what comes of it."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from manta.proto.common.v1 import common_pb2
-
     from ray._runtime.object_ref import ObjectRef
 
 STREAMING = -1

@@ -16,7 +16,6 @@ from ray._runtime.serialization import ERROR, INLINE_LIMIT, serialize
 if TYPE_CHECKING:
     from manta.proto.common.v1 import common_pb2
     from manta.proto.worker.v1 import worker_pb2
-
     from ray._runtime.object_table import ObjectTable
     from ray._runtime.process import Process
 

@@ -13,7 +13,6 @@ from manta.common.ids import new_worker_id
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 from manta.proto.raylet.v1 import raylet_pb2
-
 from ray._runtime import current
 from ray._runtime.driver_logs import LogPrinter
 from ray._runtime.gcs_client import GcsClient
@@ -86,10 +85,7 @@ def connect_driver(address: ClusterAddress, options: DriverOptions) -> Driver:
     AuthenticationError for a wrong token; CredentialError when none is found.
     """
     worker_id = new_worker_id()
-    if options.token:
-        token = Token(options.token)
-    else:
-        token = find_token(os.environ, session_dir=address.session_dir)
+    token = Token(options.token) if options.token else find_token(os.environ, session_dir=address.session_dir)
     addresses = list(address.gcs_addresses)
     io = IoThread()
     identity = Identity(common_pb2.DRIVER, b"", worker_id, _NO_JOB, token, "driver")

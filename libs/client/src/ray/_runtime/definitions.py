@@ -1,7 +1,7 @@
 """Functions and classes, pickled once and known by the hash of the bytes.
 
-They travel in-band: ahead of the first task that needs them on a channel. A worker keeps a bounded number of them, least
-recently used first out; a miss asks the process that sent the task.
+They travel in-band: ahead of the first task that needs them on a channel. A worker keeps a bounded number of them,
+least recently used first out; a miss asks the process that sent the task.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import cloudpickle
-
 from ray._runtime import serialization
 from ray._runtime.task_record import Timing
 

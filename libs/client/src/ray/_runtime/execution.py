@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from manta.common.resources import ResourceSet
 from manta.proto.worker.v1 import worker_pb2
-
 from ray._runtime import arguments, serialization
 from ray._runtime.serialization import INLINE_LIMIT, Serialized
 from ray._runtime.stored import load_stored, store

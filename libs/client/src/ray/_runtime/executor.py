@@ -15,12 +15,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from manta.proto.common.v1 import common_pb2
 from manta.proto.worker.v1 import worker_pb2
-
-from ray._runtime import arguments, serialization
 from ray._runtime.definitions import DefinitionCache
 from ray._runtime.execution import Execution, Failure, pack_returns, run
 from ray._runtime.reactor import StandIn
@@ -275,11 +272,8 @@ class Executor:
         self._stand_in.stop()
 
 
-def exit_process(code: int) -> None:
+def exit_process(code: int) -> NoReturn:
     """End a worker at once but with its output written; nothing of the zygote's atexit may run here."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-__all__ = ["Executor", "arguments", "common_pb2", "exit_process", "serialization"]

@@ -12,7 +12,6 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
-
 from ray._runtime import serialization
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
@@ -69,9 +68,7 @@ class Fetcher:
         self.await_ready(refs, len(refs), deadline, stop_at_error=True)
         return [self._load(ref, deadline) for ref in refs]
 
-    def await_ready(
-        self, refs: Sequence[ObjectRef], needed: int, deadline: float | None, stop_at_error: bool
-    ) -> None:
+    def await_ready(self, refs: Sequence[ObjectRef], needed: int, deadline: float | None, stop_at_error: bool) -> None:
         """Wait until `needed` of the refs are ready. raises: GetTimeoutError at the deadline."""
         process = self._process
         objects = process.objects
@@ -91,11 +88,8 @@ class Fetcher:
             return
         gate = Gate(needed - ready)
         waiter = self._error_aware(gate) if stop_at_error else gate.one_ready
-        already: list[bytes] = []
         with process.lock:
-            for ref in pending:
-                if objects.when_ready(ref._id, waiter):
-                    already.append(ref._id)
+            already = [ref._id for ref in pending if objects.when_ready(ref._id, waiter)]
         for object_id in already:
             waiter(object_id)
         try:

@@ -85,8 +85,12 @@ class GcsClient:
             except concurrent.futures.TimeoutError:
                 waited = time.monotonic() - started
                 if timeout is not None and waited >= timeout:
-                    raise TimeoutError(f"the GCS at {self._addresses} did not answer {list(body)} in {timeout} s") from None
-                log.warning("still_waiting for=gcs request=%s addresses=%s waited_s=%.0f", list(body), self._addresses, waited)
+                    raise TimeoutError(
+                        f"the GCS at {self._addresses} did not answer {list(body)} in {timeout} s"
+                    ) from None
+                log.warning(
+                    "still_waiting for=gcs request=%s addresses=%s waited_s=%.0f", list(body), self._addresses, waited
+                )
 
     def subscribe(self, actor_id: bytes) -> None:
         """Have statuses of the actor pushed, now and on every later stream."""
@@ -102,9 +106,7 @@ class GcsClient:
 
     # -- on the io thread
 
-    def _put(
-        self, request: gcs_pb2.ClientRequest, future: concurrent.futures.Future[gcs_pb2.GcsReply] | None
-    ) -> None:
+    def _put(self, request: gcs_pb2.ClientRequest, future: concurrent.futures.Future[gcs_pb2.GcsReply] | None) -> None:
         if self._fatal is not None and future is not None:
             future.set_exception(self._fatal)
             return
@@ -165,7 +167,7 @@ class GcsClient:
                     self._take(reply)
             return served, ""
         finally:
-            await channel.close()
+            await channel.close(None)
 
     async def _outgoing(self, first: gcs_pb2.ClientRequest) -> Any:
         assert self._more is not None

@@ -14,7 +14,6 @@ from manta.proto.common.v1 import common_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
-
     from ray._runtime.io_thread import IoThread
     from ray._runtime.links import Identity
 
@@ -27,9 +26,7 @@ HELLO: Final = 3
 class GrpcChannel:
     """One stream, either end. Sends from any thread; on_frame and on_closed run on the io thread."""
 
-    def __init__(
-        self, io: IoThread, on_frame: Callable[[int, bytes], None], on_closed: Callable[[str], None]
-    ) -> None:
+    def __init__(self, io: IoThread, on_frame: Callable[[int, bytes], None], on_closed: Callable[[str], None]) -> None:
         self._io = io
         self._on_frame = on_frame
         self._on_closed = on_closed
@@ -95,4 +92,4 @@ class GrpcChannel:
         except asyncio.CancelledError:
             reason = "cancelled"
         self.close(reason)
-        await grpc_channel.close()
+        await grpc_channel.close(None)

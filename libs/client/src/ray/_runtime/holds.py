@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from manta.proto.worker.v1 import worker_pb2
-
 from ray._runtime import reference_command as command
 from ray._runtime.object_table import ObjectState
 from ray._runtime.system_errors import object_lost, owner_died
 
 if TYPE_CHECKING:
+    from manta.proto.common.v1 import common_pb2
     from ray._runtime.links import Peer
     from ray._runtime.process import Process
 
@@ -70,7 +70,9 @@ class HoldMessenger:
         if len(object_id) == 28 and process.actors is not None:
             process.actors.handle_freed(object_id)
 
-    def _send_hold(self, owner: bytes, action: worker_pb2.Holds.Item.Action, cmd: command.SendAdd | command.SendDrop) -> None:
+    def _send_hold(
+        self, owner: bytes, action: worker_pb2.Holds.Item.Action, cmd: command.SendAdd | command.SendDrop
+    ) -> None:
         item = worker_pb2.Holds.Item(
             action=action,
             object_id=cmd.object_id,
@@ -91,11 +93,12 @@ class HoldMessenger:
         peer.queue(kind, message.SerializeToString())
         self._process.dirty.add(peer)
 
-    def _fail(self, object_id: bytes, value: object) -> None:
+    def _fail(self, object_id: bytes, value: common_pb2.Value) -> None:
         process = self._process
         entry = process.objects.get(object_id)
         if entry is not None and entry.state is not ObjectState.INLINE:
-            process.woken.extend((waiter, object_id) for waiter in process.objects.set_value(object_id, value))  # type: ignore[arg-type]
+            waiters = process.objects.set_value(object_id, value)
+            process.woken.extend((waiter, object_id) for waiter in waiters)
 
     def on_holds(self, peer: Peer, message: worker_pb2.Holds) -> None:
         """A holder speaks; the lock is not held. raises: ProtocolError for what no correct process sends."""

@@ -24,19 +24,19 @@ class Push(NamedTuple):
 
 
 class AskLeases(NamedTuple):
-    """Want `count` workers (0: no more) for the key, from its raylet."""
+    """Want that many workers (0: no more) for the key, from its raylet."""
 
     key: SchedulingKey
-    count: int
+    wanted: int
 
 
 class AskElsewhere(NamedTuple):
-    """Want `count` workers from the raylet that was named in a spillback."""
+    """Want that many workers from the raylet that was named in a spillback."""
 
     key: SchedulingKey
     node_id: bytes
     raylet_address: str
-    count: int
+    wanted: int
     hops: int
 
 
@@ -189,9 +189,7 @@ class LeaseManager:
             commands.extend(self._now_idle(lease))
         return commands
 
-    def spilled(
-        self, key: SchedulingKey, node_id: bytes, raylet_address: str, count: int, hops: int
-    ) -> list[Command]:
+    def spilled(self, key: SchedulingKey, node_id: bytes, raylet_address: str, count: int, hops: int) -> list[Command]:
         """The raylet names another one for `count` of the workers."""
         key.asked = max(0, key.asked - count)
         count = min(count, len(key.queue))

@@ -1,8 +1,8 @@
 """Channels of this process to others, over either carrier, and the addresses behind them.
 
-Peers are workers and drivers, named by worker id: on this node by a Unix-domain socket, elsewhere by a gRPC stream whose
-address their raylet tells. Raylets are reached the same two ways. Frames that are queued before a channel is open leave
-when it opens.
+Peers are workers and drivers, named by worker id: on this node by a Unix-domain socket, elsewhere by a gRPC stream
+whose address their raylet tells. Raylets are reached the same two ways. Frames that are queued before a channel is
+open leave when it opens.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from manta.common.channel.paths import short_path
 from manta.common.ids import short
 from manta.common.version import PROTOCOL
 from manta.proto.common.v1 import common_pb2
-
 from ray._runtime.unix_channel import UnixChannel
 
 if TYPE_CHECKING:
+    from manta.common.credentials import Token
     from ray._runtime.reactor import Reactor
 
 log = logging.getLogger("ray.runtime")
@@ -46,7 +46,7 @@ class Channel(Protocol):
 class Identity:
     """Who this process is, as it says in each hello."""
 
-    def __init__(self, role: int, node_id: bytes, worker_id: bytes, job_id: bytes, token: bytes, name: str) -> None:
+    def __init__(self, role: int, node_id: bytes, worker_id: bytes, job_id: bytes, token: Token, name: str) -> None:
         self.role = role
         self.node_id = node_id
         self.worker_id = worker_id
@@ -102,7 +102,17 @@ def socket_path(socket_dir: str, worker_id: bytes) -> str:
 class Peer:
     """Another driver or worker. Frames may be queued at any time; `flush` connects first where it has to."""
 
-    __slots__ = ("channel", "connecting", "connections", "dead", "known_definitions", "node_id", "outbox", "watched", "worker_id")
+    __slots__ = (
+        "channel",
+        "connecting",
+        "connections",
+        "dead",
+        "known_definitions",
+        "node_id",
+        "outbox",
+        "watched",
+        "worker_id",
+    )
 
     def __init__(self, worker_id: bytes, node_id: bytes) -> None:
         self.worker_id = worker_id

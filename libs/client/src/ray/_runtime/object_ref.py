@@ -25,7 +25,9 @@ class ObjectRef(BaseID):
 
     __slots__ = ("_owner", "_process")
 
-    def __init__(self, object_id: bytes, owner: tuple[bytes, bytes] | None = None, process: Process | None = None) -> None:
+    def __init__(
+        self, object_id: bytes, owner: tuple[bytes, bytes] | None = None, process: Process | None = None
+    ) -> None:
         """owner: (node id, worker id). Counting is the maker's duty: it calls add_local before it hands this out."""
         if len(object_id) != _OBJECT_ID_SIZE:
             raise ValueError(f"an object id has {_OBJECT_ID_SIZE} bytes, not {len(object_id)}")

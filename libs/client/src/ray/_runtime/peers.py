@@ -16,7 +16,6 @@ from manta.common.channel.paths import short_path
 from manta.common.version import VersionMismatch
 from manta.proto.common.v1 import common_pb2
 from manta.proto.worker.v1 import worker_pb2
-
 from ray._runtime.links import Channel, Peer, open_unix, socket_path
 from ray._runtime.unix_channel import UnixChannel
 

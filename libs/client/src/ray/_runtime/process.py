@@ -1,7 +1,8 @@
 """A connected process, driver or worker: joins the parts of the runtime and is what the public API talks to.
 
-One lock, `lock`, guards the cores (references, objects, leases, actors). It is never held during I/O: messages are queued
-under it, and `after_lock` sends them. Whoever changes the cores does `with process.lock: ...` and then `after_lock()`.
+One lock, `lock`, guards the cores (references, objects, leases, actors). It is never held during I/O: messages are
+queued under it, and `after_lock` sends them. Whoever changes the cores does `with process.lock: ...` and then
+`after_lock()`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
-
 from ray._runtime import cluster_view, serialization, stored
 from ray._runtime.actors import Actors
 from ray._runtime.arena_client import ArenaClient, Pinned

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
-
 from ray._runtime.links import open_unix
 
 if TYPE_CHECKING:

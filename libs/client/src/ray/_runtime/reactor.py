@@ -1,8 +1,8 @@
 """The one epoll of a process: whoever holds its token reads all channels.
 
-In a driver a thread of its own reads. In an idle worker the main thread does, so that a task needs no hand-over; while a
-task has been running for some milliseconds, or its thread blocks in get, a second thread takes the token (`Reader`). The
-token is a lock; an eventfd ends the holder's wait.
+In a driver a thread of its own reads. In an idle worker the main thread does, so that a task needs no hand-over;
+while a task has been running for some milliseconds, or its thread blocks in get, a second thread takes the token
+(`Reader`). The token is a lock; an eventfd ends the holder's wait.
 """
 
 from __future__ import annotations
@@ -145,9 +145,9 @@ _PARK_AFTER_S: Final = 0.2
 class StandIn:
     """A worker's second thread: reads while the main thread runs a long task or blocks.
 
-    The main thread calls busy() before it runs something and idle() when it is ready to read again; both are cheap while
-    the stand-in ticks. `on_take_over` runs on the stand-in's thread when it takes the token: time to hand back what is
-    queued behind a long task.
+    The main thread calls busy() before it runs something and idle() when it is ready to read again; both are cheap
+    while the stand-in ticks. `on_take_over` runs on the stand-in's thread when it takes the token: time to hand back
+    what is queued behind a long task.
     """
 
     def __init__(self, reactor: Reactor, on_take_over: Callable[[], None]) -> None:

@@ -10,12 +10,10 @@ from google.protobuf.message import DecodeError
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
-
 from ray._runtime.io_thread import IoThread
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
-
     from ray._runtime.grpc_channel import GrpcChannel
     from ray._runtime.links import Peer
     from ray._runtime.process import Process
@@ -36,9 +34,7 @@ class Remote:
         self._server: Any = None
         self._address = ""
 
-    def new_channel(
-        self, on_frame: Callable[[int, bytes], None], on_closed: Callable[[str], None]
-    ) -> GrpcChannel:
+    def new_channel(self, on_frame: Callable[[int, bytes], None], on_closed: Callable[[str], None]) -> GrpcChannel:
         """A channel that is not open yet; frames queue until `start`."""
         from ray._runtime.grpc_channel import GrpcChannel
 

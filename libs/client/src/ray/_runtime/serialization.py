@@ -126,9 +126,7 @@ def ref_unpickled(object_id: bytes, owner: tuple[bytes, bytes] | None) -> Object
     return receive(object_id, owner)
 
 
-def register_serializer(
-    cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]
-) -> None:
+def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]) -> None:
     """Pickle instances of `cls` (not of its subclasses) as deserializer(serializer(instance))."""
     _custom[cls] = (serializer, deserializer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +11,6 @@ from manta.common.resources import ResourceSet
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
-
 from ray._runtime import arguments, lease_manager
 from ray._runtime.definitions import Definition, define
 from ray._runtime.object_ref import ObjectRef
@@ -212,17 +212,18 @@ class TaskSubmitter:
             if type(command) is lease_manager.Push:
                 self._push(command.lease, command.tasks)
             elif type(command) is lease_manager.AskLeases:
-                self._ask(process.raylet, command.key, command.count, 0)
+                self._ask(process.raylet, command.key, command.wanted, 0)
             elif type(command) is lease_manager.AskElsewhere:
                 link = process.raylets.get(command.node_id, command.raylet_address)
-                self._ask(link, command.key, command.count, command.hops)
+                self._ask(link, command.key, command.wanted, command.hops)
             elif type(command) is lease_manager.ReturnLease:
                 route: Route = command.lease.route  # type: ignore[assignment]
                 message = raylet_pb2.LeaseReturned(lease_id=command.lease.lease_id)
                 route.raylet.queue(raylet_pb2.LEASE_RETURNED, message.SerializeToString())
                 process.dirty.add(route.raylet)
             elif type(command) is lease_manager.IdleTimer:
-                process.reactor.call_later(LEASE_IDLE_S, lambda c=command: self._idle(c.lease, c.mark))
+                idle = functools.partial(self._idle, command.lease, command.mark)
+                process.reactor.call_later(LEASE_IDLE_S, idle)
 
     def _ask(self, link: RayletLink, key: SchedulingKey, count: int, hops: int) -> None:
         demand: Demand = key.demand  # type: ignore[assignment]
@@ -323,10 +324,9 @@ class TaskSubmitter:
 
     def on_worker_died(self, worker_id: bytes, cause: common_pb2.DeathCause | None) -> None:
         """A declared death: what ran or waited there is run again, or fails."""
+        failed: list[TaskRecord] = []
         with self._process.lock:
-            gone = [le for le in self.leases.leases() if le.route.peer.worker_id == worker_id]  # type: ignore[attr-defined]
-            failed: list[TaskRecord] = []
-            for lease in gone:
+            for lease in self._leases_on(worker_id):
                 tasks, key = self.leases.worker_gone(lease.lease_id)
                 again = [task for task in tasks if self._may_retry(task)]
                 failed.extend(task for task in tasks if task not in again)
@@ -339,6 +339,14 @@ class TaskSubmitter:
         self._process.after_lock()
         for task in failed:
             self.fail(task, worker_crashed(task.name, cause))
+
+    def _leases_on(self, worker_id: bytes) -> list[Lease]:
+        found = []
+        for lease in self.leases.leases():
+            route: Route = lease.route  # type: ignore[assignment]
+            if route.peer.worker_id == worker_id:
+                found.append(lease)
+        return found
 
     def _may_retry(self, task: TaskRecord) -> bool:
         return task.retries_left != 0 and not task.cancelled
@@ -385,7 +393,7 @@ class TaskSubmitter:
         options = record.options
         if options is None or not options.retry_exceptions or not self._may_retry(record):
             return False
-        if options.retry_exceptions is True:
+        if isinstance(options.retry_exceptions, bool):
             return True
         from ray._runtime.serialization import load_proto
 

@@ -30,7 +30,6 @@ def owner_died(object_id: bytes) -> common_pb2.Value:
 def worker_crashed(name: str, cause: common_pb2.DeathCause | None) -> common_pb2.Value:
     """For a task whose worker died, or whose node did."""
     from manta.proto.common.v1 import common_pb2 as common
-
     from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
     text = describe_death(cause)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Final
 
 from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_frame
-
 from ray._runtime.reactor import READ, READ_WRITE, Reactor
 
 log = logging.getLogger("ray.runtime")

@@ -16,7 +16,6 @@ from google.protobuf.message import DecodeError
 from manta.common.credentials import Token
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
-
 from ray._runtime import current
 from ray._runtime.actor_host import ActorHost
 from ray._runtime.executor import exit_process
@@ -102,14 +101,14 @@ class Worker:
         else:
             raise DecodeError(f"unknown frame kind {kind} from the raylet")
 
-    def run(self) -> NoReturn:
+    def serve(self) -> None:
+        """Run tasks until told to end, then say so and let what is queued leave."""
         process = self._process
         process.raylet.send(raylet_pb2.WORKER_READY, raylet_pb2.WorkerReady().SerializeToString())
         reason = process.executor.serve()
         cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=reason)
         process.raylet.send(raylet_pb2.EXITING, raylet_pb2.Exiting(cause=cause).SerializeToString())
         self._send_the_rest()
-        exit_process(0)
 
     def _send_the_rest(self) -> None:
         """Let replies and drops leave; peers that do not read must not keep the process."""
@@ -142,7 +141,8 @@ def run(fork: zygote_pb2.Fork) -> NoReturn:
     # SIGTERM is how the raylet asks: finish what runs, then go.
     signal.signal(signal.SIGTERM, lambda number, frame: process.executor.exit("the raylet asked it to end"))
     process.connect()
-    worker.run()
+    worker.serve()
+    exit_process(0)
 
 
 def _job_runtime_env(fork: zygote_pb2.Fork) -> str:
