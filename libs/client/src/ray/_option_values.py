@@ -57,14 +57,13 @@ def custom_resources(value: Any) -> dict[str, float]:
     return amounts
 
 
-def whole(least: int, *, infinite: bool = False, zero: bool = True) -> Check:
+def whole(least: int, *, infinite: bool = False) -> Check:
     """An int >= least; infinite: -1 is allowed too, and means no limit."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"must be an int, not {_type_name(value)}: {value!r}")
-        allowed = (infinite and value == -1) or (value >= least and (zero or value != 0))
-        if not allowed:
+        if value < least and not (infinite and value == -1):
             wanted = f">= {least}" + (" or -1 for no limit" if infinite else "")
             raise ValueError(f"must be an int {wanted}, not {value!r}")
         return value
