@@ -105,9 +105,9 @@ class RecordingRuntime:
 
 
 @contextmanager
-def recording() -> Iterator[RecordingRuntime]:
+def recording(kind: type[RecordingRuntime] = RecordingRuntime) -> Iterator[RecordingRuntime]:
     """This process's runtime for as long as the block lasts."""
-    made = RecordingRuntime()
+    made = kind()
     before = current.runtime_or_none()
     current.set_runtime(made)  # type: ignore[arg-type]
     try:
