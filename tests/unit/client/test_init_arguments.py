@@ -197,10 +197,13 @@ def test_the_environment_names_the_namespace(recorder: Recorder, monkeypatch: py
     assert recorder.jobs[0].ray_namespace == "from outside"
 
 
-def test_a_forked_child_ends_nothing(recorder: Recorder) -> None:
+def test_a_forked_child_ends_nothing_and_cannot_connect(recorder: Recorder) -> None:
     ray.init()
     assert _init._connection is not None
     _init._connection.pid += 1
+    current.set_forked()
+    with pytest.raises(RuntimeError, match="forked"):
+        ray.init()
     ray.shutdown()
     assert recorder.stopped == 0
     current.set_runtime(None)

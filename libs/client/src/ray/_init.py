@@ -128,6 +128,12 @@ def init(
     with _lock:
         if current.runtime_or_none() is not None:
             return _again(ignore_reinit_error)
+        if _connection is not None and _connection.pid != os.getpid():
+            # Threads and gRPC of the parent are gone here, their locks may be held for ever.
+            raise RuntimeError(
+                "ray.init() was called in a process forked from one that is connected. Start it by spawning "
+                "(multiprocessing.get_context('spawn')) instead, or use tasks and actors"
+            )
         if configure_logging:
             _configure_logging(logging_level, logging_format)
         _warn_of_unsupported(
