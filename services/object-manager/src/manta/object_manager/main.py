@@ -11,6 +11,7 @@ from manta.common.metrics import Metrics
 from manta.common.process import die_with_parent, raise_nofile_limit, report_ready, stop_on_signals
 from manta.common.rpc import RpcServer
 from manta.common.settings import describe, host_of, load
+from manta.object_manager.allocator import keep_buffers
 from manta.object_manager.arena import Arena
 from manta.object_manager.client_server import ClientServer
 from manta.object_manager.flight_pull import FlightPuller
@@ -49,6 +50,8 @@ def main() -> None:
     logs.configure("object_manager", settings.log_level, settings.log_file)
     log.info("settings_loaded", **describe(settings))
     raise_nofile_limit()
+    if not keep_buffers():
+        log.info("allocator_not_tuned")  # transfers are slower, nothing else
     try:
         token = find_token(os.environ, settings.token_file, settings.session_dir)
         uvloop.run(serve(settings, token))
