@@ -45,7 +45,7 @@ class Driver(Process):
             runtime_env=job.runtime_env,
             **addresses,
         )
-        self._printer = LogPrinter()
+        self._printer = LogPrinter(node.ip_address, self.reactor.call_later)
         self._reader = ReaderThread(self.reactor)
         self._pid = os.getpid()
 
@@ -59,6 +59,18 @@ class Driver(Process):
         self.await_welcome(timeout_s)
         if log_to_driver:
             self.raylet.send(raylet_pb2.LOGS_WANTED, raylet_pb2.LogsWanted().SerializeToString())
+            self.raylets.on_node = self._want_logs
+            for known in list(self.raylets.nodes.values()):
+                self._want_logs(known)
+
+    def _want_logs(self, node: common_pb2.NodeInfo) -> None:
+        """Workers of the job may run on any node: ask each raylet for their output."""
+        if node.node_id == self.node_id or node.state == common_pb2.NodeInfo.DEAD:
+            return
+        link = self.raylets.of_node(node.node_id)
+        if link is not None and not link.logs_wanted:
+            link.logs_wanted = True
+            link.send(raylet_pb2.LOGS_WANTED, raylet_pb2.LogsWanted().SerializeToString())
 
     def shutdown(self) -> None:
         """End the job and every connection and thread. In a forked child it does nothing."""

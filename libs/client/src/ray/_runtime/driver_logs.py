@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,39 +17,62 @@ FOLD_S: Final = 5.0
 _REMEMBERED: Final = 512
 
 
+class Repeats:
+    """A line that was shown, and how often other processes printed it since."""
+
+    __slots__ = ("count", "shown_at", "source", "where")
+
+    def __init__(self, shown_at: float, source: int, where: str) -> None:
+        self.shown_at = shown_at
+        self.source = source
+        self.where = where
+        self.count = 0
+
+
 class Fold:
     """Which lines were shown lately, and how often they came since; pure."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, list[float | int]] = {}
+        self._seen: dict[str, Repeats] = {}
 
-    def take(self, line: str, source: str, at: float) -> bool:
+    def take(self, line: str, source: int, where: str, at: float) -> bool:
         """Whether to show the line now. A repeat by the same process is shown, as a program's own repeats are."""
         entry = self._seen.get(line)
-        if entry is None or at - float(entry[0]) > FOLD_S:
-            self._seen[line] = [at, 0, hash(source)]
+        if entry is None:
+            self._seen[line] = Repeats(at, source, where)
             return True
-        if entry[2] == hash(source):
+        if entry.source == source:
             return True
-        entry[1] = int(entry[1]) + 1
+        entry.count += 1
+        entry.where = where
         return False
 
-    def due(self, at: float, *, everything: bool = False) -> list[tuple[str, int]]:
-        """Lines whose time is over, with how many repeats were not shown; they are forgotten."""
+    def due(self, at: float, *, everything: bool = False) -> list[tuple[str, str, int]]:
+        """Lines whose time is over as (where, line, repeats that were not shown); they are forgotten."""
+        surplus = len(self._seen) - _REMEMBERED
         over = [
             line
             for position, (line, entry) in enumerate(self._seen.items())
-            if everything or at - float(entry[0]) > FOLD_S or len(self._seen) - position > _REMEMBERED
+            if everything or at - entry.shown_at >= FOLD_S or position < surplus
         ]
-        folded = [(line, int(self._seen.pop(line)[1])) for line in over]
-        return [(line, count) for line, count in folded if count]
+        folded = [(line, self._seen.pop(line)) for line in over]
+        return [(entry.where, line, entry.count) for line, entry in folded if entry.count]
+
+    def __len__(self) -> int:
+        return len(self._seen)
 
 
 class LogPrinter:
-    """Writes workers' lines to the driver's own streams."""
+    """Writes workers' lines to the driver's own streams. RAY_DEDUP_LOGS=0 shows every repeat.
 
-    def __init__(self) -> None:
-        self._fold = Fold()
+    own_ip: lines of other nodes name theirs. call_later: has a function called after a delay in seconds.
+    """
+
+    def __init__(self, own_ip: str, call_later: Callable[[float, Callable[[], None]], None]) -> None:
+        self._own_ip = own_ip
+        self._call_later = call_later
+        self._fold = Fold() if os.environ.get("RAY_DEDUP_LOGS", "1") != "0" else None
+        self._timer_set = False
         self._lock = threading.Lock()
 
     def print(self, message: raylet_pb2.LogLines) -> None:
@@ -56,20 +81,32 @@ class LogPrinter:
         with self._lock:
             for batch in message.batches:
                 stream = sys.stderr if batch.is_error else sys.stdout
-                name = batch.name or "worker"
-                where = f", ip={batch.node_ip}" if batch.node_ip else ""
-                shown = [line for line in batch.lines if self._fold.take(line, f"{batch.pid}", now)]
-                if shown:
-                    stream.write("".join(f"({name} pid={batch.pid}{where}) {line}\n" for line in shown))
+                ip = f", ip={batch.node_ip}" if batch.node_ip != self._own_ip else ""
+                where = f"({batch.name or 'worker'} pid={batch.pid}{ip})"
+                fold = self._fold
+                lines = [line for line in batch.lines if fold is None or fold.take(line, batch.pid, where, now)]
+                if lines:
+                    stream.write("".join(f"{where} {line}\n" for line in lines))
                     stream.flush()
-            self._say_folded(now)
+            if self._fold and not self._timer_set:
+                self._timer_set = True
+                self._call_later(FOLD_S, self._time_is_over)
 
-    def _say_folded(self, now: float, *, everything: bool = False) -> None:
-        for line, count in self._fold.due(now, everything=everything):
-            times = "once" if count == 1 else f"{count} times"
-            sys.stdout.write(f"{line} [repeated {times} by other processes]\n")
+    def _time_is_over(self) -> None:
+        with self._lock:
+            self._timer_set = False
+            self._say_folded()
+            if self._fold:
+                self._timer_set = True
+                self._call_later(FOLD_S, self._time_is_over)
+
+    def _say_folded(self, *, everything: bool = False) -> None:
+        assert self._fold is not None
+        for where, line, count in self._fold.due(time.monotonic(), everything=everything):
+            sys.stdout.write(f"{where} {line} [repeated {count}x across cluster]\n")
         sys.stdout.flush()
 
     def close(self) -> None:
         with self._lock:
-            self._say_folded(time.monotonic(), everything=True)
+            if self._fold is not None:
+                self._say_folded(everything=True)

@@ -29,6 +29,7 @@ class RayletLink:
         self._process = process
         self._request_ids = itertools.count(1)
         self._endpoints: dict[int, Callable[[str], None]] = {}
+        self.logs_wanted = False
 
     def queue(self, kind: int, payload: bytes) -> None:
         if self.channel is not None:
@@ -56,6 +57,7 @@ class RayletLink:
 
     def lost(self) -> None:
         self.channel = None
+        self.logs_wanted = False
         waiting, self._endpoints = self._endpoints, {}
         for done in waiting.values():
             done("")
@@ -68,6 +70,8 @@ class Raylets:
         self._process = process
         self._links: dict[bytes, RayletLink] = {}
         self.nodes: dict[bytes, common_pb2.NodeInfo] = {}
+        # Told of each node that is new or changed.
+        self.on_node: Callable[[common_pb2.NodeInfo], None] = lambda node: None
 
     def all(self) -> Iterable[RayletLink]:
         return list(self._links.values())
@@ -158,6 +162,7 @@ class Raylets:
             dead = node.state == common_pb2.NodeInfo.DEAD
             if dead and (known is None or known.state != common_pb2.NodeInfo.DEAD):
                 self._process.node_died(node)
+            self.on_node(node)
 
     def close(self) -> None:
         for link in self.all():
