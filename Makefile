@@ -1,0 +1,44 @@
+# Everything a developer does, from a fresh clone on. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+PROJECTS := pyproject.toml $(wildcard proto/pyproject.toml libs/*/pyproject.toml services/*/pyproject.toml)
+PACKAGES := manta.proto manta.common manta.gcs manta.raylet manta.object_manager ray
+
+.PHONY: help setup test soak lint demo proto clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+setup: $(READY) ## make .venv with every part installed, editable
+
+$(READY): $(PROJECTS) tools/setup.sh
+	@tools/setup.sh
+	@touch $(READY)
+
+test: $(READY) ## run all tests, with a real etcd, and print the time of each suite
+	@tools/etcd.sh
+	@$(PYTHON) tools/run_tests.py
+
+soak: $(READY) ## the long counts of the tests that have them
+	@tools/etcd.sh
+	@$(PYTHON) tools/run_tests.py --soak
+
+lint: $(READY) ## ruff over everything, mypy --strict over our packages
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy --strict $(addprefix -p ,$(PACKAGES))
+
+demo: $(READY) ## a real job on a local cluster: a census of the standard library
+	@$(PYTHON) examples/stdlib_census.py
+
+proto: $(READY) ## generate the message classes from the .proto files
+	@PYTHON=$(CURDIR)/$(PYTHON) proto/generate.sh
+	@git status --short proto
+
+clean: ## remove .venv, caches and builds
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
