@@ -211,12 +211,14 @@ class ActorFound(_message.Message):
     def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., status: _Optional[_Union[_actor_pb2.ActorStatus, _Mapping]] = ..., existed: _Optional[bool] = ...) -> None: ...
 
 class KillActorRequest(_message.Message):
-    __slots__ = ("actor_id", "no_restart")
+    __slots__ = ("actor_id", "no_restart", "incarnation")
     ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
     NO_RESTART_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     actor_id: bytes
     no_restart: bool
-    def __init__(self, actor_id: _Optional[bytes] = ..., no_restart: _Optional[bool] = ...) -> None: ...
+    incarnation: int
+    def __init__(self, actor_id: _Optional[bytes] = ..., no_restart: _Optional[bool] = ..., incarnation: _Optional[int] = ...) -> None: ...
 
 class ActorOutOfScope(_message.Message):
     __slots__ = ("actor_id",)
