@@ -3,6 +3,7 @@
 import pytest
 from manta.common.ids import new_actor_id
 from manta.gcs.actor_state import LEGAL, ActorState, IllegalMove
+from manta.gcs.commands import Note
 from manta.gcs.record import Key, Table, id_of
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
@@ -310,3 +311,47 @@ def test_counts_follow_every_move(gcs: CoreDriver) -> None:
     counts = {state: n for state, n in gcs.core.actor_counts().items() if n}
     assert counts == {ActorState.ALIVE: 1, ActorState.DEAD: 1}
     assert worker_id(51) != worker_id(50)
+
+
+def test_children_of_a_detached_actor_outlive_the_job_and_new_ones_may_come(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    gcs.alive(gcs.spec(job, detached=True), worker=50)
+    child, grandchild = gcs.spec(job), gcs.spec(job)
+    child.owner.CopyFrom(address(1, 50))
+    grandchild.owner.CopyFrom(address(1, 51))
+    gcs.alive(child, worker=51)
+    gcs.alive(grandchild, worker=52)
+    gcs.ask(finish_job=gcs_pb2.FinishJob(job_id=job))
+    assert gcs.status(child.actor_id).state == gcs.status(grandchild.actor_id).state == actor_pb2.ALIVE
+    late = gcs.spec(job)
+    late.owner.CopyFrom(address(1, 50))
+    assert not gcs.register(late).actor_found.existed
+    assert gcs.register(gcs.spec(job)).error.code == Error.INVALID
+
+
+def test_a_kill_of_one_incarnation_spares_its_successor(gcs: CoreDriver) -> None:
+    actor_id = gcs.alive(gcs.spec(gcs.job(), max_restarts=5))
+    for _ in range(2):
+        gcs.ask(kill_actor=gcs_pb2.KillActorRequest(actor_id=actor_id, incarnation=1))
+    assert gcs.status(actor_id).restarts == 1
+    assert gcs.create(1).incarnation == 2
+
+
+def test_an_actor_that_waits_long_is_told_of_once(gcs: CoreDriver) -> None:
+    notes: list[Note] = []
+    gcs.register(gcs.spec(gcs.job(), held=9))
+    for _ in range(4):
+        gcs.time += 11
+        gcs.core.nodes.excuse(11)
+        notes += [c for c in gcs.core.settle(gcs.now) if isinstance(c, Note)]
+    (complaint,) = notes
+    assert complaint.event == "actor_waits" and "infeasible" in str(complaint.fields["reason"])
+
+
+def test_a_circle_of_owners_is_no_trap(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    spec = gcs.spec(job)
+    spec.owner.CopyFrom(address(1, 50))
+    actor_id = gcs.alive(spec, worker=50)
+    gcs.ask(finish_job=gcs_pb2.FinishJob(job_id=job))
+    assert gcs.status(actor_id).state == actor_pb2.DEAD

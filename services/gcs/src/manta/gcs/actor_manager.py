@@ -87,7 +87,7 @@ class ActorManager:
         """ray.kill: for good, or only the present process, which then counts as one death."""
         actor = self._known(request.actor_id)
         cause = Cause(kind=Cause.KILLED, message="killed by ray.kill")
-        if actor.dead:
+        if actor.dead or request.incarnation not in (0, actor.incarnation):
             return []
         if request.no_restart:
             return self._end(actor, cause, at)
@@ -174,9 +174,9 @@ class ActorManager:
 
     def job_ended(self, job_id: bytes, at: Moment) -> list[Command]:
         commands: list[Command] = []
-        for actor in self.table.of_job(job_id):
-            if not actor.spec.detached:
-                commands += self._end(actor, Cause(kind=Cause.JOB_FINISHED, message="its job has ended"), at)
+        # Decided before any of them goes, for a child is spared through its parents.
+        for actor in [actor for actor in self.table.of_job(job_id) if not self.table.outlives_job(actor)]:
+            commands += self._end(actor, Cause(kind=Cause.JOB_FINISHED, message="its job has ended"), at)
         return commands
 
     # ---- placing ----
@@ -184,7 +184,7 @@ class ActorManager:
     def place(self, at: Moment) -> list[Command]:
         """Send those who wait to nodes, if anything changed since the last time."""
         commands: list[Command] = []
-        for decision in self.placement.decide():
+        for decision in self.placement.decide(at):
             actor = decision.actor
             if isinstance(decision, Placed):
                 actor.incarnation += 1
@@ -192,7 +192,7 @@ class ActorManager:
                 commands += [Persist(*actor.status_record()), *self.start_again(actor)]
             else:
                 commands += self._end(actor, Cause(kind=Cause.UNSCHEDULABLE, message=decision.reason), at)
-        return commands
+        return [*commands, *self.placement.complain(at)]
 
     def start_again(self, actor: Actor) -> list[Command]:
         """Tell its node to start it; a node that is at it already ignores the repeat."""
@@ -207,7 +207,9 @@ class ActorManager:
         """raises: RequestRefused for what cannot become an actor."""
         need_size("owner's node id", wanted.owner.node_id, NODE_ID_SIZE)
         need_size("owner's worker id", wanted.owner.worker_id, WORKER_ID_SIZE)
-        if not self._jobs.is_running(wanted.job_id):
+        parent = self.table.in_worker(wanted.owner.worker_id)
+        lasting = wanted.detached or (parent is not None and self.table.outlives_job(parent))
+        if not self._jobs.is_running(wanted.job_id) and not (lasting and parent is not None):
             raise RequestRefused(INVALID, f"job {wanted.job_id.hex()!r} is unknown or has ended; register it first")
         if wanted.max_restarts < -1:
             raise RequestRefused(INVALID, f"max_restarts is {wanted.max_restarts}; use -1 (for ever), 0 or more")

@@ -11,8 +11,12 @@ from manta.common.resources import ResourceSet
 from manta.common.scheduling import Infeasible, NodeView, Refusal, Strategy, choose
 from manta.gcs.actor import Actor
 from manta.gcs.actor_table import ActorTable
+from manta.gcs.commands import Command, Level, note
+from manta.gcs.events import Moment
 from manta.gcs.node import Node, NodeTable
 from manta.proto.gcs.v1 import gcs_pb2
+
+COMPLAIN_AFTER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class ActorPlacement:
         # node's own count of free resources may not show it yet.
         self._promises: dict[ActorId, tuple[NodeId, ResourceSet]] = {}
         self._dirty = False
+        # Since when (Moment.steady) those wait of whom the log does not tell yet, the longest first.
+        self._since: OrderedDict[ActorId, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -50,6 +56,7 @@ class ActorPlacement:
     def withdraw(self, actor: Actor) -> None:
         """It wants no node any more; what was promised to it is free again."""
         self._queue.pop(actor.id, None)
+        self._since.pop(actor.id, None)
         self.keep_promise(actor)
 
     def promise(self, actor: Actor, node_id: NodeId) -> None:
@@ -64,7 +71,7 @@ class ActorPlacement:
         """Something changed that could help a waiting actor."""
         self._dirty = True
 
-    def decide(self) -> list[Placed | Unschedulable]:
+    def decide(self, at: Moment) -> list[Placed | Unschedulable]:
         """Choose nodes for those who wait. cost: one policy call for each distinct request that is refused, and
         one for each actor placed."""
         if not self._dirty or not self._queue:
@@ -94,7 +101,27 @@ class ActorPlacement:
             seen = view[answer]
             view[answer] = replace(seen, available=seen.available - actor.lifetime, running=seen.running + 1)
             decisions.append(Placed(actor, answer))
+        for decision in decisions:
+            self._since.pop(decision.actor.id, None)
+        for actor_id in self._queue:
+            self._since.setdefault(actor_id, at.steady)
         return decisions
+
+    def complain(self, at: Moment) -> list[Command]:
+        """Log, once for each actor, that it has waited for COMPLAIN_AFTER_S, and why."""
+        notes: list[Command] = []
+        while self._since and at.steady >= next(iter(self._since.values())) + COMPLAIN_AFTER_S:
+            actor_id, since = self._since.popitem(last=False)
+            reason = self._queue[actor_id].pending_reason
+            waited_s = at.steady - since
+            notes.append(note("actor_waits", Level.WARNING, actor_id=actor_id, waited_s=waited_s, reason=reason))
+            self._since[actor_id] = float("inf")  # at the end, and never due
+        return notes
+
+    def deadline(self) -> float | None:
+        """When (Moment.steady) complain() is due."""
+        first = next(iter(self._since.values()), float("inf"))
+        return first + COMPLAIN_AFTER_S if first != float("inf") else None
 
     def demands(self) -> list[gcs_pb2.ResourceDemand]:
         """What the waiting actors ask for, counted."""

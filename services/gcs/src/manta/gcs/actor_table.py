@@ -60,6 +60,15 @@ class ActorTable:
         found = self._by_worker.get(worker_id)
         return None if found is None else self._actors[found]
 
+    def outlives_job(self, actor: Actor) -> bool:
+        """Whether it is detached, or was made, by however many steps, by a detached actor that lives."""
+        ancestor: Actor | None = actor
+        seen = set()  # ids come from clients, who could name a circle
+        while ancestor is not None and not ancestor.spec.detached and ancestor.id not in seen:
+            seen.add(ancestor.id)
+            ancestor = self.in_worker(ancestor.spec.owner.worker_id)
+        return ancestor is not None and ancestor.spec.detached
+
     def add(self, actor: Actor) -> None:
         """Take in a new or restored actor."""
         self._actors[actor.id] = actor

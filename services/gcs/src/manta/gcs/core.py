@@ -90,7 +90,8 @@ class GcsCore:
 
     def deadline(self) -> float | None:
         """When (Moment.steady) a TimePassed is wanted at the latest, if nothing else happens."""
-        return self.nodes.deadline()
+        due = (self.nodes.deadline(), self.actors.placement.deadline())
+        return min((moment for moment in due if moment is not None), default=None)
 
     def actor_counts(self) -> Mapping[ActorState, int]:
         return Counter(self.actors.table.counts)

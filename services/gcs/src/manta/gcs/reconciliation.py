@@ -56,7 +56,7 @@ def reconcile_records(jobs: Jobs, nodes: NodeTable, actors: ActorManager, at: Mo
     for actor in list(actors.table):
         if actor.dead:
             continue
-        if not actor.spec.detached and not jobs.is_running(actor.spec.job_id):
+        if not actors.table.outlives_job(actor) and not jobs.is_running(actor.spec.job_id):
             commands += actors.job_ended(actor.spec.job_id, at)
         elif actor.node_id is not None and nodes.get(actor.node_id) is None:
             dead = nodes.death_of(actor.node_id)

@@ -51,7 +51,7 @@ class Replica:
         self._leadership: Leadership | None = None
         self._disproved_epoch = 0
         self.term: Term | None = None
-        self.served = asyncio.Event()  # set once the first term has begun
+        self.served = asyncio.Event()  # set while `term` is
 
     async def run(self) -> None:
         """Campaign and serve until cancelled. raises: RecordError, ChunksDamaged, StoreConfigError: do not start."""
@@ -127,6 +127,7 @@ class Replica:
 
     def _end_term(self) -> None:
         term, self.term = self.term, None
+        self.served.clear()
         if term is not None:
             text = "this GCS stopped leading; ask another or try again"
             term.end(gcs_pb2.Error(code=gcs_pb2.Error.NOT_LEADER, message=text))

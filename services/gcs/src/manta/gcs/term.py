@@ -100,6 +100,7 @@ class Term:
 
     def end(self, error: gcs_pb2.Error) -> None:
         """Tell everyone to go elsewhere, and end all streams."""
+        self.inbox.close()
         for client in self._clients.values():
             client.put(gcs_pb2.GcsReply(error=error))
             client.close("this replica stopped leading")
