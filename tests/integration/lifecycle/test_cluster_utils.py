@@ -61,3 +61,21 @@ def test_an_unknown_argument_is_refused_by_name(cluster: Cluster) -> None:
 def test_connecting_needs_a_head(root: Path) -> None:
     with pytest.raises(RuntimeError, match="initialize_head"):
         Cluster(connect=True)
+
+
+def test_a_connected_cluster_runs_tasks_on_its_nodes(root: Path) -> None:
+    import ray
+
+    cluster = Cluster(initialize_head=True, connect=True, head_node_args={"num_cpus": 1})
+    try:
+        second = cluster.add_node(num_cpus=1, resources={"there": 1})
+
+        @ray.remote(resources={"there": 1})
+        def where() -> str:
+            return str(ray.get_runtime_context().get_node_id())
+
+        assert ray.get(where.remote(), timeout=60) == second.node_id
+        assert "MANTA_TOKEN_FILE" not in os.environ
+    finally:
+        cluster.shutdown()
+    assert not ray.is_initialized()

@@ -104,3 +104,19 @@ def test_a_blocking_start_ends_its_node_on_ctrl_c(root: Path) -> None:
 
 def test_the_version_is_the_api_level_with_our_own(root: Path) -> None:
     assert "2.60.0+manta" in ray("--version").stdout
+
+
+def test_a_program_joins_the_cluster_of_ray_start_and_leaves_it_running(stopped: Path) -> None:
+    assert ray("start", "--head", "--port=0", "--num-cpus=1", "--object-store-memory=100000000").returncode == 0
+    program = """
+import ray
+ray.init()
+square = ray.remote(lambda x: x * x)
+print(ray.get([square.remote(x) for x in range(4)], timeout=60))
+"""
+    for _ in range(2):
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        assert "[0, 1, 4, 9]" in result.stdout
+        assert "Connected" in result.stderr
+    assert len(running(str(stopped))) == 1
