@@ -97,6 +97,9 @@ class RecordingRuntime:
     def context(self) -> dict[str, Any]:
         return self.state
 
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"NodeID": self.node_id.hex(), "NodeManagerAddress": "10.0.0.1", "RayletSocketName": "/n/raylet.sock"}]
+
     def exit_actor(self) -> None:
         raise TypeError("outside an actor")
 

@@ -138,7 +138,8 @@ def test_a_running_cluster_is_joined_and_its_nodes_are_as_they_are(recorder: Rec
     recorder.running = ClusterAddress(("10.0.0.1:6379",), "/s")
     with pytest.raises(ValueError, match="num_cpus, resources"):
         ray.init(num_cpus=1, resources={"a": 1})
-    ray.init("10.0.0.1:6379")
+    context = ray.init("10.0.0.1:6379")
+    assert (context["node_ip_address"], context["raylet_socket_name"]) == ("10.0.0.1", "/n/raylet.sock")
     assert recorder.node_options == []
     assert recorder.connected[0][:2] == (recorder.running, None)
 

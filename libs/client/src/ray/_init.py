@@ -181,10 +181,14 @@ def init(
                 _node_name=kwargs.get("_node_name"),
                 _system_config=system_config or None,
             )
+        runtime: Runtime | None = None
         try:
             runtime = _connect(found, node, job, log_to_driver, kwargs.get("_node_ip_address") or "", system_config)
             _connection = _Connection(runtime, node, _context_of(runtime, node))
         except BaseException:
+            if runtime is not None:
+                runtime.shutdown()
+                current.set_runtime(None)
             if node is not None:
                 node.stop()
             raise
@@ -267,15 +271,25 @@ def _own_namespace() -> str:
 
 
 def _context_of(runtime: Runtime, node: LocalNode | None) -> RayContext:
+    if node is not None:
+        own = {"ip": node.node_ip, "raylet": node.raylet_socket, "store": node.object_manager_socket}
+    else:
+        node_id = runtime.node_id.hex()
+        found: dict[str, Any] = next((entry for entry in runtime.nodes() if entry["NodeID"] == node_id), {})
+        own = {
+            "ip": found.get("NodeManagerAddress", ""),
+            "raylet": found.get("RayletSocketName", ""),
+            "store": found.get("ObjectStoreSocketName", ""),
+        }
     return RayContext(
         {
-            "node_ip_address": node.node_ip if node is not None else "127.0.0.1",
+            "node_ip_address": own["ip"],
             "gcs_address": runtime.gcs_addresses,
             "address": runtime.gcs_addresses,
             "session_dir": runtime.session_dir,
             "node_id": runtime.node_id.hex(),
-            "raylet_socket_name": node.raylet_socket if node is not None else "",
-            "object_store_address": node.object_manager_socket if node is not None else "",
+            "raylet_socket_name": own["raylet"],
+            "object_store_address": own["store"],
             "webui_url": "",
             "metrics_export_port": None,
         }
