@@ -150,6 +150,10 @@ def start_local(options: NodeOptions) -> LocalNode:
             start_new_session=True,
             env={**os.environ, **options.env_vars},
         )
+    except OSError:
+        os.close(ready_reader)
+        os.close(spec_writer)
+        raise
     finally:
         for descriptor in passed:
             os.close(descriptor)

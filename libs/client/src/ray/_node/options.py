@@ -32,12 +32,21 @@ class NodeOptions:
     tls_cert: str = ""
     tls_key: str = ""
     insecure_plaintext: bool = False
-    node_start_timeout_s: float = field(
-        default_factory=lambda: float(os.environ.get("MANTA_NODE_START_TIMEOUT_S", "60"))
-    )
+    node_start_timeout_s: float = field(default_factory=lambda: _start_timeout_s())
     # For the raylet, half of it for the rest: together below the 5 s within which a dead driver's node is gone.
     stop_grace_s: float = 3.0
 
     @property
     def is_head(self) -> bool:
         return not self.gcs_addresses
+
+
+def _start_timeout_s() -> float:
+    text = os.environ.get("MANTA_NODE_START_TIMEOUT_S", "60")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise ValueError(f"MANTA_NODE_START_TIMEOUT_S is {text!r}; expected a number of seconds above 0")
+    return seconds
