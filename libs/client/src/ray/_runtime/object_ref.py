@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ class ObjectRef(BaseID):
     `__del__` only notes the end, since the collector may run it anywhere, also inside the runtime's own lock.
     """
 
-    __slots__ = ("_owner", "_process")
+    __slots__ = ("_awaited", "_owner", "_process")
 
     def __init__(
         self, object_id: bytes, owner: tuple[bytes, bytes] | None = None, process: Process | None = None
@@ -34,6 +34,7 @@ class ObjectRef(BaseID):
         self._id = object_id
         self._owner = owner
         self._process = process
+        self._awaited: asyncio.Future[Any] | None = None
 
     def __del__(self) -> None:
         process = self._process
@@ -86,11 +87,60 @@ class ObjectRef(BaseID):
     def __await__(self) -> Generator[Any, None, Any]:
         return self.as_future().__await__()
 
+    # What asyncio.wait asks of an awaitable: it does not wrap what it is given, so a ref behaves as a future itself.
+
+    def _future_here(self) -> asyncio.Future[Any]:
+        import asyncio
+
+        awaited = self._awaited
+        if awaited is None or awaited.get_loop() is not asyncio.get_running_loop():
+            awaited = self._awaited = self.as_future()
+        return awaited
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Any = None) -> None:
+        """Have callback(this ref) run on the running loop when the object is ready."""
+        self._future_here().add_done_callback(_WithRef(callback, self), context=context)
+
+    def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
+        return self._future_here().remove_done_callback(_WithRef(callback, self))
+
+    def done(self) -> bool:
+        """Whether the value is here, for the running loop."""
+        return self._future_here().done()
+
+    def cancelled(self) -> bool:
+        return self._future_here().cancelled()
+
+    def exception(self) -> BaseException | None:
+        return self._future_here().exception()
+
+    def result(self) -> Any:
+        return self._future_here().result()
+
     def __reduce__(self) -> tuple[Any, ...]:
         from ray._runtime.serialization import ref_pickled
 
         ref_pickled(self)
         return _rebuild, (self._id, self._owner)
+
+
+class _WithRef:
+    """A callback bound to its ref; equal to another of the same, so that it can be removed."""
+
+    __slots__ = ("_callback", "_ref")
+
+    def __init__(self, callback: Callable[[Any], object], ref: ObjectRef) -> None:
+        self._callback = callback
+        self._ref = ref
+
+    def __call__(self, _future: asyncio.Future[Any]) -> None:
+        self._callback(self._ref)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _WithRef) and self._callback == other._callback and self._ref is other._ref
+
+    def __hash__(self) -> int:
+        return hash((self._callback, id(self._ref)))
 
 
 def _rebuild(object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
