@@ -65,6 +65,7 @@ def test_a_drained_node_leaves_at_once() -> None:
     gcs.say(1, drain_done=gcs_pb2.DrainDone())
     death = gcs.core.nodes.death_of(node_id(1))
     assert death is not None and death.death_cause.kind == Cause.INTENDED
+    assert gcs.closed[1] == "drained" and not gcs.take_told(1, "declared_dead")
 
 
 def test_free_resources_are_shared_in_batches() -> None:

@@ -175,8 +175,10 @@ class GcsCore:
             case "driver_gone":
                 return self._driver_gone(message.driver_gone, event.at)
             case "drain_done":
+                # It leaves by itself: it must not be told that it is dead, which would make it come back anew.
+                self.nodes.detach(node.id, event.session)
                 cause = Cause(kind=Cause.INTENDED, node_id=node.id, message="the node was drained and left")
-                return self._node_died(node, cause, event.at)
+                return [*self._node_died(node, cause, event.at), Close(event.session, "drained")]
             case "attach":
                 return self._attach(event.session, message.attach, event.at)
             case _:

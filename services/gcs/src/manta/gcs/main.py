@@ -12,7 +12,7 @@ from manta.common import logs, process
 from manta.common.credentials import CredentialError, Token, find_token
 from manta.common.metrics import Metrics
 from manta.common.rpc import RpcServer
-from manta.common.settings import describe, load
+from manta.common.settings import describe, host_of, load
 from manta.gcs.gcs_metrics import GcsMetrics
 from manta.gcs.record import RecordError
 from manta.gcs.replica import Replica, ReplicaOptions
@@ -62,9 +62,10 @@ async def serve(settings: GcsSettings, token: Token) -> None:
     server = RpcServer(token, settings.tls, "gcs", metrics)
     server.add_service(gcs_pb2.DESCRIPTOR.services_by_name["Gcs"], service)
     # The address must be known before the store is opened: it tells a second process who holds it.
-    address = settings.advertise or await server.start(settings.listen)
-    if settings.advertise:
-        await server.start(settings.listen)
+    listening = await server.start(settings.listen)
+    address = settings.advertise or listening
+    if host_of(address) in ("0.0.0.0", "::"):
+        log.warning("address_not_reachable", address=address, remedy="give --advertise host:port to let others find it")
     try:
         metrics_port = await metrics.serve(settings.metrics_port)
         store = await open_store(settings.store, holder=address)

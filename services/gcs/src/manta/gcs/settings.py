@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from manta.common.settings import ServiceSettings, SettingsError
+from manta.common.settings import ServiceSettings, SettingsError, host_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,8 @@ class GcsSettings(ServiceSettings):
 
     def __post_init__(self) -> None:
         ServiceSettings.__post_init__(self)
+        if self.advertise:
+            host_of(self.advertise)
         if not self.cluster:
             raise SettingsError("--cluster is empty; leave it out for the cluster called default")
         if not 1.0 <= self.node_death_timeout_s <= 3600:
