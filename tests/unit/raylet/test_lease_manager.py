@@ -322,3 +322,25 @@ def test_a_draining_node_sends_its_queue_on_and_grants_nothing() -> None:
     driver.node(CPU=1)
     driver.want(request_id=2)
     assert [type(c) for c in driver.commands] == [SpillLease]
+
+
+def test_an_idle_worker_that_declines_to_end_is_used_again() -> None:
+    driver = CoreDriver(cpu=1)
+    kept = driver.lease()
+    worker = driver.core.worker(kept.worker_id)
+    assert worker
+    driver.core.blocked(worker)
+    driver.give_back(driver.lease(request_id=2))
+    driver.now = 1
+    driver.give_back(kept)
+    driver.now = 61
+    driver.core.tick(driver.now)
+    (end,) = [c for c in driver.settle() if isinstance(c, EndWorker)]
+    assert not end.at_once
+    asked = driver.core.worker(end.worker_id)
+    assert asked
+    driver.core.exit_declined(asked, driver.now)
+    assert asked.state is WorkerState.IDLE and asked.cause is None
+    driver.core.kill(asked, common_pb2.DeathCause(message="other"), driver.now)
+    driver.core.exit_declined(asked, driver.now)
+    assert asked.state is WorkerState.ENDING

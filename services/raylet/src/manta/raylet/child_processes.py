@@ -56,13 +56,10 @@ class ChildProcesses:
     def add_driver(self, worker_id: WorkerId, pid: int) -> None:
         self._add(worker_id, pid, False)
 
-    def knows(self, worker_id: WorkerId) -> bool:
-        return worker_id in self._by_worker
-
-    def forget(self, worker_id: WorkerId) -> None:
+    def forget_driver(self, worker_id: WorkerId) -> None:
         """Stop watching, as when a driver said that it goes."""
         child = self._by_worker.get(worker_id)
-        if child is not None:
+        if child is not None and not child.is_worker:
             self._drop(child)
 
     def pid_of(self, worker_id: WorkerId) -> int:

@@ -144,6 +144,11 @@ class ClientFrames:
         elif client.is_driver:
             self._node.driver_died(client, exiting.cause)
 
+    def _exit_declined(self, client: Client, payload: bytes) -> None:
+        raylet_pb2.ExitDeclined.FromString(payload)
+        self._node.core.exit_declined(self._worker(client), self._node.now())
+        self._node.settle_soon()
+
     def _logs_wanted(self, client: Client, payload: bytes) -> None:
         raylet_pb2.LogsWanted.FromString(payload)
         self._node.logs_wanted(client)
@@ -178,5 +183,6 @@ _HANDLERS: Mapping[int, Handler] = {
     raylet_pb2.WORKER_READY: ClientFrames._worker_ready,
     raylet_pb2.ACTOR_STARTED: ClientFrames._actor_started,
     raylet_pb2.EXITING: ClientFrames._exiting,
+    raylet_pb2.EXIT_DECLINED: ClientFrames._exit_declined,
     raylet_pb2.LOGS_WANTED: ClientFrames._logs_wanted,
 }

@@ -86,7 +86,7 @@ class LeaseManager:
             worker.cause = common_pb2.DeathCause(
                 kind=common_pb2.DeathCause.INTENDED, message="the worker was retired after its lease"
             )
-            self._commands.append(EndWorker(worker.id, "retired", True, RETIRE_GRACE_S))
+            self._commands.append(EndWorker(worker.id, "retired", False, RETIRE_GRACE_S))
         return True
 
     def blocked(self, worker: Worker) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
@@ -13,7 +12,6 @@ from manta.common.logs import get
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 from manta.proto.raylet.v1 import raylet_pb2
-from manta.raylet.child_processes import ChildProcesses
 from manta.raylet.client import Client, ClientTable
 from manta.raylet.commands import (
     Command,
@@ -34,14 +32,13 @@ from manta.raylet.log_backlog import LogBatch
 from manta.raylet.log_feed import LogFeed
 from manta.raylet.node_core import NodeCore
 from manta.raylet.watch import RecentDeaths, WatchTable, group_by_watcher
-from manta.raylet.worker_starter import WorkerStarter, WorkerSurroundings
-from manta.raylet.worker_table import Worker, WorkerState
-from manta.raylet.zygote_link import ZygoteLink
+from manta.raylet.worker_processes import WorkerProcesses
+from manta.raylet.worker_starter import WorkerSurroundings
+from manta.raylet.worker_table import Worker
 
 _log = get("manta.raylet")
 
 TICK_S: Final = 1.0
-STOP_GRACE_S: Final = 2.0
 
 
 class GcsOutlet(Protocol):
@@ -83,17 +80,15 @@ class Node:
         self.deaths = RecentDeaths()
         self.watches = WatchTable()
         self.endpoints = EndpointTable()
-        self.children = ChildProcesses(self._process_exited)
-        self.starter = WorkerStarter(surroundings, self, self._log_batch)
-        self.zygote = ZygoteLink(zygote_command, self, surroundings.log_dir / "zygote.log")
-        self.children.spared_pid = lambda: self.zygote.pid
+        self.processes = WorkerProcesses(
+            surroundings, zygote_command, lambda: self.core, self._process_exited, self.settle_soon, self._log_batch
+        )
         self.gcs: GcsOutlet
         self.object_manager: ObjectManagerOutlet
         self._client_reconnect_s = client_reconnect_s
         self._loop = asyncio.get_running_loop()
         self._settling = False
         self._notice_timer: asyncio.TimerHandle | None = None
-        self._workers_gone = asyncio.Event()
         self._count_granted: Callable[[float], None] = lambda amount: None
         self._count_spilled: Callable[[float], None] = lambda amount: None
         self._ticker: asyncio.TimerHandle | None = None
@@ -134,7 +129,7 @@ class Node:
                 self._count_granted(1)
                 self.grant(command.lease, command.pid)
             case StartWorker():
-                self._start_worker(command)
+                self.processes.start_worker(command)
             case StartActor():
                 start = raylet_pb2.StartActor(
                     spec=command.spec, incarnation=command.incarnation, gpu_ids=command.gpu_ids
@@ -161,9 +156,9 @@ class Node:
             case EndWorker():
                 end = raylet_pb2.Exit(reason=command.reason, at_once=command.at_once)
                 sent = self.clients.send(command.worker_id, raylet_pb2.EXIT, end)
-                self._loop.call_later(command.grace_s if sent else 0, self._kill, command.worker_id)
+                self.processes.kill_later(command.worker_id, command.grace_s if sent else 0)
             case KillWorker():
-                self._kill(command.worker_id)
+                self.processes.kill(command.worker_id)
             case ReportActor():
                 self.gcs.report_actor(command.report)
             case NoteActorRefused():
@@ -180,21 +175,6 @@ class Node:
             pid=pid,
         )
         self.clients.send(lease.client, raylet_pb2.LEASE_GRANTED, message)
-
-    def _start_worker(self, command: StartWorker) -> None:
-        job = self.core.job(command.key.job_id)
-        assert job is not None, "the pool starts workers of known jobs only"
-        try:
-            self.starter.start(self.zygote, self.node_id, command.worker_id, command.key, job)
-        except (OSError, ValueError) as error:
-            self.worker_start_failed(command.worker_id, str(error))
-
-    def _kill(self, worker_id: WorkerId) -> None:
-        worker = self.core.worker(worker_id)
-        if worker is not None and not self.children.knows(worker_id):
-            # Its fork was asked and has not been answered; worker_forked kills it then.
-            return
-        self.children.signal(worker_id, signal.SIGKILL)
 
     def _notify_short(self) -> None:
         for client in self.core.notices.take(self.now()):
@@ -228,7 +208,7 @@ class Node:
 
     def _adopt_driver(self, client: Client) -> None:
         if client.local:
-            self.children.add_driver(client.id, client.pid)
+            self.processes.watch_driver(client.id, client.pid)
         for job_id in self.core.job_ids:
             record = self.core.job(job_id)
             if record is not None and record.driver.worker_id == client.id:
@@ -243,8 +223,15 @@ class Node:
         self.core.leases.forget_requests(client_id)
         self.settle_soon()
         _log.info("client_left", client=client_id, reason=reason)
-        if client.local:
+        if client.is_driver and self.core.job(client.job_id) is None:
+            self._driver_done(client)
+        elif client.local:
             self._loop.call_later(self._client_reconnect_s, self._client_stays_away, client)
+
+    def _driver_done(self, client: Client) -> None:
+        """Its job is over and its connection too: it will not be back under this id."""
+        message = "it ended its job and disconnected"
+        self.driver_died(client, common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=message))
 
     def _client_stays_away(self, client: Client) -> None:
         if client.link is not None or self.clients.get(client.id) is not client:
@@ -262,12 +249,12 @@ class Node:
 
     def driver_died(self, client: Client, cause: common_pb2.DeathCause) -> None:
         """A driver of this node is no more, or says that it goes; its job ends here at once."""
-        self.children.forget(client.id)
+        self.processes.forget(client.id)
         cause.node_id, cause.pid = self.node_id, client.pid
         _log.info("driver_died", client=client.id, job_id=client.job_id, reason=cause.message)
         self.gcs.driver_gone(client.job_id, client.id)
         self.declare([dead(self.node_id, client.id, cause)], {}, local=True)
-        if client.job_id:
+        if client.job_id and self.core.job(client.job_id) is not None:
             self.job_ended(client.job_id)
 
     # ---- jobs and nodes
@@ -284,6 +271,9 @@ class Node:
     def job_ended(self, job_id: JobId) -> None:
         self.core.job_ended(job_id, self.now())
         self.object_manager.job_ended(job_id)
+        for client in self.clients:
+            if client.is_driver and client.job_id == job_id and client.link is None:
+                self._driver_done(client)
         self.settle_soon()
 
     def node_news(self, infos: Iterable[common_pb2.NodeInfo]) -> None:
@@ -348,9 +338,7 @@ class Node:
             answer = raylet_pb2.Endpoint(request_id=request_id, worker_id=worker_id, address=address)
             self.clients.send(client, raylet_pb2.ENDPOINT, answer)
 
-    def _process_exited(self, worker_id: WorkerId, status: int | None) -> None:
-        lines = self.starter.close_output(worker_id)
-        self._workers_gone.set()
+    def _process_exited(self, worker_id: WorkerId, status: int | None, lines: list[str]) -> None:
         worker = self.core.worker(worker_id)
         if worker is not None:
             self._worker_exited(worker, status, lines)
@@ -374,45 +362,6 @@ class Node:
         self.declare([death.death], holders, local=True)
         self.settle_soon()
 
-    # ---- the zygote and what it starts
-
-    def forked(self, request_id: int, pid: int) -> None:
-        self.starter.forked(request_id, pid)
-
-    def fork_failed(self, request_id: int, message: str) -> None:
-        self.starter.fork_failed(request_id, message)
-
-    def fork_lost(self, request_id: int) -> None:
-        self.starter.fork_lost(request_id)
-
-    def exited(self, pid: int, status: int) -> None:
-        self.children.exited(pid, status)
-
-    def zygote_gone(self) -> None:
-        self.children.statuses_come_from_here()
-
-    def worker_forked(self, worker_id: WorkerId, pid: int) -> None:
-        self.children.add_worker(worker_id, pid)
-        worker = self.core.worker(worker_id)
-        if worker is not None:
-            worker.pid = pid
-        if worker is None or worker.state is WorkerState.ENDING:
-            # Given up between the wish and the fork.
-            self.children.signal(worker_id, signal.SIGKILL)
-
-    def worker_start_failed(self, worker_id: WorkerId, message: str) -> None:
-        worker = self.core.worker(worker_id)
-        _log.warning("worker_not_started", worker_id=worker_id, reason=message)
-        if worker is not None:
-            self.core.start_failed(worker, message, self.now())
-            self.settle_soon()
-
-    def worker_start_lost(self, worker_id: WorkerId) -> None:
-        worker = self.core.worker(worker_id)
-        if worker is not None:
-            self.core.start_lost(worker, self.now())
-            self.settle_soon()
-
     # ---- output
 
     def logs_wanted(self, client: Client) -> None:
@@ -429,8 +378,7 @@ class Node:
 
     def start(self) -> None:
         """Main thread only: the zygote hangs on it, and signals are heard in it."""
-        self.children.watch_children()
-        self.zygote.start()
+        self.processes.start()
         self._tick()
 
     def _tick(self) -> None:
@@ -445,7 +393,7 @@ class Node:
         self.settle_soon()
 
     async def stop(self) -> None:
-        """Grant nothing more and end all workers: asked first, killed after STOP_GRACE_S."""
+        """Grant nothing more and end all workers: asked first, killed after a grace."""
         self.core.spillback.draining = True
         if self._ticker is not None:
             self._ticker.cancel()
@@ -455,39 +403,20 @@ class Node:
             )
             self.core.pool.end(worker, self.now())
             self.clients.send(worker.id, raylet_pb2.EXIT, raylet_pb2.Exit(reason="the node stops", at_once=True))
-            self.children.signal(worker.id, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(STOP_GRACE_S):
-                await self._all_workers_gone()
-        except TimeoutError:
-            for worker_id in self.children.workers():
-                self.children.signal(worker_id, signal.SIGKILL)
-            try:
-                async with asyncio.timeout(STOP_GRACE_S / 2):
-                    await self._all_workers_gone()
-            except TimeoutError:
-                _log.error("workers_left_behind", pids=[self.children.pid_of(w) for w in self.children.workers()])
-        self.zygote.stop()
-        self.children.close()
-        self.starter.close()
-
-    async def _all_workers_gone(self) -> None:
-        while self.children.workers():
-            self._workers_gone.clear()
-            await self._workers_gone.wait()
+        await self.processes.stop()
 
     def declared_dead(self, core: NodeCore) -> None:
         """The cluster gave this node up: kill the workers, drop the clients, go on as another node."""
         old = self.node_id
         _log.error("node_declared_dead", node_id=old, new_node_id=core.spec.node_id)
-        for worker_id in self.children.workers():
-            self.children.signal(worker_id, signal.SIGKILL)
+        self.processes.kill_all()
         for client in self.clients:
             if client.logs is not None:
                 client.logs.close()
             if client.link is not None:
                 client.link.close(f"node {old.hex()} was declared dead")
             self.clients.pop(client.id)
+            self.processes.forget(client.id)
         self.core = core
         self.watches, self.endpoints, self.deaths = WatchTable(), EndpointTable(), RecentDeaths()
         core.nodes.put(common_pb2.NodeInfo(node_id=old, state=common_pb2.NodeInfo.DEAD))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
 from manta.common.ids import ActorId, JobId, LeaseId, NodeId, WorkerId
 from manta.common.resources import GPU, ResourceSet
@@ -24,7 +25,8 @@ from manta.raylet.spillback import Spillback
 from manta.raylet.worker_pool import PoolLimits, WorkerPool
 from manta.raylet.worker_table import Worker, WorkerState
 
-IDLE_GRACE_S = 5.0
+IDLE_GRACE_S: Final = 5.0
+IDLE: Final = "idle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,12 @@ class NodeCore:
         else:
             self._commands += self.actors.worker_ready(worker, at)
 
+    def exit_declined(self, worker: Worker, at: float) -> None:
+        """An idle worker was asked to end, but others still need objects that it owns: it stays."""
+        if worker.state is WorkerState.ENDING and worker.cause is not None and worker.cause.message == IDLE:
+            worker.cause = None
+            self.pool.table.move(worker, WorkerState.IDLE, at)
+
     def actor_started(self, worker: Worker, failure: common_pb2.DeathCause | None, repr_name: str, at: float) -> None:
         self._commands += self.actors.started(worker, failure, repr_name, at)
 
@@ -206,9 +214,9 @@ class NodeCore:
     def tick(self, at: float) -> None:
         """Once a second or so: end what is idle for long or does not come up."""
         for worker in self.pool.too_old(at):
-            worker.cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message="idle")
+            worker.cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=IDLE)
             self.pool.end(worker, at)
-            self._commands.append(EndWorker(worker.id, "idle", True, IDLE_GRACE_S))
+            self._commands.append(EndWorker(worker.id, IDLE, False, IDLE_GRACE_S))
         for worker in self.pool.too_slow(at):
             limit = self.spec.limits.start_timeout_s
             message = f"the worker did not report within worker_start_timeout_s={limit:g}"

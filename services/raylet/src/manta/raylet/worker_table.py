@@ -27,7 +27,7 @@ LEGAL: Final[Mapping[WorkerState, Set[WorkerState]]] = {
     S.IDLE: {S.LEASED, S.ENDING, S.DEAD},
     S.LEASED: {S.IDLE, S.ENDING, S.DEAD},
     S.ACTOR: {S.ENDING, S.DEAD},
-    S.ENDING: {S.DEAD},
+    S.ENDING: {S.IDLE, S.DEAD},  # IDLE: it was asked to end for idleness and declined, since others need its objects
     S.DEAD: set(),
 }
 

@@ -27,6 +27,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXITING: _ClassVar[Kind]
     ENDPOINT_OPENED: _ClassVar[Kind]
     LOGS_WANTED: _ClassVar[Kind]
+    EXIT_DECLINED: _ClassVar[Kind]
     LEASE_GRANTED: _ClassVar[Kind]
     LEASE_SPILLED: _ClassVar[Kind]
     LEASE_REFUSED: _ClassVar[Kind]
@@ -54,6 +55,7 @@ ACTOR_STARTED: Kind
 EXITING: Kind
 ENDPOINT_OPENED: Kind
 LOGS_WANTED: Kind
+EXIT_DECLINED: Kind
 LEASE_GRANTED: Kind
 LEASE_SPILLED: Kind
 LEASE_REFUSED: Kind
@@ -272,6 +274,10 @@ class Exit(_message.Message):
     reason: str
     at_once: bool
     def __init__(self, reason: _Optional[str] = ..., at_once: _Optional[bool] = ...) -> None: ...
+
+class ExitDeclined(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class LogsWanted(_message.Message):
     __slots__ = ()
