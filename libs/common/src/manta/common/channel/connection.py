@@ -20,7 +20,7 @@ _DRAIN_BYTES: Final = 1024 * 1024
 _JOIN_BYTES: Final = 64 * 1024
 _LINGER_S: Final = 5.0
 
-# The standard library's logger, for structlog alone would double the import time of this module.
+# The standard library's logger: a process that never calls logs.configure still may be told of connections.
 _log = logging.getLogger("manta.channel")
 
 
