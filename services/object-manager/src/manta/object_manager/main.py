@@ -70,7 +70,7 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
     table = ObjectTable(Arena(memory.size))
     pulls = Pulls(budget=settings.pull_budget_bytes, streams=settings.pull_streams)
     nodes = NodeTable()
-    reservations = Reservations(memory)
+    reservations = Reservations(memory, idle=lambda: table.writing == 0)
     store = Store(memory, table, pulls, nodes, reservations, unknown_node_wait_s=settings.unknown_node_wait_s)
     puller = FlightPuller(store, memory, token, tls, loop, threads=settings.pull_streams)
     store.attach(puller)

@@ -100,6 +100,7 @@ class ObjectTable:
         self._evictable: OrderedDict[ObjectId, None] = OrderedDict()
         self._evictable_bytes = 0
         self._pinned_bytes = 0
+        self.writing = 0  # objects that are not sealed yet
         self.evicted_bytes = 0
         self.evicted_objects = 0
 
@@ -146,6 +147,7 @@ class ObjectTable:
         self._of_client.setdefault(client, set()).add(object_id)
         self._of_worker.setdefault(owner.worker_id, set()).add(object_id)
         self._pinned_bytes += taken.size
+        self.writing += 1
         return entry
 
     def seal(self, client: ClientId, object_id: ObjectId, *, keep_pin: bool) -> Entry:
@@ -155,6 +157,7 @@ class ObjectTable:
         if keep_pin:
             entry.pins[client] = 1
             entry.creator = None
+            self.writing -= 1
         else:
             self._drop_pin_of(entry, client)
         return entry
@@ -244,6 +247,7 @@ class ObjectTable:
         entries = self._entries.values()
         assert self._arena.used == sum(entry.range.size for entry in entries), "the arena holds ranges of no object"
         assert self._pinned_bytes == sum(entry.range.size for entry in entries if entry.pinned), "pinned bytes differ"
+        assert self.writing == sum(entry.creator is not None for entry in entries), "the count of writers differs"
         assert not [entry for entry in entries if entry.freed and not entry.pinned], "a free object was kept"
         assert not [entry for entry in entries if (entry.state is _S.CREATED) != (entry.creator is not None)]
         evictable = {e.object_id for e in entries if e.copy is Copy.SECONDARY and not e.pinned}
@@ -271,6 +275,7 @@ class ObjectTable:
     def _drop_pin_of(self, entry: Entry, client: ClientId) -> None:
         if entry.creator == client:
             entry.creator = None
+            self.writing -= 1
         entry.pins.pop(client, None)
         held = self._of_client.get(client)
         if held is not None:

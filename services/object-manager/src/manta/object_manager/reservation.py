@@ -19,10 +19,14 @@ Done = Callable[[MemoryShort | None], None]
 
 
 class Reservations:
-    """Makes memory ready before anybody writes to it. For the event loop's thread only."""
+    """Makes memory ready before anybody writes to it. For the event loop's thread only.
 
-    def __init__(self, memory: ArenaMemory) -> None:
+    idle: whether nobody is writing; memory is reserved ahead of need only then.
+    """
+
+    def __init__(self, memory: ArenaMemory, idle: Callable[[], bool] = lambda: True) -> None:
         self._memory = memory
+        self._idle = idle
         self._thread = ThreadPoolExecutor(1, "arena-reserve")
         self._pending = 0
         self._ahead: asyncio.TimerHandle | None = None
@@ -83,6 +87,9 @@ class Reservations:
         self._ahead = None
         end = min(target, self._memory.reserved + STEP_BYTES)
         if self._closed or end <= self._memory.reserved:
+            return
+        if not self._idle():
+            self._ahead = asyncio.get_running_loop().call_later(_IDLE_S, self._step_ahead, target)
             return
 
         def stepped(problem: MemoryShort | None) -> None:
