@@ -297,3 +297,30 @@ def test_help_tells_the_settings() -> None:
     command = [str(Path(sys.executable).parent / "manta-gcs"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert "--node-death-timeout-s" in done.stdout and "MANTA_GCS_STORE" in done.stdout
+
+
+async def test_an_outage_of_etcd_delays_requests_and_loses_nothing(start: Start) -> None:
+    with EtcdServer() as etcd:
+        gcs = start(etcd.url)
+        async with ClientPeer(gcs.address) as client:
+            await client.ask(kv_put=gcs_pb2.KvPut(key=b"before", value=b"1"))
+            etcd.kill()
+            async with asyncio.timeout(15):
+                pushed = await client.pushed.get()  # the lease ends unseen: it must not serve on
+            assert pushed.error.code == Error.NOT_LEADER
+        with pytest.raises(RefusedError) as refused:
+            async with ClientPeer(gcs.address):
+                pass
+        assert refused.value.error.code == Error.UNAVAILABLE
+        etcd.start()
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                async with ClientPeer(gcs.address) as client:
+                    value = await client.ask(kv_get=gcs_pb2.KvGet(key=b"before"))
+                    assert value.kv_value.value == b"1"
+                    break
+            except RefusedError:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)  # as a client does between two attempts
+        assert gcs.terminate() == 0

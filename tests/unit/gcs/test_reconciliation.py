@@ -127,6 +127,28 @@ async def test_a_write_cut_short_is_mended() -> None:
     assert not names.items
 
 
+async def test_a_nodes_death_whose_consequences_were_not_written_is_mended() -> None:
+    gcs = CoreDriver()
+    for number in (1, 2, 3):
+        gcs.attach(number)
+    job = gcs.job(driver_node=3)
+    specs = [gcs.spec(job, max_restarts=1) for _ in range(3)]
+    for spec, home, owner_node in zip(specs, (1, 2, 1), (1, 1, 2), strict=True):
+        spec.owner.node_id = node_id(owner_node)
+        spec.strategy.node_affinity.node_id = node_id(home)
+        spec.strategy.node_affinity.soft = True
+        gcs.alive(spec, node=home, worker=50 + owner_node + 2 * home)
+    node_key = Key(Table.NODE, id_of(node_id(2)))
+    dead = records_pb2.StoredRecord()
+    dead.CopyFrom(gcs.stored[node_key])
+    dead.node.info.state = common_pb2.NodeInfo.DEAD
+    gcs.stored[node_key] = dead
+    successor = await gcs.restarted()
+    states = [actor_pb2.ActorState.Name(successor.status(spec.actor_id).state) for spec in specs]
+    assert states == ["ALIVE", "RESTARTING", "DEAD"]
+    assert successor.core.jobs.is_running(job)
+
+
 async def test_a_record_over_256_kib_survives_in_chunks() -> None:
     gcs = CoreDriver()
     gcs.attach(1)

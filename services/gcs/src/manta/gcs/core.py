@@ -62,7 +62,7 @@ class GcsCore:
         """After loading, before anyone is served."""
         commands: list[Command] = [Persist(*self.identity.record())]
         for job in self.jobs.running():
-            if self.nodes.get(job.driver.node_id) is None and self.nodes.death_of(job.driver.node_id) is not None:
+            if self.nodes.get(job.driver.node_id) is None:  # its death was written, the job's end was not
                 commands += self.finish_job(job.job_id, at)
         return [*commands, *reconcile_records(self.jobs, self.nodes, self.actors, at)]
 

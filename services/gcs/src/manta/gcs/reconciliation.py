@@ -58,13 +58,21 @@ def reconcile_records(jobs: Jobs, nodes: NodeTable, actors: ActorManager, at: Mo
             continue
         if not actors.table.outlives_job(actor) and not jobs.is_running(actor.spec.job_id):
             commands += actors.job_ended(actor.spec.job_id, at)
+        elif not actor.spec.detached and nodes.get(actor.spec.owner.node_id) is None:
+            owner_node = NodeId(actor.spec.owner.node_id)
+            commands += actors.node_died(owner_node, _death_of(owner_node, nodes), at)
         elif actor.node_id is not None and nodes.get(actor.node_id) is None:
-            dead = nodes.death_of(actor.node_id)
-            gone = Cause(kind=Cause.NODE_DIED, node_id=actor.node_id, message=f"node {actor.node_id.hex()} is gone")
-            commands += actors.node_died(actor.node_id, dead.death_cause if dead else gone, at)
+            commands += actors.node_died(actor.node_id, _death_of(actor.node_id, nodes), at)
         elif actor.waiting and actor.node_id is None:
             actors.placement.enqueue(actor)
         elif actor.waiting and actor.node_id is not None:
             actors.placement.promise(actor, actor.node_id)
     living = {actor.id for actor in actors.table if not actor.dead}
     return [*commands, *actors.names.release_all_but(living), *actors.table.forget_unused_definitions()]
+
+
+def _death_of(node_id: NodeId, nodes: NodeTable) -> common_pb2.DeathCause:
+    """The recorded cause; a node that no record tells of died too long ago."""
+    dead = nodes.death_of(node_id)
+    gone = Cause(kind=Cause.NODE_DIED, node_id=node_id, message=f"node {node_id.hex()} is gone")
+    return dead.death_cause if dead is not None else gone
