@@ -25,7 +25,6 @@ _HOMES: Final = {
     "ActorID": "ray._ids",
     "BaseID": "ray._ids",
     "ClusterID": "ray._ids",
-    "DynamicObjectRefGenerator": "ray._runtime.object_ref",
     "FunctionID": "ray._ids",
     "JobID": "ray._ids",
     "Language": "ray._language",
@@ -33,7 +32,6 @@ _HOMES: Final = {
     "NodeID": "ray._ids",
     "ObjectID": "ray._runtime.object_ref",
     "ObjectRef": "ray._runtime.object_ref",
-    "ObjectRefGenerator": "ray._runtime.object_ref",
     "PlacementGroupID": "ray._ids",
     "TaskID": "ray._ids",
     "UniqueID": "ray._ids",
@@ -69,7 +67,7 @@ _SUBMODULES: Final = frozenset(
     }
 )
 # Names whose object is defined under another name.
-_ALIASES: Final = {"ObjectID": "ObjectRef", "DynamicObjectRefGenerator": "ObjectRefGenerator"}
+_ALIASES: Final = {"ObjectID": "ObjectRef"}
 
 # As a literal, for type checkers; a test compares it with the table above.
 __all__ = [
@@ -80,7 +78,6 @@ __all__ = [
     "ActorID",
     "BaseID",
     "ClusterID",
-    "DynamicObjectRefGenerator",
     "FunctionID",
     "JobID",
     "Language",
@@ -88,7 +85,6 @@ __all__ = [
     "NodeID",
     "ObjectID",
     "ObjectRef",
-    "ObjectRefGenerator",
     "PlacementGroupID",
     "TaskID",
     "UniqueID",
@@ -195,9 +191,8 @@ if TYPE_CHECKING:
     from ray._init import init, is_initialized, shutdown
     from ray._language import Language
     from ray._remote import remote
-    from ray._runtime.object_ref import ObjectRef, ObjectRefGenerator
+    from ray._runtime.object_ref import ObjectRef
     from ray._runtime.object_ref import ObjectRef as ObjectID
-    from ray._runtime.object_ref import ObjectRefGenerator as DynamicObjectRefGenerator
     from ray.actor import method
     from ray.job_config import LoggingConfig
     from ray.runtime_context import get_runtime_context

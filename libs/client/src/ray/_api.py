@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from ray._runtime import current
 from ray._runtime.object_ref import ObjectRef
 from ray.actor import ActorHandle
-
-if TYPE_CHECKING:
-    from ray._runtime.object_ref import ObjectRefGenerator
 
 
 def get(
@@ -37,8 +34,6 @@ def get(
                     "are no references are used as they are"
                 )
         return connected.get(object_refs, timeout)
-    if _is_generator(object_refs):
-        return object_refs
     raise ValueError(f"ray.get takes an ObjectRef or a list of ObjectRefs, not {_described(object_refs)}")
 
 
@@ -78,7 +73,7 @@ def wait(
     if not isinstance(ray_waitables, list):
         raise TypeError(f"ray.wait takes a list of ObjectRefs, not {_described(ray_waitables)}")
     for ref in ray_waitables:
-        if not isinstance(ref, ObjectRef) and not _is_generator(ref):
+        if not isinstance(ref, ObjectRef):
             raise TypeError(f"ray.wait takes a list of ObjectRefs, and it has {_described(ref)}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must be >= 0 seconds, or None for no limit, not {timeout!r}")
@@ -104,19 +99,16 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
     current.runtime().kill_actor(actor._actor_id, no_restart)
 
 
-def cancel(ray_waitable: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursive: bool = True) -> None:
+def cancel(ray_waitable: ObjectRef, *, force: bool = False, recursive: bool = True) -> None:
     """Cancel the task that makes an object: unqueued if it waits, interrupted if it runs.
 
     force: end its worker process. recursive: its child tasks too. Getting the object then raises TaskCancelledError.
     raises: TypeError for what is no reference.
     """
     if not isinstance(ray_waitable, ObjectRef):
-        ref = getattr(ray_waitable, "_generator_ref", None)
-        if not _is_generator(ray_waitable) or not isinstance(ref, ObjectRef):
-            raise TypeError(
-                f"ray.cancel takes an ObjectRef, not {_described(ray_waitable)}; ray.kill(handle) ends an actor"
-            )
-        ray_waitable = ref
+        raise TypeError(
+            f"ray.cancel takes an ObjectRef, not {_described(ray_waitable)}; ray.kill(handle) ends an actor"
+        )
     current.runtime().cancel(ray_waitable, force, recursive)
 
 
@@ -164,13 +156,6 @@ def timeline(filename: str | None = None) -> NoReturn:
     from ray.exceptions import RaySystemError
 
     raise RaySystemError("ray.timeline() is not supported yet: task events are not recorded")
-
-
-def _is_generator(value: Any) -> bool:
-    from ray._runtime import object_ref
-
-    kind = getattr(object_ref, "ObjectRefGenerator", None)
-    return kind is not None and isinstance(value, kind)
 
 
 def _described(value: Any) -> str:

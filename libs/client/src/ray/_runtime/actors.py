@@ -24,6 +24,7 @@ from ray._runtime.wire import attempt_field, incarnation_field, repeated_field
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from ray._runtime.actor_host import ActorHost
     from ray._runtime.api import ActorOptions, ClassDescriptor, MethodInfo
     from ray._runtime.links import Peer
     from ray._runtime.process import Process
@@ -285,6 +286,19 @@ class Actors:
                 "have been created in another namespace."
             ) from None
         return self._found(reply.actor_found)
+
+    def own_handle(self, host: ActorHost) -> Any:
+        """The handle of the actor that lives in this process; it does not keep the actor alive."""
+        actor = self._known(host.actor_id, host.spec.handle_state)
+        if actor.status is None:
+            status = actor_pb2.ActorStatus(
+                actor_id=host.actor_id,
+                state=actor_pb2.ALIVE,
+                address=self._process.identity.address(),
+                incarnation=host.incarnation,
+            )
+            self.on_statuses([status])
+        return self._handle(actor)
 
     def _found(self, found: gcs_pb2.ActorFound) -> Any:
         actor = self._known(found.spec.actor_id, found.spec.handle_state)

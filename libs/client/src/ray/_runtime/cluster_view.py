@@ -69,6 +69,7 @@ def context(process: Process) -> Mapping[str, Any]:
     actor = process.executor.actor
     execution = process.executor.current
     shown: dict[str, Any] = {"task_id": process.ids.own, "resources": {}, "gpu_ids": []}
+    shown["runtime_env"] = process.job_runtime_env or "{}"
     if execution is not None:
         shown.update(execution.context())
     if actor is not None:
@@ -79,6 +80,7 @@ def context(process: Process) -> Mapping[str, Any]:
             resources=held,
             gpu_ids=actor.gpu_ids,
             reconstructed=actor.incarnation > 0,
+            current_actor=process.actors.own_handle(actor),
         )
     return shown
 

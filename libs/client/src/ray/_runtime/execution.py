@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -91,25 +90,22 @@ class Execution:
 
         actor = self.process.executor.actor
         # The frames of the runtime say nothing to the user: start at the first that is not ours.
+        ours = 0
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
             trace = trace.tb_next
-        text = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
-        if isinstance(error, RayTaskError):
-            # A dependency's error that the task did not catch: keep its own traceback visible.
-            error = error.cause if isinstance(error.cause, BaseException) else error
-        clear_frames(error)
-        return Failure(
-            RayTaskError(
-                self.name,
-                text,
-                error,
-                pid=os.getpid(),
-                ip=self.process.ip_address,
-                actor_repr=actor.repr_name if actor is not None else None,
-                actor_id=self.task.actor_id.hex() or None,
-            )
+            ours += 1
+        described = RayTaskError.from_exception(
+            self.name,
+            error,
+            pid=os.getpid(),
+            ip=self.process.ip_address,
+            actor_repr=actor.repr_name if actor is not None else None,
+            actor_id=self.task.actor_id.hex() or None,
+            skip_frames=ours if trace is not None else 0,
         )
+        clear_frames(error)
+        return Failure(described)
 
     def context(self) -> dict[str, Any]:
         batch = self.batch

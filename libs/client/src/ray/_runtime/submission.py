@@ -70,6 +70,11 @@ class TaskSubmitter:
         self, function: FunctionDescriptor, options: TaskOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         process = self._process
+        if options.num_returns < 0:
+            raise NotImplementedError(
+                f"{function.name}: generator tasks (num_returns='streaming' or 'dynamic') are not supported yet; "
+                "return a list, or a fixed num_returns"
+            )
         cache = options.cache
         if cache is None or cache[0] is not self or cache[1] is not function:
             cache = self._prepare(function, options)
