@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import grpc
-from manta.common.credentials import Token
+from manta.common.credentials import TlsFiles, Token
 from manta.common.ids import JobId, NodeId, WorkerId, new_actor_id, new_node_id, new_worker_id
 from manta.common.resources import ResourceSet
 from manta.common.rpc import method, open_channel
@@ -132,7 +132,9 @@ def spec_of(job: gcs_pb2.JobRecord, **more: Any) -> actor_pb2.ActorSpec:
 class NodePeer:
     """What a raylet says on its Attach stream. With `start_actors` it starts each actor that it is told to."""
 
-    def __init__(self, address: str, node_id: NodeId | None = None, cpus: float = 4) -> None:
+    def __init__(
+        self, address: str, node_id: NodeId | None = None, cpus: float = 4, tls: TlsFiles | None = None
+    ) -> None:
         self.address = address
         self.id = node_id or new_node_id()
         self.cpus = cpus
@@ -143,7 +145,7 @@ class NodePeer:
         self.ended = asyncio.Event()
         self.status = ""
         self._news = asyncio.Event()
-        self._channel = open_channel(address, Token(TOKEN))
+        self._channel = open_channel(address, Token(TOKEN), tls)
         self._call: Any = None
         self._tasks: list[asyncio.Task[None]] = []
         self._outgoing: asyncio.Queue[gcs_pb2.NodeToGcs] = asyncio.Queue()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from manta.common.credentials import Token
+from manta.common.credentials import TlsFiles, Token
 from manta.common.rpc import method, open_channel
 from manta.common.version import Version
 from manta.proto.common.v1 import common_pb2
@@ -18,6 +18,7 @@ from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.etcd_server import EtcdServer
+from tests.integration.gcs.certificates import Authority
 from tests.integration.gcs.conftest import Start
 from tests.integration.gcs.gcs_process import TOKEN, StartFailedError
 from tests.integration.gcs.peers import SERVICE, ClientPeer, NodePeer, RefusedError, spec_of
@@ -140,6 +141,21 @@ async def test_strangers_and_other_versions_are_refused(sqlite_url: str, start: 
             assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         call.cancel()
         await channel.close()
+
+
+async def test_mutual_tls_lets_a_node_in_by_its_certificate_only(sqlite_url: str, start: Start, tmp_path: Path) -> None:
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    files = ours.issue("gcs")
+    gcs = start(sqlite_url, "--tls-ca", files.ca, "--tls-cert", files.cert, "--tls-key", files.key)
+    async with NodePeer(gcs.address, tls=ours.issue("raylet")) as node:
+        assert (await node.wait_for("attached")).cluster_id
+    forged = theirs.issue("raylet")
+    for tls in (TlsFiles(files.ca, forged.cert, forged.key), None):
+        stranger = open_channel(gcs.address, Token(TOKEN), tls)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await method(stranger, SERVICE, "Attach")(timeout=5).read()
+        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+        await stranger.close()
 
 
 async def test_malformed_input_ends_its_stream_only(sqlite_url: str, start: Start) -> None:
