@@ -43,7 +43,7 @@ class ChildProcesses:
         self._by_worker: dict[WorkerId, _Child] = {}
         self._by_pid: dict[int, _Child] = {}
         self._early: OrderedDict[int, int] = OrderedDict()
-        self._previous_handler: object = None
+        self._previous_handler: signal.Handlers | Callable[..., object] | int | None = None
 
     def watch_children(self) -> None:
         """Reap what becomes a child of ours: orphans of a zygote and of workers. Main thread only."""
@@ -98,6 +98,8 @@ class ChildProcesses:
         self._reap()
 
     def close(self) -> None:
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGCHLD, self._previous_handler)
         for child in list(self._by_worker.values()):
             self._drop(child)
 

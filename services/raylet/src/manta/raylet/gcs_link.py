@@ -222,7 +222,7 @@ class GcsLink:
             epoch=self.epoch,
             actors=node.core.actors.living(),
             recent_deaths=node.deaths.last(REPORTS_KEPT, node.node_id),
-            job_ids=node.core.job_ids,
+            job_ids=node.core.jobs.ids(),
         )
         messages = [gcs_pb2.NodeToGcs(attach=attach)]
         messages += [gcs_pb2.NodeToGcs(actor_report=report) for report in node.core.actors.failures()]

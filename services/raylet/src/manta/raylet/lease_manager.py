@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from manta.common.ids import LeaseId, NodeId
+from manta.common.ids import JobId, LeaseId, NodeId
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, SpillLease, StartWorker
@@ -159,6 +159,10 @@ class LeaseManager:
     def short_of(self) -> list[Entry]:
         """Requests that this node could serve if something were given back."""
         return [entry for entry in self.queue.waiting() if entry.feasible]
+
+    def jobs_without_workers(self) -> set[JobId]:
+        """Jobs with leases that have their resources and no worker."""
+        return {key.job_id for key in self._seats}
 
     def _offer(self, entry: Entry) -> Verdict:
         request = entry.request

@@ -12,6 +12,7 @@ from manta.common.logs import get
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 from manta.proto.raylet.v1 import raylet_pb2
+from manta.raylet import command_messages as messages
 from manta.raylet.client import Client, ClientTable
 from manta.raylet.commands import (
     Command,
@@ -31,6 +32,7 @@ from manta.raylet.lease import ClientId, Lease
 from manta.raylet.log_backlog import LogBatch
 from manta.raylet.log_feed import LogFeed
 from manta.raylet.node_core import NodeCore
+from manta.raylet.patience import Patience
 from manta.raylet.watch import RecentDeaths, WatchTable, group_by_watcher
 from manta.raylet.worker_processes import WorkerProcesses
 from manta.raylet.worker_starter import WorkerSurroundings
@@ -88,6 +90,7 @@ class Node:
         self._client_reconnect_s = client_reconnect_s
         self._loop = asyncio.get_running_loop()
         self._settling = False
+        self._patience = Patience()
         self._notice_timer: asyncio.TimerHandle | None = None
         self._count_granted: Callable[[float], None] = lambda amount: None
         self._count_spilled: Callable[[float], None] = lambda amount: None
@@ -131,28 +134,13 @@ class Node:
             case StartWorker():
                 self.processes.start_worker(command)
             case StartActor():
-                start = raylet_pb2.StartActor(
-                    spec=command.spec, incarnation=command.incarnation, gpu_ids=command.gpu_ids
-                )
-                self.clients.send(command.worker_id, raylet_pb2.START_ACTOR, start)
+                self.clients.send(command.worker_id, raylet_pb2.START_ACTOR, messages.start_actor(command))
             case SpillLease():
                 self._count_spilled(command.count)
-                spilled = raylet_pb2.LeaseSpilled(
-                    request_id=command.request_id,
-                    node_id=command.node_id,
-                    raylet_address=command.address,
-                    count=command.count,
-                    hops=command.hops,
-                )
-                self.clients.send(command.client, raylet_pb2.LEASE_SPILLED, spilled)
+                self.clients.send(command.client, raylet_pb2.LEASE_SPILLED, messages.spilled(command))
             case RefuseLease():
-                refused = raylet_pb2.LeaseRefused(
-                    request_id=command.request_id,
-                    reason=command.reason,  # type: ignore[arg-type]
-                    message=command.message,
-                )
                 _log.info("lease_refused", client=command.client, reason=command.message)
-                self.clients.send(command.client, raylet_pb2.LEASE_REFUSED, refused)
+                self.clients.send(command.client, raylet_pb2.LEASE_REFUSED, messages.refused(command))
             case EndWorker():
                 end = raylet_pb2.Exit(reason=command.reason, at_once=command.at_once)
                 sent = self.clients.send(command.worker_id, raylet_pb2.EXIT, end)
@@ -166,15 +154,7 @@ class Node:
 
     def grant(self, lease: Lease, pid: int) -> None:
         """Tell the client of its lease; also again, after it was away."""
-        message = raylet_pb2.LeaseGranted(
-            request_id=lease.request_id,
-            lease_id=lease.id,
-            worker=common_pb2.WorkerAddress(node_id=self.node_id, worker_id=lease.worker_id),
-            resources=lease.key.resources.to_proto(),
-            gpu_ids=lease.gpu_ids,
-            pid=pid,
-        )
-        self.clients.send(lease.client, raylet_pb2.LEASE_GRANTED, message)
+        self.clients.send(lease.client, raylet_pb2.LEASE_GRANTED, messages.granted(lease, self.node_id, pid))
 
     def _notify_short(self) -> None:
         for client in self.core.notices.take(self.now()):
@@ -209,10 +189,7 @@ class Node:
     def _adopt_driver(self, client: Client) -> None:
         if client.local:
             self.processes.watch_driver(client.id, client.pid)
-        for job_id in self.core.job_ids:
-            record = self.core.job(job_id)
-            if record is not None and record.driver.worker_id == client.id:
-                client.job_id = job_id
+        client.job_id = self.core.jobs.of_driver(client.id) or client.job_id
 
     def client_left(self, client_id: ClientId, link: object, reason: str) -> None:
         """Its connection ended. Only its process's end is its death, so it may come back."""
@@ -223,7 +200,7 @@ class Node:
         self.core.leases.forget_requests(client_id)
         self.settle_soon()
         _log.info("client_left", client=client_id, reason=reason)
-        if client.is_driver and self.core.job(client.job_id) is None:
+        if client.is_driver and self.core.jobs.is_over(client.job_id):
             self._driver_done(client)
         elif client.local:
             self._loop.call_later(self._client_reconnect_s, self._client_stays_away, client)
@@ -254,7 +231,7 @@ class Node:
         _log.info("driver_died", client=client.id, job_id=client.job_id, reason=cause.message)
         self.gcs.driver_gone(client.job_id, client.id)
         self.declare([dead(self.node_id, client.id, cause)], {}, local=True)
-        if client.job_id and self.core.job(client.job_id) is not None:
+        if client.job_id and not self.core.jobs.is_over(client.job_id):
             self.job_ended(client.job_id)
 
     # ---- jobs and nodes
@@ -384,6 +361,8 @@ class Node:
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         self.core.tick(self.now())
+        for wait in self._patience.update(self.core.waits(), self.now()):
+            _log.warning("still_waiting", **wait)
         self.settle_soon()
 
     def drain(self, deadline_s: float) -> None:

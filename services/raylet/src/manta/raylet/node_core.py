@@ -16,10 +16,12 @@ from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.actor_host import ActorHost
 from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease
 from manta.raylet.death import cause_of_exit, dead
+from manta.raylet.job_table import JobTable
 from manta.raylet.lease import ClientId, LeaseRequest
 from manta.raylet.lease_manager import LeaseManager
 from manta.raylet.ledger import Ledger
 from manta.raylet.node_table import NodeTable
+from manta.raylet.patience import Wait
 from manta.raylet.short_notice import ShortNotices
 from manta.raylet.spillback import Spillback
 from manta.raylet.worker_pool import PoolLimits, WorkerPool
@@ -68,7 +70,7 @@ class NodeCore:
         self.actors = ActorHost(spec.node_id, self.ledger, self.pool)
         self.notices = ShortNotices()
         self._commands: list[Command] = []
-        self._jobs: dict[JobId, gcs_pb2.JobRecord] = {}
+        self.jobs = JobTable()
 
     @property
     def draining(self) -> bool:
@@ -80,16 +82,10 @@ class NodeCore:
 
     # ---- jobs
 
-    def job(self, job_id: JobId) -> gcs_pb2.JobRecord | None:
-        return self._jobs.get(job_id)
-
-    @property
-    def job_ids(self) -> list[JobId]:
-        return list(self._jobs)
-
     def job_started(self, record: gcs_pb2.JobRecord) -> None:
-        self._jobs[JobId(record.job_id)] = record
-        self.pool.job_known(JobId(record.job_id))
+        self.jobs.started(record)
+        if not self.jobs.is_over(JobId(record.job_id)):
+            self.pool.job_known(JobId(record.job_id))
 
     def job_ended(self, job_id: JobId, at: float) -> None:
         """Kill the job's workers, but for detached actors and what they leased."""
@@ -108,9 +104,13 @@ class NodeCore:
             lease = self.leases.get(worker.lease_id) if worker.lease_id is not None else None
             if lease is None or lease.client not in survivors:
                 self.kill(worker, cause, at)
-        if not self.actors.of_job(job_id):
-            self._jobs.pop(job_id, None)
-            self.pool.forget_job(job_id)
+        self.jobs.ended(job_id)
+        self._drop_ended_jobs()
+
+    def _drop_ended_jobs(self) -> None:
+        # Actors of the job that are being killed, or are detached, may still need its record.
+        for gone in self.jobs.drop_ended(lambda job: bool(self.actors.of_job(job))):
+            self.pool.forget_job(gone)
 
     # ---- clients
 
@@ -213,6 +213,7 @@ class NodeCore:
 
     def tick(self, at: float) -> None:
         """Once a second or so: end what is idle for long or does not come up."""
+        self._drop_ended_jobs()
         for worker in self.pool.too_old(at):
             worker.cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=IDLE)
             self.pool.end(worker, at)
@@ -223,6 +224,23 @@ class NodeCore:
             if worker.actor_id is None:
                 self.leases.start_failed(worker.key, message)
             self.kill(worker, common_pb2.DeathCause(kind=common_pb2.DeathCause.WORKER_DIED, message=message), at)
+
+    def waits(self) -> list[Wait]:
+        """What waits for something, for those who look after long waits."""
+        waits = [
+            Wait(("lease", *entry.id), f"{entry.open} leases of {entry.request.name or 'tasks'}", entry.reason)
+            for entry in self.leases.queue.waiting()
+        ]
+        waits += [
+            Wait(("worker", worker.id), f"worker {worker.id.hex()}", "it has not reported yet")
+            for worker in self.pool.table
+            if worker.state is WorkerState.STARTING
+        ]
+        waits += [
+            Wait(("job", job_id), f"job {job_id.hex()}", "the GCS has not told of this job yet")
+            for job_id in self.leases.jobs_without_workers() - set(self.jobs.ids())
+        ]
+        return waits
 
     def settle(self, at: float) -> list[Command]:
         """Serve what can be served now. returns: all commands since the last call."""

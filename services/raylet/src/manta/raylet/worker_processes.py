@@ -61,7 +61,7 @@ class WorkerProcesses:
 
     def start_worker(self, command: StartWorker) -> None:
         core = self._core()
-        job = core.job(command.key.job_id)
+        job = core.jobs.get(command.key.job_id)
         if job is None:  # it ended in the same turn
             self.worker_start_failed(command.worker_id, f"job {command.key.job_id.hex()} has ended")
             return
