@@ -170,12 +170,21 @@ async def test_malformed_input_ends_its_stream_only(sqlite_url: str, start: Star
             await call.write(first)
             with pytest.raises(grpc.aio.AioRpcError, match="first"):
                 await call.read()
-        raw = channel.stream_stream("/manta.gcs.v1.Gcs/Connect")()
+        path = "/manta.gcs.v1.Gcs/Connect"
+        raw = channel.stream_stream(path)()
         await raw.write(b"\xff\xff\xff\xff")
-        with pytest.raises(grpc.aio.AioRpcError):
+        with pytest.raises(grpc.aio.AioRpcError, match="cannot be parsed"):
             await raw.read()
+        later = channel.stream_stream(path)()
+        hello = gcs_pb2.ClientRequest(request_id=1, hello=common_pb2.Hello())
+        await later.write(gcs_pb2.ClientBatch(requests=[hello]).SerializeToString())
+        assert gcs_pb2.GcsBatch.FromString(await later.read()).replies[0].HasField("welcome")
+        await later.write(b"\xff\xff\xff\xff")
+        async with asyncio.timeout(10):
+            assert await later.read() is grpc.aio.EOF
         await channel.close()
         assert (await bystander.ask(list_jobs=gcs_pb2.ListJobs())).HasField("job_list")
+    assert "stream_malformed" in gcs.log.read_text() and "Traceback" not in gcs.log.read_text()
 
 
 def test_a_second_gcs_on_the_same_file_exits_and_names_the_first(sqlite_url: str, start: Start) -> None:

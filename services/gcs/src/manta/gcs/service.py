@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 from manta.common import logs
 from manta.common.ids import NodeId
 from manta.common.version import PROTOCOL
@@ -38,14 +39,14 @@ class GcsService:
         first = await _first(batches, context)
         requests = list(first.requests)
         if not requests or requests[0].WhichOneof("body") != "hello":
-            await self._malformed(context, "client", "the first request of a stream must be a hello")
+            await _abort_malformed(context, "the first request of a stream must be a hello")
         term = self._term()
         if term is None:
             error = await self._refusal()
             yield gcs_pb2.GcsBatch(
                 replies=[gcs_pb2.GcsReply(request_id=request.request_id, error=error) for request in requests]
             )
-            await context.abort(_code_of(error), error.message)
+            _set_status(context, error)
             return
         session, outbox = term.open_client()
         hello = requests[0].hello
@@ -76,12 +77,12 @@ class GcsService:
         first = await _first(batches, context)
         messages = list(first.messages)
         if not messages or messages[0].WhichOneof("body") != "attach":
-            await self._malformed(context, "node", "the first message of a stream must be an attach")
+            await _abort_malformed(context, "the first message of a stream must be an attach")
         term = self._term()
         if term is None:
             error = await self._refusal()
             yield gcs_pb2.GcsToNodeBatch(messages=[gcs_pb2.GcsToNode(refused=error)])
-            await context.abort(_code_of(error), error.message)
+            _set_status(context, error)
             return
         session, outbox = term.open_node()
         attach = messages[0].attach
@@ -150,17 +151,14 @@ class GcsService:
         self, term: Term, session: SessionId, reader: asyncio.Task[None], outbox: Outbox[Any], kind: str
     ) -> None:
         reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
+        (outcome,) = await asyncio.gather(reader, return_exceptions=True)
         term.forget(session)
+        if isinstance(outcome, Exception):
+            log.error("stream_reader_failed", kind=kind, session=session, error=repr(outcome))
         reason = outbox.closed_because or "its connection broke"
         self._metrics.stream_ends.labels(kind=kind).inc()
         level = log.debug if reason == LEFT else log.info
         level("stream_ended", kind=kind, session=session, reason=reason)
-
-    async def _malformed(self, context: Any, kind: str, reason: str) -> NoReturn:
-        log.warning("stream_refused", kind=kind, peer=context.peer(), reason=reason)
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, reason)
-        raise AssertionError("abort always raises")
 
 
 LEFT = "its peer left"
@@ -180,16 +178,22 @@ class _Closing:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
-        if isinstance(error, _MalformedError):
+        if isinstance(error, _MalformedError | DecodeError):
             log.warning("stream_malformed", reason=str(error))
             self._outbox.close(f"malformed: {error}")
             return True
         if isinstance(error, grpc.aio.AioRpcError | grpc.aio.UsageError | grpc.aio.BaseError):
-            # The connection broke, or a message did not parse.
+            # The connection broke.
             self._outbox.close(f"its stream failed: {error!r}")
             return True
         self._outbox.close(LEFT)
         return False
+
+
+async def _abort_malformed(context: Any, reason: str) -> NoReturn:
+    log.warning("stream_refused", peer=context.peer(), reason=reason)
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, reason)
+    raise AssertionError("abort always raises")
 
 
 async def _first(batches: AsyncIterator[Any], context: Any) -> Any:
@@ -199,14 +203,15 @@ async def _first(batches: AsyncIterator[Any], context: Any) -> Any:
             first = await anext(batches, None)
     except TimeoutError:
         first = None
+    except DecodeError as error:
+        await _abort_malformed(context, f"the first message cannot be parsed: {error}")
     if first is None:
-        await context.abort(
-            grpc.StatusCode.INVALID_ARGUMENT, "the stream ended, or was silent, before its first message"
-        )
+        await _abort_malformed(context, "the stream ended, or was silent, before its first message")
     return first
 
 
-def _code_of(error: gcs_pb2.Error) -> grpc.StatusCode:
-    if error.code == gcs_pb2.Error.NOT_LEADER:
-        return grpc.StatusCode.FAILED_PRECONDITION
-    return grpc.StatusCode.UNAVAILABLE
+def _set_status(context: Any, error: gcs_pb2.Error) -> None:
+    """How the stream ends after its refusal. Not abort(), which fails when the peer left on reading the refusal."""
+    refused = error.code == gcs_pb2.Error.NOT_LEADER
+    context.set_code(grpc.StatusCode.FAILED_PRECONDITION if refused else grpc.StatusCode.UNAVAILABLE)
+    context.set_details(error.message)
