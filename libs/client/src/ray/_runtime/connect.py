@@ -101,15 +101,16 @@ def connect_driver(address: ClusterAddress, options: DriverOptions) -> Driver:
     addresses = list(address.gcs_addresses)
     io = IoThread()
     identity = Identity(common_pb2.DRIVER, b"", worker_id, _NO_JOB, token, "driver")
-    gcs = GcsClient(io, identity, addresses, None, lambda statuses: None)
+    gcs = GcsClient(io, identity, addresses, None)
     try:
         node = _own_node(gcs, addresses, options)
         job = _register_job(gcs, node, worker_id, options)
-    finally:
+    except BaseException:
         gcs.close()
         io.stop()
-    identity = Identity(common_pb2.DRIVER, node.node_id, worker_id, job.job_id, token, "driver")
-    driver = Driver(identity, node, job, gcs_addresses=",".join(addresses))
+        raise
+    identity.node_id, identity.job_id = node.node_id, job.job_id
+    driver = Driver(identity, node, job, gcs=gcs, io=io, gcs_addresses=",".join(addresses))
     try:
         driver.start(options.log_to_driver, CONNECT_TIMEOUT_S)
     except BaseException:

@@ -51,13 +51,13 @@ class GcsClient:
         identity: Identity,
         addresses: Sequence[str],
         tls: Any,
-        on_statuses: Callable[[Sequence[actor_pb2.ActorStatus]], None],
     ) -> None:
         self._io = io
         self._identity = identity
         self._addresses = list(addresses)
         self._tls = tls
-        self._on_statuses = on_statuses
+        # Told of each status of a subscribed actor.
+        self.on_statuses: Callable[[Sequence[actor_pb2.ActorStatus]], None] = lambda statuses: None
         self._ids = itertools.count(2)
         self._unanswered: dict[int, tuple[gcs_pb2.ClientRequest, concurrent.futures.Future[gcs_pb2.GcsReply]]] = {}
         self._outbox: list[gcs_pb2.ClientRequest] = []
@@ -188,7 +188,7 @@ class GcsClient:
 
     def _take(self, reply: gcs_pb2.GcsReply) -> None:
         if reply.HasField("actor_statuses"):
-            self._on_statuses(reply.actor_statuses.statuses)
+            self.on_statuses(reply.actor_statuses.statuses)
         entry = self._unanswered.get(reply.request_id)
         if entry is None:
             return

@@ -114,6 +114,10 @@ class ObjectTable:
         if entry is not None and entry.waiters is not None and waiter in entry.waiters:
             entry.waiters.remove(waiter)
 
+    def owns_any(self) -> bool:
+        """Whether an object of this process is still referred to, here or elsewhere."""
+        return any(entry.owner is None for entry in self._entries.values())
+
     def remove(self, object_id: bytes) -> ObjectEntry | None:
         return self._entries.pop(object_id, None)
 

@@ -59,6 +59,8 @@ class Process:
         socket_dir: str,
         object_manager_socket: str,
         session_dir: str,
+        gcs: GcsClient,
+        io: IoThread,
         gcs_addresses: str,
         namespace: str,
         ip_address: str,
@@ -81,7 +83,7 @@ class Process:
 
         self.lock = threading.Lock()
         self.reactor = Reactor()
-        self.io = IoThread()
+        self.io = io
         self.refs = ReferenceCounter(identity.worker_id)
         self.objects = ObjectTable()
         self.ids = TaskIds(identity.job_id)
@@ -103,7 +105,8 @@ class Process:
         self.fetcher = Fetcher(self)
         self.executor = Executor(self)
         self.actors = Actors(self)
-        self.gcs = GcsClient(self.io, identity, gcs_addresses.split(","), tls, self.actors.on_statuses)
+        self.gcs = gcs
+        gcs.on_statuses = self.actors.on_statuses
         self.arena = ArenaClient(
             object_manager_socket,
             identity.token,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import io as python_io
 import json
 import logging
 import os
@@ -19,6 +19,8 @@ from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime import current
 from ray._runtime.actor_host import ActorHost
 from ray._runtime.executor import exit_process
+from ray._runtime.gcs_client import GcsClient
+from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Identity
 from ray._runtime.process import Process
 
@@ -30,9 +32,11 @@ log = logging.getLogger("ray.runtime")
 # Marks, in a worker's output, the name under which the lines after it are shown.
 NAME_MARK: Final = b"\x1e"
 _EXIT_GRACE_S: Final = 1.0
+# The raylet's reason when it ends a worker only because nobody uses it.
+_IDLE: Final = "idle"
 
 
-class NamedOutput(io.RawIOBase):
+class NamedOutput(python_io.RawIOBase):
     """Standard output or error of a worker: tells the raylet, before a write, whose output it is if that changed."""
 
     def __init__(self, descriptor: int) -> None:
@@ -65,8 +69,8 @@ def _named_streams() -> list[NamedOutput]:
     outputs = []
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         raw = NamedOutput(descriptor)
-        stream = io.TextIOWrapper(
-            io.BufferedWriter(raw, 65536), encoding="utf-8", errors="backslashreplace", line_buffering=True
+        stream = python_io.TextIOWrapper(
+            python_io.BufferedWriter(raw, 65536), encoding="utf-8", errors="backslashreplace", line_buffering=True
         )
         setattr(sys, name, stream)
         outputs.append(raw)
@@ -97,6 +101,10 @@ class Worker:
             message = raylet_pb2.Exit.FromString(payload)
             if message.at_once:
                 exit_process(0)
+            if message.reason == _IDLE and process.objects.owns_any():
+                # Others still need what this worker owns; its end would make it OwnerDiedError for them.
+                process.raylet.send(raylet_pb2.EXIT_DECLINED, raylet_pb2.ExitDeclined().SerializeToString())
+                return
             process.executor.exit(message.reason)
         else:
             raise DecodeError(f"unknown frame kind {kind} from the raylet")
@@ -124,8 +132,11 @@ def run(fork: zygote_pb2.Fork) -> NoReturn:
     identity = Identity(
         common_pb2.WORKER, fork.node_id, fork.worker_id, fork.job_id, Token(fork.token), f"worker-{os.getpid()}"
     )
+    io = IoThread()
     process = Process(
         identity,
+        gcs=GcsClient(io, identity, fork.gcs_addresses.split(","), None),
+        io=io,
         socket_dir=fork.socket_dir,
         object_manager_socket=fork.object_manager_socket,
         session_dir=fork.session_dir,
