@@ -101,7 +101,10 @@ def enter(fork: zygote_pb2.Fork, env: Mapping[str, str]) -> None:
     if fork.sys_path:
         own = [path for path in sys.path if path not in set(fork.sys_path)]
         sys.path[:] = [*fork.sys_path, *own]
-        sys.path_importer_cache.clear()
+        # Folders that did not exist when the zygote looked; what it knows of the others stays right by their mtimes.
+        for folder, finder in list(sys.path_importer_cache.items()):
+            if finder is None:
+                del sys.path_importer_cache[folder]
     sys.argv = [""]
 
 
