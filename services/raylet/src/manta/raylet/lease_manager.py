@@ -67,6 +67,10 @@ class LeaseManager:
         if backlog <= 0:
             self.cancelled(request.client, request.request_id)
             return
+        known = self.queue.get(request.client, request.request_id)
+        if known is not None and known.key != request.key:
+            # Another wish under an old number: what was taken for the old one is of no use to it.
+            self.cancelled(request.client, request.request_id)
         entry = self.queue.put(request, backlog)
         if entry.placed > backlog:
             self._give_up_seats(entry, entry.placed - backlog)

@@ -66,18 +66,19 @@ class LeaseQueue:
         return self._entries.get((client, request_id))
 
     def put(self, request: LeaseRequest, backlog: int) -> Entry:
-        """Create an entry or replace its count. The place in line stays when the request is otherwise the same."""
+        """Create an entry or replace its count; its place in line stays.
+
+        raises: ValueError when the entry is there with another key; remove it first.
+        """
         entry = self._entries.get((request.client, request.request_id))
         key = request.key
-        if entry is not None and entry.key == key:
+        if entry is not None:
+            if entry.key != key:
+                raise ValueError(f"request {request.request_id} is there with another key; remove it first")
             entry.request = request
             entry.backlog = backlog
         else:
-            placed = 0
-            if entry is not None:
-                placed = entry.placed
-                self._unlink(entry)
-            entry = Entry(request, key, backlog, placed)
+            entry = Entry(request, key, backlog)
             self._entries[entry.id] = entry
         if entry.open > 0:
             self._jobs.setdefault(request.job_id, OrderedDict()).setdefault(key, OrderedDict()).setdefault(
@@ -90,6 +91,10 @@ class LeaseQueue:
         if entry is not None:
             self._unlink(entry)
         return entry
+
+    def entries(self) -> list[Entry]:
+        """All, with and without open units."""
+        return list(self._entries.values())
 
     def of_client(self, client: ClientId) -> list[Entry]:
         return [entry for entry in self._entries.values() if entry.request.client == client]

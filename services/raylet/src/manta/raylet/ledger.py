@@ -48,6 +48,11 @@ class Ledger:
         return self._available
 
     @property
+    def allocations(self) -> int:
+        """How many are held."""
+        return len(self._held)
+
+    @property
     def held(self) -> ResourceSet:
         """What allocations hold, without what they lend. cost: O(allocations)."""
         total = ResourceSet()
