@@ -26,7 +26,8 @@ class TaskIds:
     def __init__(self, job_id: bytes) -> None:
         self._suffix = NO_ACTOR + job_id
         self._count = itertools.count()
-        self._prefix = os.urandom(_PREFIX)
+        # By the upper bits of the count: a thread that is late still finds the prefix that goes with its number.
+        self._prefixes: dict[int, bytes] = {}
         self.own = os.urandom(8) + self._suffix
         self._puts = itertools.count(_FIRST_PUT)
 
@@ -37,10 +38,12 @@ class TaskIds:
         return self._unique() + actor_id
 
     def _unique(self) -> bytes:
-        number = next(self._count)
-        if number and number % _PER_PREFIX == 0:
-            self._prefix = os.urandom(_PREFIX)
-        return self._prefix + (number % _PER_PREFIX).to_bytes(_COUNTER, "big")
+        turn, number = divmod(next(self._count), _PER_PREFIX)
+        prefix = self._prefixes.get(turn)
+        if prefix is None:
+            # Two threads may draw; setdefault has both use the first.
+            prefix = self._prefixes.setdefault(turn, os.urandom(_PREFIX))
+        return prefix + number.to_bytes(_COUNTER, "big")
 
     def next_put(self) -> bytes:
         number = next(self._puts)

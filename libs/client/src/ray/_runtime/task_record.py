@@ -24,11 +24,12 @@ class Timing:
         self.window = 1
 
     def ran(self, execution_us: int) -> None:
-        average = self.average_us
-        self.average_us = average = execution_us if average == 0.0 else average + 0.1 * (execution_us - average)
+        before = self.average_us or float(execution_us)
+        self.average_us = average = before + 0.1 * (execution_us - before)
         # The longest recent run fades, so that one slow start does not count for ever.
         self.longest_us = max(float(execution_us), self.longest_us * 0.98)
-        if self.longest_us > 2000.0 or (self.longest_us > 10.0 * average and self.longest_us > 200.0):
+        # Beside the average without this run: a run is never ten times an average of which it is a tenth.
+        if self.longest_us > 2000.0 or (self.longest_us > 10.0 * min(before, average) and self.longest_us > 200.0):
             self.window = 1
         else:
             self.window = min(256, max(1, int(2000.0 / max(average, 1.0))))

@@ -1,0 +1,41 @@
+"""Hand-made wire format, read back by protobuf."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from manta.proto.worker.v1 import worker_pb2
+from ray._runtime.wire import attempt_field, incarnation_field, repeated_field, varint
+
+_TASKS = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
+
+
+@pytest.mark.parametrize(
+    ("number", "encoded"),
+    [(0, b"\0"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02"), (2**32 - 1, b"\xff" * 4 + b"\x0f")],
+)
+def test_varints(number: int, encoded: bytes) -> None:
+    assert varint(number) == encoded
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_of_repeated_attempts_the_last_counts(first: int, second: int) -> None:
+    task = worker_pb2.Task(task_id=b"t", method="m").SerializeToString()
+    parsed = worker_pb2.Task.FromString(task + attempt_field(first) + incarnation_field(first) + attempt_field(second))
+    assert (parsed.task_id, parsed.method) == (b"t", "m")
+    assert (parsed.attempt, parsed.incarnation) == (second, first)
+
+
+@given(st.lists(st.integers(0, 70_000), max_size=8))
+def test_a_batch_is_the_concatenation_of_its_parts(sizes: list[int]) -> None:
+    tasks = [worker_pb2.Task(task_id=b"x" * size) for size in sizes]
+    header = worker_pb2.Tasks(lease_id=b"l").SerializeToString()
+    parts = [repeated_field(_TASKS, task.SerializeToString()) for task in tasks]
+    batch = worker_pb2.Tasks.FromString(header + b"".join(parts))
+    assert batch.lease_id == b"l" and list(batch.tasks) == tasks
+
+
+def test_fields_by_hand_are_those_of_the_protocol() -> None:
+    assert _TASKS < 16, "repeated_field writes one byte of tag"
+    assert worker_pb2.Replies.DESCRIPTOR.fields_by_name["replies"].number == 1, "the executor writes it as 1"
