@@ -103,10 +103,17 @@ def _blank(cls: type[BaseException], like: BaseException) -> BaseException:
 
 
 def _bare(cls: type[BaseException]) -> BaseException:
-    # Of the first built-in base: each wants its own __new__, and it takes no arguments.
-    builtin: Any = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE and "__new__" in vars(base))
-    made: BaseException = builtin.__new__(cls)
-    return made
+    # Each built-in base wants its own __new__, which takes no arguments. That of one with the layout of its own base
+    # (MemoryError) is refused for a class whose first base is another; then the next one's serves.
+    builtins: list[Any] = [base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE and "__new__" in vars(base)]
+    for builtin in builtins:
+        try:
+            made: BaseException = builtin.__new__(cls)
+        except TypeError as error:
+            refusal = error
+        else:
+            return made
+    raise refusal
 
 
 def _members(error: BaseException) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Actors:
         cached = cls.cache
         if cached is None or cached[0] is not self:
             cached = cls.cache = (self, define(cls.cls, cls.name))
-        encoded = arguments.encode(process, args, kwargs)
+        encoded = arguments.encode(process, args, kwargs, cls.name)
         actor_id = new_actor_id(JobId(process.job_id))
         concurrency = options.max_concurrency or (1000 if cls.is_async else 1)
         in_order = not (cls.is_async or concurrency > 1 or options.concurrency_groups or options.allow_out_of_order)
@@ -334,7 +334,7 @@ class Actors:
         num_returns = options.get("num_returns", method.num_returns)
         if not isinstance(num_returns, int) or num_returns < 0:
             raise NotImplementedError("generators of actor methods are not supported yet: return a list instead")
-        encoded = arguments.encode(process, args, kwargs)
+        encoded = arguments.encode(process, args, kwargs, f"{actor.class_name}.{method.name}")
         retries = method.max_task_retries
         if retries is None:
             retries = pickle.loads(actor.meta)[3] if actor.calls.state is not ActorState.DEAD else 0

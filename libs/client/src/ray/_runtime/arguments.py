@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from manta.proto.worker.v1 import worker_pb2
     from ray._runtime.object_table import ObjectTable
     from ray._runtime.process import Process
+    from ray._runtime.serialization import Serialized
 
 _NOTHING: Final[tuple[()]] = ()
 
@@ -39,26 +40,26 @@ class Arguments:
         return tuple(ref._id for ref in self.refs) + tuple(ref._id for ref in self.nested)
 
 
-def encode(process: Process, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-    """Encode a call's arguments. Values over the inline limit go to the object store first.
+def encode(process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Arguments:
+    """Encode the arguments of a call of `name`. Values over the inline limit go to the object store first.
 
     raises: TypeError when an argument cannot be pickled; ObjectStoreFullError when a large one finds no room.
     """
     refs: list[ObjectRef] = []
     for arg in args:
         if isinstance(arg, ObjectRef):
-            return _encode_with_refs(process, args, kwargs)
+            return _encode_with_refs(process, args, kwargs, name)
     for arg in kwargs.values():
         if isinstance(arg, ObjectRef):
-            return _encode_with_refs(process, args, kwargs)
-    serialized = serialize((args, kwargs))
+            return _encode_with_refs(process, args, kwargs, name)
+    serialized = _serialize(args, kwargs, (args, kwargs), name)
     if serialized.size > INLINE_LIMIT:
         large_args, large_kwargs = _put_large(process, args, kwargs)
-        return _encode_with_refs(process, large_args, large_kwargs)
+        return _encode_with_refs(process, large_args, large_kwargs, name)
     return Arguments(serialized.to_proto(), refs, serialized.contained)
 
 
-def _encode_with_refs(process: Process, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+def _encode_with_refs(process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Arguments:
     refs: list[ObjectRef] = []
     positions: list[int] = []
     keywords: list[str] = []
@@ -74,12 +75,27 @@ def _encode_with_refs(process: Process, args: tuple[Any, ...], kwargs: dict[str,
             keywords.append(keyword)
             refs.append(arg)
             plain_kwargs[keyword] = None
-    serialized = serialize((tuple(plain), plain_kwargs, positions, keywords))
+    serialized = _serialize(tuple(plain), plain_kwargs, (tuple(plain), plain_kwargs, positions, keywords), name)
     if serialized.size > INLINE_LIMIT:
         large_args, large_kwargs = _put_large(process, args, kwargs)
         if large_args != args or large_kwargs != kwargs:
-            return _encode_with_refs(process, large_args, large_kwargs)
+            return _encode_with_refs(process, large_args, large_kwargs, name)
     return Arguments(serialized.to_proto(), refs, serialized.contained)
+
+
+def _serialize(args: tuple[Any, ...], kwargs: dict[str, Any], whole: object, name: str) -> Serialized:
+    """Pickle all arguments at once. raises: TypeError naming the one that cannot be, and the callee."""
+    try:
+        return serialize(whole)
+    except TypeError as error:
+        for argument in (*args, *kwargs.values()):
+            try:
+                serialize(argument)
+            except TypeError as its_own:
+                shown = repr(argument)
+                shown = shown if len(shown) < 200 else shown[:200] + "..."
+                raise TypeError(f"Could not serialize the argument {shown} of {name}: {its_own}") from None
+        raise error
 
 
 def _put_large(

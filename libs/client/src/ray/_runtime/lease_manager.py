@@ -41,7 +41,10 @@ class AskElsewhere(NamedTuple):
 
 
 class ReturnLease(NamedTuple):
+    """Give the lease back; `retire`: its worker must not be used again."""
+
     lease: Lease
+    retire: bool = False
 
 
 class IdleTimer(NamedTuple):
@@ -211,13 +214,21 @@ class LeaseManager:
         key.asked = 0
         return tasks
 
-    def finished(self, lease_id: bytes, task_ids: Iterable[bytes]) -> list[Command]:
-        """Replies came in: the lease has room again."""
+    def finished(self, lease_id: bytes, task_ids: Iterable[bytes], *, leaving: bool = False) -> list[Command]:
+        """Replies came in: the lease has room again.
+
+        leaving: the worker ends after the last of them, so what it holds beyond was never started.
+        """
         lease = self._leases.get(lease_id)
         if lease is None:
             return []
         for task_id in task_ids:
             lease.in_flight.pop(task_id, None)
+        if leaving:
+            unstarted = list(lease.in_flight.values())
+            lease.in_flight.clear()
+            self._remove(lease)
+            return [ReturnLease(lease, retire=True), *self.requeue(lease.key, unstarted)]
         return self._after_change(lease)
 
     def handed_back(self, lease_id: bytes, task_ids: Iterable[bytes]) -> list[Command]:

@@ -79,7 +79,7 @@ class TaskSubmitter:
         if cache is None or cache[0] is not self or cache[1] is not function:
             cache = self._prepare(function, options)
         definition: Definition = cache[2]
-        encoded = arguments.encode(process, args, kwargs)
+        encoded = arguments.encode(process, args, kwargs, cache[4])
         record = TaskRecord(
             process.ids.next_task(),
             cache[4],
@@ -223,7 +223,7 @@ class TaskSubmitter:
                 self._ask(link, command.key, command.wanted, command.hops)
             elif type(command) is lease_manager.ReturnLease:
                 route: Route = command.lease.route  # type: ignore[assignment]
-                message = raylet_pb2.LeaseReturned(lease_id=command.lease.lease_id)
+                message = raylet_pb2.LeaseReturned(lease_id=command.lease.lease_id, retire_worker=command.retire)
                 route.raylet.queue(raylet_pb2.LEASE_RETURNED, message.SerializeToString())
                 process.dirty.add(route.raylet)
             elif type(command) is lease_manager.IdleTimer:
@@ -370,6 +370,7 @@ class TaskSubmitter:
         process = self._process
         finished: dict[bytes, list[bytes]] = {}
         again: list[TaskRecord] = []
+        leaving: set[bytes] = set()
         with process.lock:
             for reply in message.replies:
                 record = self.pending.get(reply.task_id)
@@ -386,8 +387,10 @@ class TaskSubmitter:
                     again.append(record)
                     continue
                 self.take(peer, record, reply)
+                if reply.outcome == _EXITING and record.lease_id is not None:
+                    leaving.add(record.lease_id)
             for lease_id, task_ids in finished.items():
-                self._queue(self.leases.finished(lease_id, task_ids))
+                self._queue(self.leases.finished(lease_id, task_ids, leaving=lease_id in leaving))
             for record in again:
                 self._next_attempt(record)
                 assert record.options is not None
