@@ -7,13 +7,13 @@ import time
 from collections import deque
 from typing import Final, NoReturn
 
-import structlog
+from manta.common import logs
 from manta.gcs.store.errors import StoreUnavailable
 from manta.gcs.store.interface import Store
 
 INTERVAL_S: Final = 300.0
 KEEP_S: Final = 600.0
-log = structlog.get_logger()
+log = logs.get("manta.gcs.store")
 
 
 class CompactionSchedule:

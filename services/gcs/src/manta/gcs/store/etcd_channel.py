@@ -12,8 +12,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import grpc
 import grpc.aio
-import structlog
 from google.protobuf.message import Message
+from manta.common import logs
 from manta.gcs.store.backoff import Backoff
 from manta.gcs.store.errors import LeaseEnded, OutcomeUnknown, StoreConfigError, StoreError, StoreUnavailable
 from manta.gcs.store.etcd_errors import Verdict, verdict_of
@@ -40,7 +40,7 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.use_local_subchannel_pool", 1),  # two stores in one process do not share connections or their faults
 )
 
-log = structlog.get_logger()
+log = logs.get("manta.gcs.store")
 
 
 class CallFailed(Exception):

@@ -7,7 +7,7 @@ import math
 import random
 import time
 
-import structlog
+from manta.common import logs
 from manta.gcs.store.backoff import Backoff
 from manta.gcs.store.etcd_channel import CallFailed, EtcdChannel
 from manta.gcs.store.etcd_errors import Verdict
@@ -16,7 +16,7 @@ from manta.gcs.store.interface import Lease
 from manta.gcs.store.operations import LeaseId
 from manta.proto.etcd.v3 import rpc_pb2 as pb
 
-log = structlog.get_logger()
+log = logs.get("manta.gcs.store")
 
 
 class EtcdLease(Lease):

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
+from manta.common import logs
 from manta.gcs.store.backoff import Backoff
 from manta.gcs.store.errors import StoreConfigError, StoreUnavailable
 from manta.gcs.store.etcd_channel import CallFailed, EtcdChannel, EtcdStream
@@ -25,7 +25,7 @@ DENIALS_LIMIT: Final = 3  # with a fresh token each time, before the user is tak
 
 Lister = Callable[[bytes], Awaitable[tuple[list[Record], int]]]
 _Stream = EtcdStream[pb.WatchRequest, pb.WatchResponse]
-log = structlog.get_logger()
+log = logs.get("manta.gcs.store")
 
 
 class _Compacted(Exception):

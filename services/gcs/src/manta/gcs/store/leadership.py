@@ -8,7 +8,7 @@ import time
 from contextlib import aclosing
 from typing import Final
 
-import structlog
+from manta.common import logs
 from manta.gcs.store.backoff import Backoff
 from manta.gcs.store.errors import LeaseEnded, OutcomeUnknown, StoreError, StoreUnavailable
 from manta.gcs.store.interface import Epoch, EventKind, Lease, Record, Resync, Store
@@ -16,7 +16,7 @@ from manta.gcs.store.operations import Compare, Put
 
 DEFAULT_TTL_S: Final = 2.0  # a new leader must serve within 3 s of its predecessor's kill -9
 COMPLAIN_AFTER_S: Final = 30.0
-log = structlog.get_logger()
+log = logs.get("manta.gcs.store")
 
 
 class Leadership:
