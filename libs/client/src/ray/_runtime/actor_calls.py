@@ -48,6 +48,8 @@ class ActorCalls:
         self.in_order = in_order
         self.state = S.PENDING
         self.incarnation = 0
+        # The highest incarnation whose end was announced.
+        self._ended = -1
         self.queue: collections.deque[TaskRecord] = collections.deque()
         self.in_flight: dict[bytes, TaskRecord] = {}
         self._sequence = 0
@@ -96,7 +98,7 @@ class ActorCalls:
 
     def alive(self, incarnation: int) -> Outcome:
         """An incarnation serves. Older news are ignored."""
-        if self.state is S.DEAD or incarnation < self.incarnation:
+        if self.state is S.DEAD or incarnation < self.incarnation or incarnation <= self._ended:
             return Outcome([], [])
         failed: list[TaskRecord] = []
         if incarnation > self.incarnation:
@@ -116,6 +118,7 @@ class ActorCalls:
         if self.state is S.DEAD:
             return Outcome([], [])
         self.move(S.AWAY)
+        self._ended = self.incarnation
         return Outcome([], self._give_up_in_flight())
 
     def dead(self) -> Outcome:

@@ -84,10 +84,12 @@ class DefinitionCache:
         """The function or class. raises: KeyError when it is not here; whatever its unpickling raises."""
         loaded = self._loaded.get(digest)
         if loaded is not None:
+            self._loaded.move_to_end(digest)
             return loaded
         # Kept until it has loaded: a failing import must fail again, not turn into a KeyError.
         loaded = serialization.load(serialization.PICKLE, self._pickled[digest], None)
-        del self._pickled[digest]
+        # The reading thread may have pushed it out meanwhile.
+        self._pickled.pop(digest, None)
         self._loaded[digest] = loaded
         if len(self._loaded) > self._keep:
             self._loaded.popitem(last=False)

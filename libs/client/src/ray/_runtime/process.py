@@ -96,6 +96,7 @@ class Process:
         self.dirty: set[Peer | RayletLink] = set()
         self.woken: list[tuple[Waiter, bytes]] = []
         self.to_free: list[tuple[bytes, list[bytes]]] = []
+        self._freeing = threading.Lock()
 
         self.holds = HoldMessenger(self)
         self.peers = PeerTable(self, self._on_peer_frame)
@@ -159,7 +160,6 @@ class Process:
             with self.lock:
                 dirty, self.dirty = self.dirty, set()
                 woken, self.woken = self.woken, []
-                to_free, self.to_free = self.to_free, []
             for target in dirty:
                 if isinstance(target, Peer):
                     self.peers.flush(target)
@@ -167,14 +167,18 @@ class Process:
                     target.flush()
             for waiter, object_id in woken:
                 waiter(object_id)
-            if to_free:
-                self._free(to_free)
+            if self.to_free:
+                self._send_frees()
 
-    def _free(self, items: list[tuple[bytes, list[bytes]]]) -> None:
-        try:
-            self.arena.free(items)
-        except ArenaDisconnected as error:
-            log.debug("free_not_sent objects=%d reason=%s", len(items), error)
+    def _send_frees(self) -> None:
+        # One thread at a time: who comes here for room must not go on while another holds frees that are not sent.
+        with self._freeing:
+            with self.lock:
+                items, self.to_free = self.to_free, []
+            try:
+                self.arena.free(items)
+            except ArenaDisconnected as error:
+                log.debug("free_not_sent objects=%d reason=%s", len(items), error)
 
     def note_drop(self, object_id: bytes) -> None:
         """An ObjectRef was collected. Runs in a destructor: no lock; the next reader or caller counts it."""
@@ -194,9 +198,14 @@ class Process:
 
     def _drain(self) -> None:
         self._drain_asked = False
+        self.settle_drops()
+
+    def settle_drops(self) -> None:
+        """Count the references that were collected, and tell whom it concerns, before this returns."""
         with self.lock:
             self.drain_drops()
         self.after_lock()
+        self._send_frees()
         self.arena.flush()
 
     def drain_drops(self) -> None:

@@ -22,7 +22,12 @@ def store(process: Process, object_id: bytes, serialized: Serialized, owner: tup
     """
     size = serialized.stored_size()
     try:
-        writable = process.arena.create(object_id, size, owner)
+        try:
+            writable = process.arena.create(object_id, size, owner)
+        except ArenaFull:
+            # What was dropped just now makes room; its frees go out ahead on the same connection.
+            process.settle_drops()
+            writable = process.arena.create(object_id, size, owner)
         if writable is not None:  # else an earlier attempt of the same task had stored it
             with writable:
                 serialized.write_to(writable.view, copy_into)
