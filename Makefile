@@ -7,9 +7,10 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 READY := .venv/.ready
 PROJECTS := pyproject.toml $(wildcard proto/pyproject.toml libs/*/pyproject.toml services/*/pyproject.toml)
+BENCH_READY := .bench-venv/.ready
 PACKAGES := manta.proto manta.common manta.gcs manta.raylet manta.object_manager ray
 
-.PHONY: help setup test soak lint demo proto clean
+.PHONY: help setup test soak lint demo bench proto clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -35,10 +36,18 @@ lint: $(READY) ## ruff over everything, mypy --strict over our packages
 demo: $(READY) ## a real job on a local cluster: a census of the standard library
 	@$(PYTHON) examples/stdlib_census.py
 
+bench: $(READY) $(BENCH_READY) ## compare with upstream's wheel, side by side
+	@$(PYTHON) benchmarks/compare.py
+
+$(BENCH_READY): Makefile
+	@$(PYTHON) -m venv --without-pip .bench-venv
+	@.venv/bin/uv pip install --quiet --python .bench-venv/bin/python 'ray==2.60.0' numpy
+	@touch $(BENCH_READY)
+
 proto: $(READY) ## generate the message classes from the .proto files
 	@PYTHON=$(CURDIR)/$(PYTHON) proto/generate.sh
 	@git status --short proto
 
 clean: ## remove .venv, caches and builds
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .bench-venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
