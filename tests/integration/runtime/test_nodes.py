@@ -1,0 +1,273 @@
+"""Several nodes: tasks, actors and objects on another node, and a node that dies."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from tests.integration.conditions import wait_for
+from tests.integration.lifecycle.processes import memory_files, of_session
+from tests.integration.runtime.conftest import MIB
+
+
+@pytest.fixture(scope="module")
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    root = tmp_path_factory.mktemp("root")
+    os.chmod(root, 0o700)
+    files = memory_files()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MANTA_TMPDIR", str(root))
+        cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"a": 10}, "object_store_memory": 300 * MIB}
+        )
+        cluster.add_node(num_cpus=2, resources={"x": 10}, object_store_memory=300 * MIB)
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+    wait_for(lambda: not of_session(str(root)), f"no process is left, but: {of_session(str(root))}", 5.0)
+    assert memory_files() <= files
+
+
+@pytest.fixture
+def cluster(_cluster: Cluster) -> Cluster:
+    return _cluster
+
+
+@pytest.fixture
+def third(cluster: Cluster) -> Iterator[Any]:
+    """A node with the resource y, for a test that ends it."""
+    node = cluster.add_node(num_cpus=1, resources={"y": 10}, object_store_memory=150 * MIB)
+    wait_for(lambda: "y" in ray.cluster_resources(), "the driver knows the node")
+    yield node
+    if node in cluster.worker_nodes:
+        cluster.remove_node(node)
+    wait_for(lambda: "y" not in ray.cluster_resources(), "the driver knows that it has gone")
+
+
+@ray.remote(num_cpus=0.1)
+def node_id() -> str:
+    return str(ray.get_runtime_context().get_node_id())
+
+
+@ray.remote(num_cpus=0.1)
+def make(mebibytes: int, value: int = 1) -> Any:
+    return np.full(mebibytes * MIB, value, dtype="uint8")
+
+
+@ray.remote(num_cpus=0.1)
+def total(array: Any) -> int:
+    return int(array.sum(dtype="int64"))
+
+
+@ray.remote(num_cpus=0.1)
+class Counter:
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, amount: int = 1) -> int:
+        self.value += amount
+        return self.value
+
+    def node(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+    def size(self, array: Any) -> int:
+        return int(array.nbytes)
+
+    def make(self, mebibytes: int) -> Any:
+        return np.ones(mebibytes * MIB, dtype="uint8")
+
+
+X = {"resources": {"x": 1}}
+A = {"resources": {"a": 1}}
+Y = {"resources": {"y": 1}}
+
+
+def test_the_driver_sees_both_nodes(cluster: Cluster) -> None:
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    assert alive == {node.node_id for node in cluster.list_all_nodes()}
+    assert ray.cluster_resources()["CPU"] == 4.0
+    assert ray.get_runtime_context().get_node_id() == cluster.head_node.node_id  # type: ignore[union-attr]
+
+
+def test_tasks_run_where_their_resources_are(cluster: Cluster) -> None:
+    (other,) = cluster.worker_nodes
+    assert ray.get(node_id.options(**X).remote(), timeout=30) == other.node_id
+    assert ray.get(node_id.options(**A).remote(), timeout=30) == cluster.head_node.node_id  # type: ignore[union-attr]
+
+
+def test_more_tasks_than_one_node_holds_run_on_both(cluster: Cluster, tmp_path: Path) -> None:
+    # Four tasks of one CPU wait for each other, and each node has two.
+    @ray.remote(num_cpus=1)
+    def meet(folder: str, number: int) -> str:
+        Path(folder, str(number)).touch()
+        deadline = time.monotonic() + 30
+        while len(os.listdir(folder)) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return str(ray.get_runtime_context().get_node_id()) if len(os.listdir(folder)) == 4 else "alone"
+
+    places = ray.get([meet.remote(str(tmp_path), number) for number in range(4)], timeout=60)
+    assert set(places) == {node.node_id for node in cluster.list_all_nodes()}
+
+
+def test_small_results_and_errors_come_from_another_node(cluster: Cluster) -> None:
+    @ray.remote(num_cpus=0.1)
+    def fail() -> None:
+        raise KeyError("far away")
+
+    @ray.remote(num_cpus=0.1)
+    def echo(value: Any) -> Any:
+        return value
+
+    far = echo.options(**X)
+    assert ray.get([far.remote(number) for number in range(200)], timeout=30) == list(range(200))
+    with pytest.raises(KeyError, match="far away"):
+        ray.get(fail.options(**X).remote(), timeout=30)
+
+
+def test_a_large_result_of_another_node_is_brought_here(cluster: Cluster) -> None:
+    ref = make.options(**X).remote(64, 7)
+    array = ray.get(ref, timeout=60)
+    assert array.nbytes == 64 * MIB and (array == 7).all()
+    assert not array.flags.writeable
+
+
+def test_large_arguments_go_to_the_node_of_the_task_and_results_stay_there(cluster: Cluster) -> None:
+    ref = ray.put(np.full(32 * MIB, 3, dtype="uint8"))
+    assert ray.get(total.options(**X).remote(ref), timeout=60) == 3 * 32 * MIB
+    there = make.options(**X).remote(32, 2)
+    assert ray.get(total.options(**X).remote(there), timeout=60) == 2 * 32 * MIB
+    assert ray.get(total.options(**A).remote(there), timeout=60) == 2 * 32 * MIB
+
+
+def test_nested_references_are_fetched_across_nodes(cluster: Cluster) -> None:
+    @ray.remote(num_cpus=0.1)
+    def read(refs: list[Any]) -> list[int]:
+        return [int(array[0]) for array in ray.get(refs)]
+
+    refs = [ray.put(np.full(MIB, number, dtype="uint8")) for number in range(5)] + [ray.put([9])]
+    assert ray.get(read.options(**X).remote(refs), timeout=60) == [0, 1, 2, 3, 4, 9]
+
+
+def test_references_made_on_another_node_outlive_their_task(cluster: Cluster) -> None:
+    @ray.remote(num_cpus=0.1)
+    def give() -> Any:
+        return [ray.put(np.full(MIB, 5, dtype="uint8")), ray.put("small")]
+
+    large, small = ray.get(give.options(**X).remote(), timeout=30)
+    assert ray.get(large, timeout=30)[0] == 5
+    assert ray.get(small, timeout=30) == "small"
+
+
+def test_wait_without_fetching_leaves_the_object_where_it_is(cluster: Cluster) -> None:
+    from ray._runtime.current import runtime
+
+    def here() -> int:
+        return int(runtime().arena.describe().used)  # type: ignore[attr-defined]
+
+    wait_for(lambda: here() < MIB, "nothing of earlier tests is here")
+    ref = make.options(**X).remote(20)
+    assert ray.wait([ref], timeout=30, fetch_local=False) == ([ref], [])
+    assert here() < MIB
+    assert ray.wait([ref], timeout=30) == ([ref], [])
+    assert here() >= 20 * MIB
+
+
+def test_an_actor_on_another_node_answers_in_order(cluster: Cluster) -> None:
+    (other,) = cluster.worker_nodes
+    counter = Counter.options(**X).remote()
+    assert ray.get(counter.node.remote(), timeout=30) == other.node_id
+    assert ray.get([counter.add.remote() for _ in range(300)], timeout=30) == list(range(1, 301))
+    assert ray.get(counter.size.remote(np.zeros(5 * MIB)), timeout=30) == 40 * MIB
+    assert ray.get(counter.make.remote(10), timeout=30).nbytes == 10 * MIB
+
+
+def test_actors_and_tasks_of_different_nodes_call_each_other(cluster: Cluster) -> None:
+    counter = Counter.options(**A).remote()
+
+    @ray.remote(num_cpus=0.1)
+    def use(counter: Any) -> Any:
+        return ray.get([counter.add.remote() for _ in range(20)])[-1]
+
+    ray.get([use.options(**X).remote(counter), use.options(**A).remote(counter)], timeout=30)
+    assert ray.get(counter.add.remote(0), timeout=30) == 40
+
+
+def test_an_object_is_freed_on_every_node(cluster: Cluster) -> None:
+    from ray._runtime.current import runtime
+
+    @ray.remote(num_cpus=0.1, **X)
+    def used_there() -> int:
+        return int(runtime().arena.describe().used)  # type: ignore[attr-defined]
+
+    @ray.remote(num_cpus=0.1, **X)
+    def nothing(array: Any) -> None: ...
+
+    wait_for(lambda: ray.get(used_there.remote(), timeout=30) < MIB, "nothing of earlier tests is there")
+    ref = ray.put(np.zeros(20 * MIB, dtype="uint8"))
+    ray.get(nothing.remote(ref), timeout=30)
+    assert ray.get(used_there.remote(), timeout=30) >= 20 * MIB
+    del ref
+    wait_for(lambda: ray.get(used_there.remote(), timeout=30) < MIB, "its copy is gone")
+    wait_for(lambda: runtime().arena.describe().used < MIB, "and the original")  # type: ignore[attr-defined]
+
+
+def test_a_task_waits_for_a_node_with_its_resources(cluster: Cluster) -> None:
+    ref = node_id.options(resources={"z": 1}).remote()
+    assert ray.wait([ref], timeout=0.3) == ([], [ref])
+    node = cluster.add_node(num_cpus=1, resources={"z": 1}, object_store_memory=100 * MIB)
+    try:
+        assert ray.get(ref, timeout=30) == node.node_id
+    finally:
+        cluster.remove_node(node)
+
+
+def test_a_task_on_a_killed_node_is_retried_or_fails(cluster: Cluster, third: Any, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+
+    @ray.remote(num_cpus=0.1)
+    def hang_first(path: str) -> str:
+        if not os.path.exists(path):
+            Path(path).touch()
+            time.sleep(100)
+        return "again"
+
+    class_y = hang_first.options(max_retries=0, **Y)
+    fails = class_y.remote(str(started))
+    wait_for(started.exists, "it runs on the third node")
+    cluster.remove_node(third, allow_graceful=False)
+    with pytest.raises((ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError)):
+        ray.get(fails, timeout=30)
+
+
+def test_an_actor_on_a_killed_node_is_dead(cluster: Cluster, third: Any) -> None:
+    counter = Counter.options(**Y).remote()
+    assert ray.get(counter.add.remote(), timeout=30) == 1
+    cluster.remove_node(third, allow_graceful=False)
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(counter.add.remote(), timeout=30)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(counter.add.remote(), timeout=30)
+
+
+def test_an_object_put_on_a_killed_node_is_lost_with_an_error(cluster: Cluster, third: Any) -> None:
+    counter = Counter.options(**Y).remote()
+    ref = counter.make.remote(5)
+    ray.wait([ref], timeout=30, fetch_local=False)
+    cluster.remove_node(third, allow_graceful=False)
+    with pytest.raises((ray.exceptions.ObjectLostError, ray.exceptions.RayActorError)):
+        ray.get(ref, timeout=30)
+
+
+def test_the_rest_goes_on_after_a_node_died(cluster: Cluster, third: Any) -> None:
+    cluster.remove_node(third, allow_graceful=False)
+    wait_for(lambda: sum(node["Alive"] for node in ray.nodes()) == 2, "the node counts as dead")
+    assert ray.get(total.options(**X).remote(ray.put(np.ones(MIB, dtype="uint8"))), timeout=30) == MIB
+    assert ray.get(Counter.options(**X).remote().add.remote(), timeout=30) == 1
