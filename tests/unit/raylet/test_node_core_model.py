@@ -7,7 +7,7 @@ from manta.common.ids import WorkerId
 from manta.raylet.commands import KillWorker, StartWorker
 from manta.raylet.worker_table import WorkerState
 
-from tests.unit.raylet.core_driver import CoreDriver, actor, client
+from tests.unit.raylet.core_driver import JOB, CoreDriver, actor, client
 
 CLIENTS = st.integers(1, 3)
 RESOURCES = st.sampled_from([{"CPU": 1}, {"CPU": 0.5}, {"CPU": 2}, {"CPU": 0}, {"GPU": 0.5}, {"GPU": 1, "CPU": 1}])
@@ -53,6 +53,11 @@ class NodeCoreMachine(RuleBasedStateMachine):
         if worker_id is not None:
             self.driver.core.worker_ready(self.driver.core.worker(worker_id), self.driver.now)  # type: ignore[arg-type]
             self.started.remove(worker_id)
+        self.settle()
+
+    @rule()
+    def driver_attaches(self) -> None:
+        self.driver.core.driver_attached(JOB)
         self.settle()
 
     @rule(data=st.data())

@@ -101,6 +101,13 @@ def num_threads_for(resources: ResourceSet, env_vars: Mapping[str, str]) -> int:
     return max(1, resources.get(CPU) // UNIT)
 
 
+def default_key(job_id: JobId, runtime_env: str) -> WorkerKey:
+    """The workers of a job's ordinary tasks. raises: ValueError for a runtime env that cannot be read."""
+    env_vars = env_vars_of(runtime_env)
+    num_threads = num_threads_for(ResourceSet({CPU: UNIT}), env_vars)
+    return WorkerKey(job_id, runtime_env if runtime_env != "{}" else "", num_threads)
+
+
 def request_of(client: ClientId, wanted: raylet_pb2.LeasesWanted) -> LeaseRequest:
     """Read a client's message. raises: ValueError naming what is malformed."""
     if len(wanted.job_id) != JOB_ID_SIZE:

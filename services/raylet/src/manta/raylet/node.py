@@ -189,7 +189,13 @@ class Node:
     def _adopt_driver(self, client: Client) -> None:
         if client.local:
             self.processes.watch_driver(client.id, client.pid)
-        client.job_id = self.core.jobs.of_driver(client.id) or client.job_id
+        self._job_of_driver(client, self.core.jobs.of_driver(client.id) or client.job_id)
+
+    def _job_of_driver(self, client: Client, job_id: JobId) -> None:
+        client.job_id = job_id
+        if client.local:
+            self.core.driver_attached(job_id)
+            self.settle_soon()
 
     def client_left(self, client_id: ClientId, link: object, reason: str) -> None:
         """Its connection ended. Only its process's end is its death, so it may come back."""
@@ -242,7 +248,7 @@ class Node:
         self.core.job_started(record)
         driver = self.clients.get(ClientId(WorkerId(record.driver.worker_id)))
         if driver is not None:
-            driver.job_id = JobId(record.job_id)
+            self._job_of_driver(driver, JobId(record.job_id))
         self.settle_soon()
 
     def job_ended(self, job_id: JobId) -> None:
@@ -368,12 +374,12 @@ class Node:
     def drain(self, deadline_s: float) -> None:
         """Take nothing new; what runs may finish until the deadline, which the GCS keeps."""
         _log.info("node_drains", node_id=self.node_id, deadline_s=deadline_s)
-        self.core.spillback.draining = True
+        self.core.drain()
         self.settle_soon()
 
     async def stop(self) -> None:
         """Grant nothing more and end all workers: asked first, killed after a grace."""
-        self.core.spillback.draining = True
+        self.core.drain()
         if self._ticker is not None:
             self._ticker.cancel()
         for worker in self.core.pool.table:

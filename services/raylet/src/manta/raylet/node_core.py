@@ -17,7 +17,7 @@ from manta.raylet.actor_host import ActorHost
 from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease
 from manta.raylet.death import cause_of_exit, dead
 from manta.raylet.job_table import JobTable
-from manta.raylet.lease import ClientId, LeaseRequest
+from manta.raylet.lease import ClientId, LeaseRequest, default_key
 from manta.raylet.lease_manager import LeaseManager
 from manta.raylet.ledger import Ledger
 from manta.raylet.node_table import NodeTable
@@ -87,6 +87,22 @@ class NodeCore:
         if not self.jobs.is_over(JobId(record.job_id)):
             self.pool.job_known(JobId(record.job_id))
 
+    def driver_attached(self, job_id: JobId) -> None:
+        """A driver of this node is connected and its job is known: its first tasks find workers."""
+        record = self.jobs.get(job_id)
+        if record is None or self.draining or self.jobs.is_over(job_id):
+            return
+        try:
+            key = default_key(job_id, record.runtime_env)
+        except ValueError:
+            return  # its leases are refused with the reason
+        self.pool.start_ahead(key)
+
+    def drain(self) -> None:
+        """Take nothing new from now on."""
+        self.spillback.draining = True
+        self.pool.stop_all_ahead()
+
     def job_ended(self, job_id: JobId, at: float) -> None:
         """Kill the job's workers, but for detached actors and what they leased."""
         cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.JOB_FINISHED, message="the job of this worker ended")
@@ -104,6 +120,7 @@ class NodeCore:
             lease = self.leases.get(worker.lease_id) if worker.lease_id is not None else None
             if lease is None or lease.client not in survivors:
                 self.kill(worker, cause, at)
+        self.pool.stop_ahead_of_job(job_id)
         self.jobs.ended(job_id)
         self._drop_ended_jobs()
 
@@ -168,6 +185,9 @@ class NodeCore:
         starting = worker.state is WorkerState.STARTING
         cause = cause_of_exit(worker.cause, status, lines, self.spec.node_id, worker.pid)
         self.pool.died(worker, at)
+        if not worker.used and worker.cause is None:
+            # Starting it again and again would keep the node busy for nobody.
+            self.pool.stop_ahead(worker.key)
         holder = None
         if worker.actor_id is not None:
             self._commands += self.actors.worker_died(worker, cause, starting)
@@ -185,6 +205,7 @@ class NodeCore:
             cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.WORKER_DIED, message=message)
             self._commands += self.actors.worker_died(worker, cause, True)
         else:
+            self.pool.stop_ahead(worker.key)
             self.leases.start_failed(worker.key, message)
 
     def start_lost(self, worker: Worker, at: float) -> None:
@@ -222,6 +243,7 @@ class NodeCore:
             limit = self.spec.limits.start_timeout_s
             message = f"the worker did not report within worker_start_timeout_s={limit:g}"
             if worker.actor_id is None:
+                self.pool.stop_ahead(worker.key)
                 self.leases.start_failed(worker.key, message)
             self.kill(worker, common_pb2.DeathCause(kind=common_pb2.DeathCause.WORKER_DIED, message=message), at)
 
@@ -245,6 +267,8 @@ class NodeCore:
     def settle(self, at: float) -> list[Command]:
         """Serve what can be served now. returns: all commands since the last call."""
         commands, self._commands = self._commands, []
+        for worker in self.pool.claim_for_actors(at):
+            commands += self.actors.worker_ready(worker, at)
         commands += self.leases.serve(at)
         granted = {command.lease.client for command in commands if isinstance(command, GrantLease)}
         self.notices.update(self.leases.short_of(), self.leases.all(), granted)

@@ -13,11 +13,15 @@ from manta.raylet.worker_table import Worker, WorkerState, WorkerTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
-    """concurrent_starts: forks asked for and not yet ready. workers: processes in all; further starts wait."""
+    """concurrent_starts: forks asked for and not yet ready. workers: processes in all; further starts wait.
+
+    ahead: workers of one kind that are started before anybody asks, at most; and never more than CPUs.
+    """
 
     cpus: int
     concurrent_starts: int
     workers: int = 4_000
+    ahead: int = 8
     idle_timeout_s: float = 60.0
     start_timeout_s: float = 60.0
 
@@ -32,6 +36,7 @@ class WorkerPool:
         self._jobs: set[JobId] = set()
         self._actor_starts: deque[tuple[ActorId, int, WorkerKey]] = deque()
         self._starting: dict[WorkerKey, int] = {}
+        self._ahead: dict[WorkerKey, None] = {}
 
     def job_known(self, job_id: JobId) -> None:
         """What a worker of this job needs has arrived; before, its starts wait."""
@@ -39,6 +44,20 @@ class WorkerPool:
 
     def forget_job(self, job_id: JobId) -> None:
         self._jobs.discard(job_id)
+
+    def start_ahead(self, key: WorkerKey) -> None:
+        """Leases of this kind will be asked for: have workers before."""
+        self._ahead[key] = None
+
+    def stop_ahead(self, key: WorkerKey) -> None:
+        """Its workers do not come up; those who ask for one are to be told, nobody else is to try."""
+        self._ahead.pop(key, None)
+
+    def stop_ahead_of_job(self, job_id: JobId) -> None:
+        self._ahead = {key: None for key in self._ahead if key.job_id != job_id}
+
+    def stop_all_ahead(self) -> None:
+        self._ahead.clear()
 
     def want_actor(self, actor_id: ActorId, incarnation: int, key: WorkerKey) -> None:
         """An actor gets a process of its own, in the order asked."""
@@ -65,9 +84,27 @@ class WorkerPool:
             if key.job_id not in self._jobs:
                 continue
             while self._starting.get(key, 0) < count and self._may_start():
-                self._starting[key] = self._starting.get(key, 0) + 1
-                started.append(self._start(Worker(self._new_worker_id(), key, at)))
+                started.append(self._start_for_tasks(key, at))
+        for key in self._ahead:
+            while key.job_id in self._jobs and self._may_start() and self._one_more_ahead(key):
+                started.append(self._start_for_tasks(key, at))
         return started
+
+    def claim_for_actors(self, at: float) -> list[Worker]:
+        """Idle workers that now belong to actors, which then need no start. Only ones that were never leased: an
+        actor's end would take the objects that tasks left in its worker along."""
+        claimed: list[Worker] = []
+        waiting = len(self._actor_starts) if self.table.count(WorkerState.IDLE) else 0
+        for _ in range(waiting):
+            actor_id, incarnation, key = self._actor_starts.popleft()
+            worker = self.table.oldest_unused(key)
+            if worker is None:
+                self._actor_starts.append((actor_id, incarnation, key))
+                continue
+            self.table.move(worker, WorkerState.ACTOR, at)
+            worker.actor_id, worker.incarnation = actor_id, incarnation
+            claimed.append(worker)
+        return claimed
 
     def ready(self, worker: Worker, at: float) -> None:
         """A started worker reported: it is idle, or an actor is made in it."""
@@ -79,6 +116,7 @@ class WorkerPool:
         worker = self.table.newest_idle(key)
         if worker is not None:
             self.table.move(worker, WorkerState.LEASED, at)
+            worker.used = True
         return worker
 
     def give_back(self, worker: Worker, retire: bool, at: float) -> bool:
@@ -124,6 +162,19 @@ class WorkerPool:
     def _may_start(self) -> bool:
         starting = self.table.count(WorkerState.STARTING)
         return starting < self.limits.concurrent_starts and len(self.table) < self.limits.workers
+
+    def _one_more_ahead(self, key: WorkerKey) -> bool:
+        """At most a CPU's worth of workers that nobody has asked for, over all kinds."""
+        cpus = self.limits.cpus
+        spare = self.table.count(WorkerState.IDLE) + sum(self._starting.values())
+        of_kind = self.table.tasks_workers(key)
+        if spare >= cpus or of_kind >= cpus:
+            return False
+        return of_kind < self.limits.ahead or not (self.table.has_idle(key) or key in self._starting)
+
+    def _start_for_tasks(self, key: WorkerKey, at: float) -> Worker:
+        self._starting[key] = self._starting.get(key, 0) + 1
+        return self._start(Worker(self._new_worker_id(), key, at))
 
     def _start(self, worker: Worker) -> Worker:
         self.table.add(worker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -24,12 +25,15 @@ class WorkerState(Enum):
 S = WorkerState
 LEGAL: Final[Mapping[WorkerState, Set[WorkerState]]] = {
     S.STARTING: {S.IDLE, S.ACTOR, S.ENDING, S.DEAD},
-    S.IDLE: {S.LEASED, S.ENDING, S.DEAD},
+    S.IDLE: {S.LEASED, S.ACTOR, S.ENDING, S.DEAD},
     S.LEASED: {S.IDLE, S.ENDING, S.DEAD},
     S.ACTOR: {S.ENDING, S.DEAD},
     S.ENDING: {S.IDLE, S.DEAD},  # IDLE: it was asked to end for idleness and declined, since others need its objects
     S.DEAD: set(),
 }
+
+
+_FOR_TASKS: Final = frozenset({S.STARTING, S.IDLE, S.LEASED})
 
 
 @dataclass(slots=True)
@@ -43,6 +47,8 @@ class Worker:
     incarnation: int = 0
     lease_id: LeaseId | None = None
     pid: int = 0
+    # Whether a client has leased it: it may own objects then, and keep what its tasks left in it.
+    used: bool = False
     # Why it ends, when somebody here or the worker itself decided it; told instead of the bare exit status.
     cause: common_pb2.DeathCause | None = None
     _state: WorkerState = field(default=WorkerState.STARTING)
@@ -55,6 +61,11 @@ class Worker:
     def connected(self) -> bool:
         return self._state not in (WorkerState.STARTING, WorkerState.DEAD)
 
+    @property
+    def for_tasks(self) -> bool:
+        """Whether it serves, or may come to serve, leases."""
+        return self.actor_id is None and self._state in _FOR_TASKS
+
 
 class WorkerTable:
     """Workers by id, with the idle ones at hand by key."""
@@ -64,6 +75,7 @@ class WorkerTable:
         # The newest idle worker is reused first, so that the others can grow old and be ended.
         self._idle: dict[WorkerKey, dict[WorkerId, Worker]] = {}
         self._counts = dict.fromkeys(WorkerState, 0)
+        self._for_tasks: Counter[WorkerKey] = Counter()
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -77,6 +89,7 @@ class WorkerTable:
     def add(self, worker: Worker) -> None:
         self._workers[worker.id] = worker
         self._counts[worker.state] += 1
+        self._for_tasks[worker.key] += worker.for_tasks
 
     def move(self, worker: Worker, state: WorkerState, at: float) -> None:
         """The only way to change a state. raises: ValueError for a move that LEGAL does not have."""
@@ -89,7 +102,11 @@ class WorkerTable:
                 del self._idle[worker.key]
         self._counts[worker.state] -= 1
         self._counts[state] += 1
+        self._for_tasks[worker.key] -= worker.for_tasks
         worker._state = state
+        self._for_tasks[worker.key] += worker.for_tasks
+        if not self._for_tasks[worker.key]:
+            del self._for_tasks[worker.key]
         worker.since = at
         if state is S.IDLE:
             self._idle.setdefault(worker.key, {})[worker.id] = worker
@@ -100,6 +117,17 @@ class WorkerTable:
     def newest_idle(self, key: WorkerKey) -> Worker | None:
         line = self._idle.get(key)
         return line[next(reversed(line))] if line else None
+
+    def oldest_unused(self, key: WorkerKey) -> Worker | None:
+        """An idle worker that no client ever leased. cost: O(idle workers of the key)."""
+        return next((worker for worker in self._idle.get(key, {}).values() if not worker.used), None)
+
+    def has_idle(self, key: WorkerKey) -> bool:
+        return key in self._idle
+
+    def tasks_workers(self, key: WorkerKey) -> int:
+        """How many of that kind start, are idle or leased."""
+        return self._for_tasks[key]
 
     def idle(self) -> list[Worker]:
         """All idle workers, the longest idle first."""
