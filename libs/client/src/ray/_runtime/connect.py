@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,6 @@ from ray._runtime.gcs_client import GcsClient
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Identity
 from ray._runtime.process import Process
-from ray._runtime.reactor import ReaderThread
 
 if TYPE_CHECKING:
     from ray._driver_options import DriverOptions
@@ -46,22 +47,51 @@ class Driver(Process):
             **addresses,
         )
         self._printer = LogPrinter(node.ip_address, self.reactor.call_later)
-        self._reader = ReaderThread(self.reactor)
+        self._interrupted: Any = None
         self._pid = os.getpid()
 
     def start(self, log_to_driver: bool, timeout_s: float) -> None:
         """Say hello to the raylet and wait for its answer. raises: TimeoutError; what a refusal says."""
         if log_to_driver:
             self.on_log_lines = self._printer.print
-        self.on_raylet_lost = lambda reason: log.error("raylet_lost reason=%s: nothing new can be scheduled", reason)
+        self.on_raylet_lost = self._raylet_lost
         self.connect()
-        self._reader.start()
+        self.reading.start()
+        self._keep_interrupts_out()
         self.await_welcome(timeout_s)
         if log_to_driver:
             self.raylet.send(raylet_pb2.LOGS_WANTED, raylet_pb2.LogsWanted().SerializeToString())
             self.raylets.on_node = self._want_logs
             for known in list(self.raylets.nodes.values()):
                 self._want_logs(known)
+
+    def _raylet_lost(self, reason: str) -> None:
+        """Without its raylet a driver can neither lease nor learn of deaths: everything that waits fails."""
+        from ray.exceptions import LocalRayletDiedError
+
+        log.error("raylet_lost reason=%s: the driver cannot go on; call ray.shutdown()", reason)
+        error = LocalRayletDiedError(
+            f"the raylet of this node is gone ({reason}); call ray.shutdown(), then ray.init() to start or join a cluster"
+        )
+        self.cut_off(error)
+
+    def _keep_interrupts_out(self) -> None:
+        """A thread in get runs handlers: have Ctrl-C wait until they are done. Only where the default would be used."""
+        on_main = threading.current_thread() is threading.main_thread()
+        if not on_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            return
+
+        def interrupted(number: int, frame: Any) -> None:
+            if not self.reactor.defer_interrupt(lambda: signal.default_int_handler(number, None)):
+                signal.default_int_handler(number, frame)
+
+        self._interrupted = interrupted
+        signal.signal(signal.SIGINT, interrupted)
+
+    def let_interrupts_in(self) -> None:
+        on_main = threading.current_thread() is threading.main_thread()
+        if on_main and self._interrupted is not None and signal.getsignal(signal.SIGINT) is self._interrupted:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _want_logs(self, node: common_pb2.NodeInfo) -> None:
         """Workers of the job may run on any node: ask each raylet for their output."""
@@ -84,7 +114,8 @@ class Driver(Process):
         except Exception as error:
             # The raylet sees our end by its pidfd and ends the job.
             log.debug("finish_job_not_answered error=%r", error)
-        self._reader.stop()
+        self.reading.stop()
+        self.let_interrupts_in()
         self._printer.close()
         super().shutdown()
         self.reactor.close()
@@ -161,13 +192,12 @@ def _register_job(
     return reply.job_registered.job
 
 
-def _drop_in_forked_children(process: Process) -> None:
+def _drop_in_forked_children(driver: Driver) -> None:
     """A child that user code forks has our descriptors but none of our threads: it must not use them."""
 
     def drop() -> None:
-        if current.runtime_or_none() is process:
-            process.closing = True
-            process.arena.drop_in_child()
-            current.set_forked()
+        if current.runtime_or_none() is driver:
+            driver.drop_in_child()
+            driver.let_interrupts_in()
 
     os.register_at_fork(after_in_child=drop)

@@ -15,12 +15,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime.definitions import DefinitionCache
 from ray._runtime.execution import Execution, Failure, pack_returns, run
-from ray._runtime.reactor import StandIn
 from ray._runtime.wire import repeated_field
 
 if TYPE_CHECKING:
@@ -56,7 +55,6 @@ class Executor:
         self._queue: collections.deque[Incoming] = collections.deque()
         # Guards the queue against a take and a hand-back at once.
         self._take = threading.Lock()
-        self._stand_in = StandIn(process.reactor, self._hand_back)
         self._replies: dict[Channel, list[bytes]] = {}
         self._replies_since = 0.0
         self._waiting: dict[bytes, tuple[Channel, worker_pb2.TaskReply]] = {}
@@ -76,7 +74,7 @@ class Executor:
             self._queue.extend(tasks)
             blocked = self._blocked > 0
         if blocked and self.actor is None:
-            self._hand_back()
+            self.hand_back()
         elif threading.get_ident() != self._main:
             self._process.reactor.wake()
 
@@ -99,7 +97,7 @@ class Executor:
         self._finish(incoming, reply, {})
         self.flush_replies()
 
-    def _hand_back(self) -> None:
+    def hand_back(self) -> None:
         """Name what will not be started here; the owners send it elsewhere. Actors never do that."""
         if self.actor is not None:
             self.flush_replies()
@@ -120,19 +118,18 @@ class Executor:
     def serve(self) -> str:
         """Run tasks until the worker is to end; returns why."""
         reactor = self._process.reactor
-        stand_in = self._stand_in
+        reading = self._process.reading
         while not self._exit_reason:
             incoming = self._next()
             if incoming is None:
                 self.flush_replies()
-                stand_in.idle()
+                reading.take()
                 try:
                     while not self._queue and not self._exit_reason and not self._ready():
                         reactor.poll()
                 finally:
-                    reactor.token.release()
+                    reading.leave()
                 continue
-            stand_in.busy()
             self._run(incoming)
         self.flush_replies()
         return self._exit_reason
@@ -144,7 +141,6 @@ class Executor:
     def _next(self) -> Incoming | None:
         actor = self.actor
         if actor is not None and actor.to_start is not None:
-            self._stand_in.busy()
             actor.start()
         with self._take:
             return self._queue.popleft() if self._queue else None
@@ -156,6 +152,8 @@ class Executor:
 
     def _run(self, incoming: Incoming) -> None:
         task = incoming.task
+        if task.last_attempt:
+            self.flush_replies()
         self.current = execution = Execution(self._process, incoming.peer, incoming.batch, task)
         refused = self.actor.refusal(task) if self.actor is not None else ""
         if refused:
@@ -185,6 +183,11 @@ class Executor:
             del reply.returns[:]
             reply.outcome = worker_pb2.TaskReply.RAISED
             contained = pack_returns(execution, reply, failure.value)
+        if execution.exits and self.actor is not None and result is None:
+            # exit_actor(): the call that ends the actor gets no result, as upstream; its caller sees the death.
+            self._exit_reason = execution.exits
+            self.current = None
+            return
         if execution.exits:
             reply.outcome = worker_pb2.TaskReply.EXITING
             self._exit_reason = execution.exits
@@ -207,7 +210,7 @@ class Executor:
         """Ask the task's owner for a definition that was dropped here, and wait for it."""
         arrived = self._definition_waits.setdefault(digest, threading.Event())
         channel.send(worker_pb2.DEFINITION_WANTED, worker_pb2.DefinitionWanted(digest=digest).SerializeToString())
-        with self.blocking():
+        with self._process.blocking():
             arrived.wait()
 
     # -- replies
@@ -221,8 +224,12 @@ class Executor:
             process.drain_drops()
             self._waiting[reply.task_id] = (incoming.channel, reply)
             process.holds.apply(process.refs.task_done(reply.task_id, caller, contained))
+            deferred = reply.task_id in self._waiting
         process.after_lock()
-        if not self._queue or time.monotonic() - self._replies_since > _REPLY_DELAY_S:
+        if deferred:
+            message = worker_pb2.ReplyDeferred(task_id=reply.task_id)
+            incoming.channel.send(worker_pb2.REPLY_DEFERRED, message.SerializeToString())
+        if not self._queue or incoming.task.last_attempt or time.monotonic() - self._replies_since > _REPLY_DELAY_S:
             self.flush_replies()
 
     def reply_ready(self, task_id: bytes, kept: tuple[tuple[bytes, int], ...]) -> None:
@@ -249,27 +256,22 @@ class Executor:
     # -- blocking
 
     @contextmanager
-    def blocking(self) -> Iterator[None]:
-        """The running task waits for something that arrives on a channel: lend the CPUs, let the stand-in read."""
+    def lending(self) -> Iterator[None]:
+        """The running task waits: hand back what is queued behind it, and lend its CPUs."""
         if threading.get_ident() != self._main:
-            # A thread of the user's: the main thread or the stand-in reads.
+            # A thread of the user's waits; the task itself goes on.
             yield
             return
         with self._take:
             self._blocked += 1
-        self._hand_back()
+        self.hand_back()
         self._process.tell_blocked(True)
-        self._stand_in.block()
         try:
             yield
         finally:
-            self._stand_in.unblock()
             with self._take:
                 self._blocked -= 1
             self._process.tell_blocked(False)
-
-    def stop(self) -> None:
-        self._stand_in.stop()
 
 
 def exit_process(code: int) -> NoReturn:

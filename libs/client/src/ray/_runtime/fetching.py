@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
+from ray._runtime.gate import Gate
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
 from ray._runtime.stored import load_stored
@@ -28,30 +27,6 @@ log = logging.getLogger("ray.runtime")
 SLOW_WAIT_S: Final = 30.0
 
 
-class Gate:
-    """Lets one thread wait until enough objects are ready. Its lock is free exactly when it may go on."""
-
-    __slots__ = ("_count", "_lock", "_needed")
-
-    def __init__(self, needed: int) -> None:
-        self._needed = needed
-        # Its next() is one step for the interpreter: objects may become ready on several threads at once.
-        self._count = itertools.count(1)
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def one_ready(self, _object_id: bytes) -> None:
-        if next(self._count) == self._needed:
-            self.open()
-
-    def open(self) -> None:
-        with contextlib.suppress(RuntimeError):  # open already, by an error
-            self._lock.release()
-
-    def wait(self, timeout_s: float) -> bool:
-        return self._lock.acquire(timeout=timeout_s)
-
-
 class Fetcher:
     """Brings values of owned and borrowed objects to this process."""
 
@@ -65,8 +40,36 @@ class Fetcher:
     def get(self, refs: Sequence[ObjectRef], timeout: float | None) -> list[Any]:
         """The values. raises: what the objects' tasks raised; GetTimeoutError; the ObjectLostError family."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        self.await_ready(refs, len(refs), deadline, stop_at_error=True)
+        if len(refs) == 1:
+            self._await_one(refs[0], deadline)
+        else:
+            self.await_ready(refs, len(refs), deadline, stop_at_error=True)
         return [self._load(ref, deadline) for ref in refs]
+
+    def _await_one(self, ref: ObjectRef, deadline: float | None) -> None:
+        """await_ready of a single ref, the commonest of all, without what lists need."""
+        process = self._process
+        entry = process.objects.get(ref._id)
+        if entry is None:
+            raise self._unknown(ref)
+        if entry.state is not ObjectState.PENDING:
+            return
+        gate = Gate(1)
+        with process.lock:
+            if process.objects.when_ready(ref._id, gate.one_ready):
+                return
+        if entry.owner is not None:
+            self.want(ref)
+        try:
+            if process.is_driver:
+                self._wait(gate, (ref,), deadline)
+            else:
+                with process.lending():
+                    self._wait(gate, (ref,), deadline)
+        finally:
+            if not gate.opened:
+                with process.lock:
+                    process.objects.forget_waiter(ref._id, gate.one_ready)
 
     def await_ready(self, refs: Sequence[ObjectRef], needed: int, deadline: float | None, stop_at_error: bool) -> None:
         """Wait until `needed` of the refs are ready. raises: GetTimeoutError at the deadline."""
@@ -95,7 +98,7 @@ class Fetcher:
         try:
             for ref in pending:
                 self.want(ref)
-            with process.blocking():
+            with process.lending():
                 self._wait(gate, pending, deadline)
         finally:
             with process.lock:
@@ -118,7 +121,7 @@ class Fetcher:
         started = time.monotonic()
         while True:
             left = SLOW_WAIT_S if deadline is None else min(SLOW_WAIT_S, deadline - time.monotonic())
-            if gate.wait(max(left, 0.0)):
+            if self._process.reading.wait(gate, max(left, 0.0)):
                 return
             if deadline is not None and time.monotonic() >= deadline:
                 from ray.exceptions import GetTimeoutError

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 from manta.common import rpc
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
 
@@ -27,7 +26,7 @@ log = logging.getLogger("ray.runtime")
 
 _GCS: Final = gcs_pb2.DESCRIPTOR.services_by_name["Gcs"]
 _SLOW_S: Final = 30.0
-_FATAL: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNIMPLEMENTED)
+_FATAL: Final = (rpc.StatusCode.UNAUTHENTICATED, rpc.StatusCode.UNIMPLEMENTED)
 
 
 class GcsError(Exception):
@@ -136,10 +135,10 @@ class GcsClient:
                 served, hint = await self._stream(address)
                 if served:
                     delay = 0.05
-            except grpc.aio.AioRpcError as error:
+            except rpc.RpcFailed as error:
                 log.debug("gcs_stream_ended address=%s code=%s details=%s", address, error.code(), error.details())
                 if error.code() in _FATAL or (
-                    error.code() is grpc.StatusCode.FAILED_PRECONDITION and "version" in (error.details() or "")
+                    error.code() is rpc.StatusCode.FAILED_PRECONDITION and "version" in (error.details() or "")
                 ):
                     self._fail_all(error)
                     return
@@ -202,14 +201,24 @@ class GcsClient:
         del self._unanswered[reply.request_id]
         entry[1].set_result(reply)
 
-    def _fail_all(self, error: grpc.aio.AioRpcError) -> None:
+    def fail(self, error: Exception) -> None:
+        """End all requests, now and later, with this error."""
+        self._io.loop.call_soon_threadsafe(self._end_with, error)
+
+    def _end_with(self, error: Exception) -> None:
+        self._fatal = error
+        self._closed = True
+        if self._more is not None:
+            self._more.set()
+        for _, future in self._unanswered.values():
+            future.set_exception(error)
+        self._unanswered.clear()
+
+    def _fail_all(self, error: rpc.RpcFailed) -> None:
         from ray.exceptions import AuthenticationError, RaySystemError
 
         text = f"the GCS at {self._addresses} refused the connection: {error.details()}"
-        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-            self._fatal = AuthenticationError(text)
+        if error.code() is rpc.StatusCode.UNAUTHENTICATED:
+            self._end_with(AuthenticationError(text))
         else:
-            self._fatal = RaySystemError(text)
-        for _, future in self._unanswered.values():
-            future.set_exception(self._fatal)
-        self._unanswered.clear()
+            self._end_with(RaySystemError(text))

@@ -8,7 +8,6 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 from manta.common import rpc
 from manta.proto.common.v1 import common_pb2
 
@@ -77,7 +76,7 @@ class GrpcChannel:
     def received(self, frame: common_pb2.Frame) -> None:
         self._on_frame(frame.kind, frame.payload)
 
-    async def run_client(self, grpc_channel: grpc.aio.Channel, service: ServiceDescriptor, identity: Identity) -> None:
+    async def run_client(self, grpc_channel: rpc.Channel, service: ServiceDescriptor, identity: Identity) -> None:
         """Open the stream and read it to its end."""
         hello = common_pb2.Frame(kind=HELLO, payload=identity.hello().SerializeToString())
         self._outbox.appendleft(hello)
@@ -87,7 +86,7 @@ class GrpcChannel:
             self._call = rpc.method(grpc_channel, service, "Channel")(self.outgoing())
             async for frame in self._call:
                 self.received(frame)
-        except grpc.aio.AioRpcError as error:
+        except rpc.RpcFailed as error:
             reason = f"{error.code().name}: {error.details()}"
         except asyncio.CancelledError:
             reason = "cancelled"

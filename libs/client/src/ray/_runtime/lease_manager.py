@@ -60,7 +60,7 @@ Command: TypeAlias = Push | AskLeases | AskElsewhere | ReturnLease | IdleTimer
 class Lease:
     """A worker that is ours for a while. `route` is the shell's: how to reach the worker and its raylet."""
 
-    __slots__ = ("draining", "gone", "idle_mark", "in_flight", "key", "lease_id", "route", "window")
+    __slots__ = ("draining", "gone", "idle_mark", "in_flight", "key", "lease_id", "route", "timer_set", "window")
 
     def __init__(self, lease_id: bytes, key: SchedulingKey, route: object) -> None:
         self.lease_id = lease_id
@@ -71,6 +71,7 @@ class Lease:
         self.draining = False
         self.gone = False
         self.idle_mark = 0
+        self.timer_set = False
 
 
 class SchedulingKey:
@@ -254,12 +255,19 @@ class LeaseManager:
 
     def _now_idle(self, lease: Lease) -> list[Command]:
         lease.idle_mark += 1
+        if lease.timer_set:
+            return []  # when that timer ends, it is set again if the lease was used meanwhile
+        lease.timer_set = True
         return [IdleTimer(lease, lease.idle_mark)]
 
     def lease_idle(self, lease: Lease, mark: int) -> list[Command]:
-        """The idle time is over; nothing happens if the lease was used since."""
-        if lease.gone or lease.in_flight or lease.idle_mark != mark:
+        """The idle time is over: give the lease back, or wait once more if it was used since."""
+        lease.timer_set = False
+        if lease.gone or lease.in_flight:
             return []
+        if lease.idle_mark != mark:
+            lease.timer_set = True
+            return [IdleTimer(lease, lease.idle_mark)]
         return [self._give_back(lease)]
 
     def short(self) -> list[Command]:

@@ -129,6 +129,12 @@ class PeerTable:
     def of_node(self, node_id: bytes) -> list[bytes]:
         return [worker_id for worker_id, peer in list(self._peers.items()) if peer.node_id == node_id]
 
+    def drain(self, worker_id: bytes) -> None:
+        """Take what a dead process had sent: its last replies count."""
+        peer = self._peers.get(worker_id)
+        if peer is not None and isinstance(peer.channel, UnixChannel):
+            peer.channel.drain()
+
     def died(self, worker_id: bytes) -> None:
         """A declared death: nothing is sent to it any more."""
         peer = self._peers.pop(worker_id, None)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
-from ray._runtime import cluster_view, serialization, stored
+from ray._runtime import cluster_view, current, serialization, stored
 from ray._runtime.actors import Actors
 from ray._runtime.arena_client import ArenaClient, Pinned
 from ray._runtime.arena_errors import ArenaDisconnected, ObjectNotFound
@@ -29,13 +29,15 @@ from ray._runtime.holds import HoldMessenger
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Channel, Identity, Peer
 from ray._runtime.object_ref import ObjectRef
-from ray._runtime.object_table import ObjectTable, Waiter
+from ray._runtime.object_table import ObjectState, ObjectTable, Waiter
 from ray._runtime.peers import PeerTable
 from ray._runtime.raylets import RayletLink, Raylets, raylet_socket
 from ray._runtime.reactor import Reactor
+from ray._runtime.reading import Reading
 from ray._runtime.reference import ReferenceCounter
 from ray._runtime.remote import Remote
 from ray._runtime.submission import TaskSubmitter
+from ray._runtime.system_errors import error_value
 from ray._runtime.task_ids import TaskIds
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ class Process:
         self.submitter = TaskSubmitter(self)
         self.fetcher = Fetcher(self)
         self.executor = Executor(self)
+        self.reading = Reading(self.reactor, self.executor.hand_back)
         self.actors = Actors(self)
         self.gcs = gcs
         gcs.on_statuses = self.actors.on_statuses
@@ -263,6 +266,7 @@ class Process:
 
     def worker_died(self, worker_id: bytes, cause: common_pb2.DeathCause | None) -> None:
         """A declared, final death."""
+        self.peers.drain(worker_id)
         with self.lock:
             commands = self.refs.process_died(worker_id)
             self.holds.apply(commands)
@@ -288,6 +292,17 @@ class Process:
         self.after_lock()
         self.fetcher.ask_again(peer.worker_id)
 
+    def cut_off(self, error: Exception) -> None:
+        """Nothing more will come from the cluster: what waits for it fails with `error`, now and later."""
+        self.gcs.fail(error)
+        value = error_value(error)
+        self.submitter.cut_off(value)
+        with self.lock:
+            waiting = [object_id for object_id, entry in self.objects if entry.state is ObjectState.PENDING]
+            for object_id in waiting:
+                self.woken.extend((waiter, object_id) for waiter in self.objects.set_value(object_id, value))
+        self.after_lock()
+
     # -- frames
 
     def _on_peer_frame(self, peer: Peer, channel: Channel, kind: int, payload: bytes) -> None:
@@ -307,6 +322,8 @@ class Process:
             self.holds.on_acknowledged(peer, worker_pb2.HoldsAcknowledged.FromString(payload))
         elif kind == worker_pb2.HOLD_QUESTIONED:
             self.holds.on_question(peer, worker_pb2.HoldQuestioned.FromString(payload))
+        elif kind == worker_pb2.REPLY_DEFERRED:
+            self.submitter.on_reply_deferred(worker_pb2.ReplyDeferred.FromString(payload).task_id)
         elif kind == worker_pb2.HANDED_BACK:
             self.submitter.on_handed_back(worker_pb2.HandedBack.FromString(payload))
         elif kind == worker_pb2.DEFINITION_WANTED:
@@ -430,13 +447,23 @@ class Process:
     # -- for the parts
 
     @contextmanager
-    def blocking(self) -> Iterator[None]:
-        """This thread is about to wait for other processes."""
+    def lending(self) -> Iterator[None]:
+        """This thread is about to wait for other processes, and reads its channels by itself."""
         if self.is_driver:
             yield
             return
-        with self.executor.blocking():
+        with self.executor.lending():
             yield
+
+    @contextmanager
+    def blocking(self) -> Iterator[None]:
+        """This thread is about to wait for other processes without reading: somebody else has to."""
+        with self.lending():
+            self.reading.block()
+            try:
+                yield
+            finally:
+                self.reading.unblock()
 
     def tell_blocked(self, blocked: bool) -> None:
         """Tell the raylet that the running task waits, or goes on; it lends or takes back the CPUs."""
@@ -455,6 +482,12 @@ class Process:
         if self._helpers is None:
             self._helpers = ThreadPoolExecutor(4, thread_name_prefix="manta-helper")
         return self._helpers
+
+    def drop_in_child(self) -> None:
+        """In a process that user code forked: have nothing more to do with the cluster, and tell nobody."""
+        self.closing = True
+        self.arena.drop_in_child()
+        current.set_forked()
 
     def shutdown(self) -> None:
         """Leave the cluster: close all connections and end all threads. Views that were got stay valid."""

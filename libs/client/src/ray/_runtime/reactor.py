@@ -1,8 +1,6 @@
 """The one epoll of a process: whoever holds its token reads all channels.
 
-In a driver a thread of its own reads. In an idle worker the main thread does, so that a task needs no hand-over;
-while a task has been running for some milliseconds, or its thread blocks in get, a second thread takes the token
-(`Reader`). The token is a lock; an eventfd ends the holder's wait.
+The token is a lock; an eventfd ends the holder's wait. Who takes it when is said in reading.py.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 log = logging.getLogger("ray.runtime")
 
@@ -40,6 +38,9 @@ class Reactor:
         self._soon: list[Callable[[], None]] = []
         self._wake_sent = False
         self.token = threading.Lock()
+        # Ctrl-C in the middle of a handler would leave its work half done: it is kept until the round is over.
+        self._handling = False
+        self._interrupt: Callable[[], Any] | None = None
 
     def fileno(self) -> int:
         """The epoll descriptor, itself pollable: an event loop may watch it."""
@@ -67,9 +68,11 @@ class Reactor:
             self.wake()
 
     def call_soon(self, call: Callable[[], None]) -> None:
-        """Run `call` on the reading thread; safe from any thread and from a destructor."""
+        """Run `call` on the thread that reads, or that reads next; safe from any thread and from a destructor."""
         self._soon.append(call)
-        self.wake()
+        # Nobody to wake: the next round begins with what is in the list. One that handles events looks at its end.
+        if self.token.locked() and not self._handling:
+            self.wake()
 
     def wake(self) -> None:
         """End the holder's wait. One byte does until it is read."""
@@ -82,7 +85,27 @@ class Reactor:
         if self._timers:
             until = max(0.0, self._timers[0][0] - time.monotonic())
             timeout_s = until if timeout_s < 0 else min(timeout_s, until)
-        for fd, events in self._epoll.poll(timeout_s, 64):
+        if self._soon:
+            timeout_s = 0.0
+        ready = self._epoll.poll(timeout_s, 64)
+        # Were this interrupted here, the events would come again: the epoll is level-triggered.
+        self._handling = True
+        try:
+            self._handle(ready)
+        finally:
+            self._handling = False
+            if self._interrupt is not None:
+                interrupt, self._interrupt = self._interrupt, None
+                interrupt()
+
+    def defer_interrupt(self, interrupt: Callable[[], Any]) -> bool:
+        """From a signal handler: call `interrupt` after this round. returns: False when none is being handled."""
+        if self._handling:
+            self._interrupt = interrupt
+        return self._handling
+
+    def _handle(self, ready: list[tuple[int, int]]) -> None:
+        for fd, events in ready:
             if fd == self._wake:
                 os.eventfd_read(fd)
                 # After the read: a wake() in between is answered by this very round.
@@ -111,110 +134,3 @@ class Reactor:
         self._handlers.clear()
         self._timers.clear()
         self._soon.clear()
-
-
-class ReaderThread:
-    """A driver's reading thread: holds the token from start to stop."""
-
-    def __init__(self, reactor: Reactor) -> None:
-        self._reactor = reactor
-        self._stop = False
-        self._thread = threading.Thread(target=self._run, name="manta-reader", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop = True
-        self._reactor.wake()
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
-
-    def _run(self) -> None:
-        with self._reactor.token:
-            while not self._stop:
-                self._reactor.poll()
-
-
-# How long a task runs before a second thread reads in its stead.
-TAKE_OVER_S: Final = 0.005
-# How long after the last task the second thread goes on looking every TAKE_OVER_S, before it parks.
-_PARK_AFTER_S: Final = 0.2
-
-
-class StandIn:
-    """A worker's second thread: reads while the main thread runs a long task or blocks.
-
-    The main thread calls busy() before it runs something and idle() when it is ready to read again; both are cheap
-    while the stand-in ticks. `on_take_over` runs on the stand-in's thread when it takes the token: time to hand back
-    what is queued behind a long task.
-    """
-
-    def __init__(self, reactor: Reactor, on_take_over: Callable[[], None]) -> None:
-        self._reactor = reactor
-        self._on_take_over = on_take_over
-        self._since = 0.0
-        self._last = 0.0
-        self._blocked = 0
-        self._parked = True
-        self._stop = False
-        self._work = threading.Lock()
-        self._work.acquire()
-        self._thread: threading.Thread | None = None
-
-    def busy(self) -> None:
-        self._last = self._since = time.monotonic()
-        if self._parked:
-            self._unpark()
-
-    def idle(self) -> None:
-        """The main thread wants to read; returns with the token held."""
-        self._since = 0.0
-        if not self._reactor.token.acquire(blocking=False):
-            self._reactor.wake()
-            self._reactor.token.acquire()
-
-    def block(self) -> None:
-        """The main thread is about to wait for something that arrives on a channel: take over now."""
-        self._blocked += 1
-        self._unpark()
-
-    def unblock(self) -> None:
-        self._blocked -= 1
-
-    def stop(self) -> None:
-        self._stop = True
-        self._reactor.wake()
-        self._unpark()
-
-    def _unpark(self) -> None:
-        self._parked = False
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="manta-stand-in", daemon=True)
-            self._thread.start()
-        try:
-            self._work.release()
-        except RuntimeError:
-            pass  # released already and not yet noticed: the wake-up is under way
-
-    def _wanted(self) -> bool:
-        since = self._since
-        return since > 0.0 and (self._blocked > 0 or time.monotonic() - since >= TAKE_OVER_S)
-
-    def _run(self) -> None:
-        reactor = self._reactor
-        while not self._stop:
-            if not self._wanted():
-                self._work.acquire(timeout=TAKE_OVER_S)
-                if time.monotonic() - self._last > _PARK_AFTER_S and self._since == 0.0:
-                    self._parked = True
-                    # busy() may have seen us unparked a moment ago: look again before sleeping for good.
-                    if self._since == 0.0:
-                        self._work.acquire()
-                    self._parked = False
-                continue
-            with reactor.token:
-                if self._wanted() and not self._blocked:
-                    self._on_take_over()
-                while self._wanted() and not self._stop:
-                    reactor.poll()

@@ -16,7 +16,7 @@ from ray._runtime.definitions import Definition, define
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.system_errors import error_value, worker_crashed
 from ray._runtime.task_record import TaskRecord
-from ray._runtime.wire import attempt_field, repeated_field
+from ray._runtime.wire import LAST_ATTEMPT, attempt_field, repeated_field
 
 if TYPE_CHECKING:
     from ray._runtime.api import FunctionDescriptor, TaskOptions
@@ -63,6 +63,8 @@ class TaskSubmitter:
         self.pending: dict[bytes, TaskRecord] = {}
         self._keys: dict[tuple[Any, ...], SchedulingKey] = {}
         self._to_assign: set[SchedulingKey] = set()
+        # Set once the cluster is out of reach: what every later call ends with.
+        self._cut_off: common_pb2.Value | None = None
 
     # -- from .remote()
 
@@ -94,6 +96,8 @@ class TaskSubmitter:
         )
         if options.name:
             message.name = options.name
+        if options.max_retries == 0:
+            message.last_attempt = True
         returns = self.register(record, encoded)
         if not encoded.refs:
             record.message = message.SerializeToString()
@@ -120,6 +124,8 @@ class TaskSubmitter:
             if record.held:
                 refs.task_submitted(record.held)
             self.pending[record.task_id] = record
+        if self._cut_off is not None:
+            self.fail(record, self._cut_off)
         return returns
 
     def when_ready(self, record: TaskRecord, refs: list[ObjectRef], proceed: Any) -> None:
@@ -333,14 +339,17 @@ class TaskSubmitter:
         with self._process.lock:
             for lease in self._leases_on(worker_id):
                 tasks, key = self.leases.worker_gone(lease.lease_id)
-                again = [task for task in tasks if self._may_retry(task)]
-                failed.extend(task for task in tasks if task not in again)
-                for task in tasks:
+                started, unstarted = _split_started(tasks)
+                again = [task for task in started if self._may_retry(task)]
+                failed.extend(task for task in started if task not in again)
+                for task in started:
                     task.timing.failed()
                 for task in again:
                     self._next_attempt(task)
+                for task in unstarted:
+                    task.lease_id = None
                 if key is not None:
-                    self._queue(self.leases.requeue(key, again))
+                    self._queue(self.leases.requeue(key, again + unstarted))
         self._process.after_lock()
         for task in failed:
             self.fail(task, worker_crashed(task.name, cause))
@@ -363,6 +372,8 @@ class TaskSubmitter:
         task.lease_id = None
         # Of a field that occurs twice the last one counts, so the message need not be built again.
         task.message += attempt_field(task.attempt)
+        if task.retries_left == 0:
+            task.message += LAST_ATTEMPT
 
     # -- from workers
 
@@ -449,6 +460,12 @@ class TaskSubmitter:
                 self._queue(self.leases.handed_back(lease_id, task_ids))
         self._process.after_lock()
 
+    def on_reply_deferred(self, task_id: bytes) -> None:
+        with self._process.lock:
+            record = self.pending.get(task_id)
+            if record is not None:
+                record.deferred = True
+
     def on_definition_wanted(self, peer: Peer, channel: Channel, digest: bytes) -> None:
         for key in list(self.pending.values()):
             if key.definition is not None and key.definition.digest == digest:
@@ -456,6 +473,12 @@ class TaskSubmitter:
                 channel.send(worker_pb2.DEFINITION, message.SerializeToString())
                 return
         channel.send(worker_pb2.DEFINITION, worker_pb2.Definition(digest=digest).SerializeToString())
+
+    def cut_off(self, value: common_pb2.Value) -> None:
+        """Fail all that is pending, and whatever is submitted from now on."""
+        self._cut_off = value
+        for record in list(self.pending.values()):
+            self.fail(record, value)
 
     def fail(self, record: TaskRecord, value: common_pb2.Value) -> None:
         """End a task that did not run, or will not run again, with an error."""
@@ -469,3 +492,16 @@ class TaskSubmitter:
             if record.held:
                 process.holds.apply(process.refs.task_finished(record.held))
         process.after_lock()
+
+
+def _split_started(tasks: list[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:
+    """What a dead worker may have started, and what it surely has not.
+
+    tasks: those without a reply, in the order they were sent. Before a task on its last attempt the worker sends the
+    replies of all before it, so such a task was started only if it is the first here that is not known to be done.
+    Others count as started: it costs them one of their retries.
+    """
+    done = [task for task in tasks if task.deferred]
+    waiting = [task for task in tasks if not task.deferred]
+    unstarted = [task for task in waiting[1:] if task.retries_left == 0]
+    return [*done, *waiting[:1], *(task for task in waiting[1:] if task.retries_left != 0)], unstarted

@@ -46,6 +46,7 @@ class TaskRecord:
         "actor_id",
         "attempt",
         "cancelled",
+        "deferred",
         "definition",
         "held",
         "lease_id",
@@ -88,6 +89,8 @@ class TaskRecord:
         self.actor_id = b""
         self.sequence = 0
         self.cancelled = False
+        # It is done, and its reply waits at the worker for owners of refs in it.
+        self.deferred = False
 
     def return_ids(self) -> list[bytes]:
         task_id = self.task_id

@@ -115,18 +115,25 @@ class UnixChannel:
         if events & READ or events & ~READ_WRITE:
             self._receive()
 
-    def _receive(self) -> None:
+    def drain(self) -> None:
+        """Take all that a dead peer sent before its end. To be called by the thread that reads."""
+        while not self.closed and self._receive():
+            continue
+
+    def _receive(self) -> bool:
+        """Read once; returns whether there was something."""
         try:
             data = self._socket.recv(_RECEIVE_SIZE)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self.close(str(error))
-            return
+            return False
         if not data:
             self.close("the peer closed the connection")
-            return
+            return False
         self.received(data)
+        return True
 
     def received(self, data: bytes) -> None:
         """Take bytes that were read from the socket, here or before there was a channel."""

@@ -13,6 +13,9 @@ from manta.proto.worker.v1 import worker_pb2
 _ATTEMPT: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["attempt"].number
 _INCARNATION: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["incarnation"].number
 
+# Task.last_attempt, to be appended to a serialized Task. The field number takes two bytes.
+LAST_ATTEMPT: Final = worker_pb2.Task(last_attempt=True).SerializeToString()
+
 
 def varint(number: int) -> bytes:
     """The base-128 form of a number >= 0."""

@@ -81,11 +81,15 @@ class Worker:
     """A worker: its Process, and what its raylet tells it."""
 
     def __init__(self, process: Process) -> None:
-        self._process = process
+        self.process = process
         self._outputs = _named_streams()
         process.on_worker_message = self._on_raylet
         process.output_name = self._name_output
         process.on_raylet_lost = lambda reason: exit_process(0)
+
+    def asked_to_end(self, _number: int, _frame: Any) -> None:
+        """SIGTERM: finish what runs, then go."""
+        self.process.executor.exit("the raylet asked it to end")
 
     def _name_output(self, actor: ActorHost | None, name: str) -> None:
         shown = (actor.repr_name if actor is not None else name.rpartition(".")[2] or name).encode()
@@ -93,7 +97,7 @@ class Worker:
             output.name_now = shown
 
     def _on_raylet(self, kind: int, payload: bytes) -> None:
-        process = self._process
+        process = self.process
         if kind == raylet_pb2.START_ACTOR:
             process.executor.actor = ActorHost(process, raylet_pb2.StartActor.FromString(payload))
             process.reactor.wake()
@@ -111,7 +115,7 @@ class Worker:
 
     def serve(self) -> None:
         """Run tasks until told to end, then say so and let what is queued leave."""
-        process = self._process
+        process = self.process
         process.raylet.send(raylet_pb2.WORKER_READY, raylet_pb2.WorkerReady().SerializeToString())
         reason = process.executor.serve()
         cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=reason)
@@ -121,9 +125,9 @@ class Worker:
     def _send_the_rest(self) -> None:
         """Let replies and drops leave; peers that do not read must not keep the process."""
         deadline = time.monotonic() + _EXIT_GRACE_S
-        with self._process.reactor.token:
-            while self._process.peers.unsent() and time.monotonic() < deadline:
-                self._process.reactor.poll(0.05)
+        with self.process.reactor.token:
+            while self.process.peers.unsent() and time.monotonic() < deadline:
+                self.process.reactor.poll(0.05)
 
 
 def run(fork: zygote_pb2.Fork) -> NoReturn:
@@ -148,9 +152,9 @@ def run(fork: zygote_pb2.Fork) -> NoReturn:
     current.set_runtime(process)
     worker = Worker(process)
     _end_with_raylet(process, fork.raylet_pid)
-    _drop_in_forked_children(process)
+    _drop_in_forked_children(worker)
     # SIGTERM is how the raylet asks: finish what runs, then go.
-    signal.signal(signal.SIGTERM, lambda number, frame: process.executor.exit("the raylet asked it to end"))
+    signal.signal(signal.SIGTERM, worker.asked_to_end)
     process.connect()
     worker.serve()
     exit_process(0)
@@ -179,10 +183,11 @@ def _end_with_raylet(process: Process, raylet_pid: int) -> None:
     threading.Thread(target=watch, name="manta-raylet-watch", daemon=True).start()
 
 
-def _drop_in_forked_children(process: Process) -> None:
+def _drop_in_forked_children(worker: Worker) -> None:
     def drop() -> None:
-        process.closing = True
-        process.arena.drop_in_child()
-        current.set_forked()
+        worker.process.drop_in_child()
+        # Ours would keep the child alive when its parent (a multiprocessing.Pool, say) ends it.
+        if signal.getsignal(signal.SIGTERM) == worker.asked_to_end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     os.register_at_fork(after_in_child=drop)

@@ -28,7 +28,7 @@ _ONE_THREAD: Final = {
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 # grpc is imported and never used here: its threads would not survive a fork.
-_PRELOADED: Final = ("numpy", "numpy.random", "pyarrow", "cloudpickle", "grpc")
+_PRELOADED: Final = ("numpy", "numpy.random", "pyarrow", "cloudpickle")
 # What workers import when they first need it: an import costs a worker up to 15 ms, and the zygote once.
 _OF_THE_API: Final = (
     "manta.common.rpc",

@@ -1,9 +1,14 @@
 """gRPC as every service and client uses it: one server and one channel factory, with token, version and TLS."""
 
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol, cast
+
+# gRPC's own fork handlers stop its threads in the parent and touch them in the child. User code that forks must harm
+# neither; our children never use what they inherit.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 import grpc
 import grpc.aio
@@ -13,6 +18,11 @@ from manta.common import logs
 from manta.common.credentials import TlsFiles, Token
 from manta.common.metrics import Metrics
 from manta.common.version import PROTOCOL, Version, VersionMismatch, check
+
+# For callers: who imports grpc before this module would have its fork handlers.
+StatusCode = grpc.StatusCode
+RpcFailed = grpc.aio.AioRpcError
+Channel = grpc.aio.Channel
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024
 
@@ -36,6 +46,8 @@ _SERVER_OPTIONS: Final = (
     # Without this two services could share a port, and each get some of the other's calls.
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # Pings are answered, never punished: a GOAWAY for them would break a stream that is idle and well.
+    ("grpc.http2.max_ping_strikes", 0),
 )
 _CHANNEL_OPTIONS: Final = (
     *_COMMON_OPTIONS,

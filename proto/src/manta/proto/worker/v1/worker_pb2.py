@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from manta.proto.common.v1 import common_pb2 as manta_dot_proto_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"manta/proto/worker/v1/worker.proto\x12\x0fmanta.worker.v1\x1a\"manta/proto/common/v1/common.proto\"=\n\nDefinition\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0f\n\x07pickled\x18\x02 \x01(\x0c\x12\x0e\n\x06job_id\x18\x03 \x01(\x0c\"\x9b\x01\n\x08\x41rgument\x12\'\n\x05value\x18\x01 \x01(\x0b\x32\x16.manta.common.v1.ValueH\x00\x12/\n\x06stored\x18\x02 \x01(\x0b\x32\x1d.manta.worker.v1.StoredObjectH\x00\x12-\n\x03ref\x18\x03 \x01(\x0b\x32 .manta.common.v1.ObjectReferenceB\x06\n\x04kind\".\n\x0cStoredObject\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x10\n\x08node_ids\x18\x02 \x03(\x0c\"\x98\x03\n\x04Task\x12\x0f\n\x07task_id\x18\x01 \x01(\x0c\x12\x12\n\ndefinition\x18\x02 \x01(\x0c\x12$\n\x04\x61rgs\x18\x03 \x01(\x0b\x32\x16.manta.common.v1.Value\x12,\n\targuments\x18\x04 \x03(\x0b\x32\x19.manta.worker.v1.Argument\x12\x13\n\x0bnum_returns\x18\x05 \x01(\x11\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\r\x12\x10\n\x08\x61\x63tor_id\x18\x08 \x01(\x0c\x12\x13\n\x0bincarnation\x18\t \x01(\r\x12\x0e\n\x06method\x18\n \x01(\t\x12\x10\n\x08sequence\x18\x0b \x01(\x04\x12\x19\n\x11\x63oncurrency_group\x18\x0c \x01(\t\x12\x18\n\x10retry_exceptions\x18\r \x01(\x08\x12\x1a\n\x12placement_group_id\x18\x0e \x01(\x0c\x12\x1b\n\x13\x63\x61pture_child_tasks\x18\x0f \x01(\x08\x12\x16\n\x0eparent_task_id\x18\x10 \x01(\x0c\x12\x14\n\x0c\x62\x61\x63kpressure\x18\x11 \x01(\x03\"\xf1\x01\n\x05Tasks\x12\x10\n\x08lease_id\x18\x01 \x01(\x0c\x12.\n\x06\x63\x61ller\x18\x02 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\x12\x0e\n\x06job_id\x18\x03 \x01(\x0c\x12\x30\n\x0b\x64\x65\x66initions\x18\x04 \x03(\x0b\x32\x1b.manta.worker.v1.Definition\x12$\n\x05tasks\x18\x05 \x03(\x0b\x32\x15.manta.worker.v1.Task\x12-\n\tresources\x18\x06 \x01(\x0b\x32\x1a.manta.common.v1.Resources\x12\x0f\n\x07gpu_ids\x18\x07 \x03(\t\",\n\x07KeptRef\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\xb2\x01\n\x06Return\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x16.manta.common.v1.ValueH\x00\x12/\n\x06stored\x18\x03 \x01(\x0b\x32\x1d.manta.worker.v1.StoredObjectH\x00\x12\x33\n\tcontained\x18\x04 \x03(\x0b\x32 .manta.common.v1.ObjectReferenceB\x06\n\x04kind\"\xcd\x02\n\tTaskReply\x12\x0f\n\x07task_id\x18\x01 \x01(\x0c\x12\x33\n\x07outcome\x18\x02 \x01(\x0e\x32\".manta.worker.v1.TaskReply.Outcome\x12(\n\x07returns\x18\x03 \x03(\x0b\x32\x17.manta.worker.v1.Return\x12&\n\x04kept\x18\x04 \x03(\x0b\x32\x18.manta.worker.v1.KeptRef\x12\x14\n\x0c\x65xecution_us\x18\x05 \x01(\x04\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\r\x12\x13\n\x0blost_object\x18\x08 \x01(\x0c\"[\n\x07Outcome\x12\x08\n\x04\x44ONE\x10\x00\x12\n\n\x06RAISED\x10\x01\x12\r\n\tCANCELLED\x10\x02\x12\x0b\n\x07REFUSED\x10\x03\x12\x11\n\rARGUMENT_LOST\x10\x04\x12\x0b\n\x07\x45XITING\x10\x05\"6\n\x07Replies\x12+\n\x07replies\x18\x01 \x03(\x0b\x32\x1a.manta.worker.v1.TaskReply\"\x1e\n\nHandedBack\x12\x10\n\x08task_ids\x18\x01 \x03(\x0c\";\n\x06\x43\x61ncel\x12\x0f\n\x07task_id\x18\x01 \x01(\x0c\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x11\n\trecursive\x18\x03 \x01(\x08\"\"\n\x10\x44\x65\x66initionWanted\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\x83\x01\n\rObjectsWanted\x12\x32\n\x05items\x18\x01 \x03(\x0b\x32#.manta.worker.v1.ObjectsWanted.Item\x1a>\n\x04Item\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\x0f\n\x07lost_at\x18\x03 \x03(\x0c\"\xdc\x01\n\x07Objects\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.manta.worker.v1.Objects.Item\x1a\xa2\x01\n\x04Item\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\'\n\x05value\x18\x03 \x01(\x0b\x32\x16.manta.common.v1.ValueH\x00\x12/\n\x06stored\x18\x04 \x01(\x0b\x32\x1d.manta.worker.v1.StoredObjectH\x00\x12\x11\n\x07unknown\x18\x05 \x01(\tH\x00\x42\x06\n\x04kind\"\x8c\x02\n\x05Holds\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.manta.worker.v1.Holds.Item\x12\x10\n\x08\x66ull_set\x18\x02 \x01(\x08\x12\x17\n\x0f\x66ull_set_number\x18\x03 \x01(\x04\x1a\xab\x01\n\x04Item\x12\x32\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\".manta.worker.v1.Holds.Item.Action\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\x0e\n\x06holder\x18\x03 \x01(\x0c\x12\x0b\n\x03tag\x18\x04 \x01(\x0c\x12\x0e\n\x06number\x18\x05 \x01(\x04\x12\x12\n\nrequest_id\x18\x06 \x01(\x04\"\x1b\n\x06\x41\x63tion\x12\x07\n\x03\x41\x44\x44\x10\x00\x12\x08\n\x04\x44ROP\x10\x01\"?\n\x0eHoldQuestioned\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x0b\n\x03tag\x18\x02 \x01(\x0c\x12\r\n\x05\x61\x64\x64\x65r\x18\x03 \x01(\x0c\"u\n\x11HoldsAcknowledged\x12\x36\n\x05items\x18\x01 \x03(\x0b\x32\'.manta.worker.v1.HoldsAcknowledged.Item\x1a(\n\x04Item\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0c\n\x04gone\x18\x02 \x01(\x08\"1\n\tKillActor\x12\x10\n\x08\x61\x63tor_id\x18\x01 \x01(\x0c\x12\x12\n\nno_restart\x18\x02 \x01(\x08*\xfa\x01\n\x04Kind\x12\x08\n\x04NONE\x10\x00\x12\x0b\n\x07WELCOME\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\t\n\x05HELLO\x10\x03\x12\t\n\x05TASKS\x10\n\x12\x0b\n\x07REPLIES\x10\x0b\x12\x0f\n\x0bHANDED_BACK\x10\x0c\x12\n\n\x06\x43\x41NCEL\x10\r\x12\x15\n\x11\x44\x45\x46INITION_WANTED\x10\x0e\x12\x0e\n\nDEFINITION\x10\x0f\x12\x12\n\x0eOBJECTS_WANTED\x10\x14\x12\x0b\n\x07OBJECTS\x10\x15\x12\t\n\x05HOLDS\x10\x16\x12\x16\n\x12HOLDS_ACKNOWLEDGED\x10\x17\x12\x13\n\x0fHOLD_QUESTIONED\x10\x18\x12\x0e\n\nKILL_ACTOR\x10\x1e\x32G\n\x06Worker\x12=\n\x07\x43hannel\x12\x16.manta.common.v1.Frame\x1a\x16.manta.common.v1.Frame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"manta/proto/worker/v1/worker.proto\x12\x0fmanta.worker.v1\x1a\"manta/proto/common/v1/common.proto\"=\n\nDefinition\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0f\n\x07pickled\x18\x02 \x01(\x0c\x12\x0e\n\x06job_id\x18\x03 \x01(\x0c\"\x9b\x01\n\x08\x41rgument\x12\'\n\x05value\x18\x01 \x01(\x0b\x32\x16.manta.common.v1.ValueH\x00\x12/\n\x06stored\x18\x02 \x01(\x0b\x32\x1d.manta.worker.v1.StoredObjectH\x00\x12-\n\x03ref\x18\x03 \x01(\x0b\x32 .manta.common.v1.ObjectReferenceB\x06\n\x04kind\".\n\x0cStoredObject\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x10\n\x08node_ids\x18\x02 \x03(\x0c\"\xae\x03\n\x04Task\x12\x0f\n\x07task_id\x18\x01 \x01(\x0c\x12\x12\n\ndefinition\x18\x02 \x01(\x0c\x12$\n\x04\x61rgs\x18\x03 \x01(\x0b\x32\x16.manta.common.v1.Value\x12,\n\targuments\x18\x04 \x03(\x0b\x32\x19.manta.worker.v1.Argument\x12\x13\n\x0bnum_returns\x18\x05 \x01(\x11\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\r\x12\x10\n\x08\x61\x63tor_id\x18\x08 \x01(\x0c\x12\x13\n\x0bincarnation\x18\t \x01(\r\x12\x0e\n\x06method\x18\n \x01(\t\x12\x10\n\x08sequence\x18\x0b \x01(\x04\x12\x19\n\x11\x63oncurrency_group\x18\x0c \x01(\t\x12\x18\n\x10retry_exceptions\x18\r \x01(\x08\x12\x1a\n\x12placement_group_id\x18\x0e \x01(\x0c\x12\x1b\n\x13\x63\x61pture_child_tasks\x18\x0f \x01(\x08\x12\x16\n\x0eparent_task_id\x18\x10 \x01(\x0c\x12\x14\n\x0c\x62\x61\x63kpressure\x18\x11 \x01(\x03\x12\x14\n\x0clast_attempt\x18\x12 \x01(\x08\"\xf1\x01\n\x05Tasks\x12\x10\n\x08lease_id\x18\x01 \x01(\x0c\x12.\n\x06\x63\x61ller\x18\x02 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\x12\x0e\n\x06job_id\x18\x03 \x01(\x0c\x12\x30\n\x0b\x64\x65\x66initions\x18\x04 \x03(\x0b\x32\x1b.manta.worker.v1.Definition\x12$\n\x05tasks\x18\x05 \x03(\x0b\x32\x15.manta.worker.v1.Task\x12-\n\tresources\x18\x06 \x01(\x0b\x32\x1a.manta.common.v1.Resources\x12\x0f\n\x07gpu_ids\x18\x07 \x03(\t\",\n\x07KeptRef\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\xb2\x01\n\x06Return\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x16.manta.common.v1.ValueH\x00\x12/\n\x06stored\x18\x03 \x01(\x0b\x32\x1d.manta.worker.v1.StoredObjectH\x00\x12\x33\n\tcontained\x18\x04 \x03(\x0b\x32 .manta.common.v1.ObjectReferenceB\x06\n\x04kind\"\xcd\x02\n\tTaskReply\x12\x0f\n\x07task_id\x18\x01 \x01(\x0c\x12\x33\n\x07outcome\x18\x02 \x01(\x0e\x32\".manta.worker.v1.TaskReply.Outcome\x12(\n\x07returns\x18\x03 \x03(\x0b\x32\x17.manta.worker.v1.Return\x12&\n\x04kept\x18\x04 \x03(\x0b\x32\x18.manta.worker.v1.KeptRef\x12\x14\n\x0c\x65xecution_us\x18\x05 \x01(\x04\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\r\x12\x13\n\x0blost_object\x18\x08 \x01(\x0c\"[\n\x07Outcome\x12\x08\n\x04\x44ONE\x10\x00\x12\n\n\x06RAISED\x10\x01\x12\r\n\tCANCELLED\x10\x02\x12\x0b\n\x07REFUSED\x10\x03\x12\x11\n\rARGUMENT_LOST\x10\x04\x12\x0b\n\x07\x45XITING\x10\x05\"6\n\x07Replies\x12+\n\x07replies\x18\x01 \x03(\x0b\x32\x1a.manta.worker.v1.TaskReply\"\x1e\n\nHandedBack\x12\x10\n\x08task_ids\x18\x01 \x03(\x0c\" \n\rReplyDeferred\x12\x0f\n\x07task_id\x18\x01 \x01(\x0c\";\n\x06\x43\x61ncel\x12\x0f\n\x07task_id\x18\x01 \x01(\x0c\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x11\n\trecursive\x18\x03 \x01(\x08\"\"\n\x10\x44\x65\x66initionWanted\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\x83\x01\n\rObjectsWanted\x12\x32\n\x05items\x18\x01 \x03(\x0b\x32#.manta.worker.v1.ObjectsWanted.Item\x1a>\n\x04Item\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\x0f\n\x07lost_at\x18\x03 \x03(\x0c\"\xdc\x01\n\x07Objects\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.manta.worker.v1.Objects.Item\x1a\xa2\x01\n\x04Item\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\'\n\x05value\x18\x03 \x01(\x0b\x32\x16.manta.common.v1.ValueH\x00\x12/\n\x06stored\x18\x04 \x01(\x0b\x32\x1d.manta.worker.v1.StoredObjectH\x00\x12\x11\n\x07unknown\x18\x05 \x01(\tH\x00\x42\x06\n\x04kind\"\x8c\x02\n\x05Holds\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.manta.worker.v1.Holds.Item\x12\x10\n\x08\x66ull_set\x18\x02 \x01(\x08\x12\x17\n\x0f\x66ull_set_number\x18\x03 \x01(\x04\x1a\xab\x01\n\x04Item\x12\x32\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\".manta.worker.v1.Holds.Item.Action\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\x0e\n\x06holder\x18\x03 \x01(\x0c\x12\x0b\n\x03tag\x18\x04 \x01(\x0c\x12\x0e\n\x06number\x18\x05 \x01(\x04\x12\x12\n\nrequest_id\x18\x06 \x01(\x04\"\x1b\n\x06\x41\x63tion\x12\x07\n\x03\x41\x44\x44\x10\x00\x12\x08\n\x04\x44ROP\x10\x01\"?\n\x0eHoldQuestioned\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x0b\n\x03tag\x18\x02 \x01(\x0c\x12\r\n\x05\x61\x64\x64\x65r\x18\x03 \x01(\x0c\"u\n\x11HoldsAcknowledged\x12\x36\n\x05items\x18\x01 \x03(\x0b\x32\'.manta.worker.v1.HoldsAcknowledged.Item\x1a(\n\x04Item\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0c\n\x04gone\x18\x02 \x01(\x08\"1\n\tKillActor\x12\x10\n\x08\x61\x63tor_id\x18\x01 \x01(\x0c\x12\x12\n\nno_restart\x18\x02 \x01(\x08*\x8e\x02\n\x04Kind\x12\x08\n\x04NONE\x10\x00\x12\x0b\n\x07WELCOME\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\t\n\x05HELLO\x10\x03\x12\t\n\x05TASKS\x10\n\x12\x0b\n\x07REPLIES\x10\x0b\x12\x0f\n\x0bHANDED_BACK\x10\x0c\x12\n\n\x06\x43\x41NCEL\x10\r\x12\x15\n\x11\x44\x45\x46INITION_WANTED\x10\x0e\x12\x0e\n\nDEFINITION\x10\x0f\x12\x12\n\x0eREPLY_DEFERRED\x10\x10\x12\x12\n\x0eOBJECTS_WANTED\x10\x14\x12\x0b\n\x07OBJECTS\x10\x15\x12\t\n\x05HOLDS\x10\x16\x12\x16\n\x12HOLDS_ACKNOWLEDGED\x10\x17\x12\x13\n\x0fHOLD_QUESTIONED\x10\x18\x12\x0e\n\nKILL_ACTOR\x10\x1e\x32G\n\x06Worker\x12=\n\x07\x43hannel\x12\x16.manta.common.v1.Frame\x1a\x16.manta.common.v1.Frame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'manta.proto.worker.v1.worker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KIND']._serialized_start=2627
-  _globals['_KIND']._serialized_end=2877
+  _globals['_KIND']._serialized_start=2683
+  _globals['_KIND']._serialized_end=2953
   _globals['_DEFINITION']._serialized_start=91
   _globals['_DEFINITION']._serialized_end=152
   _globals['_ARGUMENT']._serialized_start=155
@@ -41,47 +41,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOREDOBJECT']._serialized_start=312
   _globals['_STOREDOBJECT']._serialized_end=358
   _globals['_TASK']._serialized_start=361
-  _globals['_TASK']._serialized_end=769
-  _globals['_TASKS']._serialized_start=772
-  _globals['_TASKS']._serialized_end=1013
-  _globals['_KEPTREF']._serialized_start=1015
-  _globals['_KEPTREF']._serialized_end=1059
-  _globals['_RETURN']._serialized_start=1062
-  _globals['_RETURN']._serialized_end=1240
-  _globals['_TASKREPLY']._serialized_start=1243
-  _globals['_TASKREPLY']._serialized_end=1576
-  _globals['_TASKREPLY_OUTCOME']._serialized_start=1485
-  _globals['_TASKREPLY_OUTCOME']._serialized_end=1576
-  _globals['_REPLIES']._serialized_start=1578
-  _globals['_REPLIES']._serialized_end=1632
-  _globals['_HANDEDBACK']._serialized_start=1634
-  _globals['_HANDEDBACK']._serialized_end=1664
-  _globals['_CANCEL']._serialized_start=1666
-  _globals['_CANCEL']._serialized_end=1725
-  _globals['_DEFINITIONWANTED']._serialized_start=1727
-  _globals['_DEFINITIONWANTED']._serialized_end=1761
-  _globals['_OBJECTSWANTED']._serialized_start=1764
-  _globals['_OBJECTSWANTED']._serialized_end=1895
-  _globals['_OBJECTSWANTED_ITEM']._serialized_start=1833
-  _globals['_OBJECTSWANTED_ITEM']._serialized_end=1895
-  _globals['_OBJECTS']._serialized_start=1898
-  _globals['_OBJECTS']._serialized_end=2118
-  _globals['_OBJECTS_ITEM']._serialized_start=1956
-  _globals['_OBJECTS_ITEM']._serialized_end=2118
-  _globals['_HOLDS']._serialized_start=2121
-  _globals['_HOLDS']._serialized_end=2389
-  _globals['_HOLDS_ITEM']._serialized_start=2218
-  _globals['_HOLDS_ITEM']._serialized_end=2389
-  _globals['_HOLDS_ITEM_ACTION']._serialized_start=2362
-  _globals['_HOLDS_ITEM_ACTION']._serialized_end=2389
-  _globals['_HOLDQUESTIONED']._serialized_start=2391
-  _globals['_HOLDQUESTIONED']._serialized_end=2454
-  _globals['_HOLDSACKNOWLEDGED']._serialized_start=2456
-  _globals['_HOLDSACKNOWLEDGED']._serialized_end=2573
-  _globals['_HOLDSACKNOWLEDGED_ITEM']._serialized_start=2533
-  _globals['_HOLDSACKNOWLEDGED_ITEM']._serialized_end=2573
-  _globals['_KILLACTOR']._serialized_start=2575
-  _globals['_KILLACTOR']._serialized_end=2624
-  _globals['_WORKER']._serialized_start=2879
-  _globals['_WORKER']._serialized_end=2950
+  _globals['_TASK']._serialized_end=791
+  _globals['_TASKS']._serialized_start=794
+  _globals['_TASKS']._serialized_end=1035
+  _globals['_KEPTREF']._serialized_start=1037
+  _globals['_KEPTREF']._serialized_end=1081
+  _globals['_RETURN']._serialized_start=1084
+  _globals['_RETURN']._serialized_end=1262
+  _globals['_TASKREPLY']._serialized_start=1265
+  _globals['_TASKREPLY']._serialized_end=1598
+  _globals['_TASKREPLY_OUTCOME']._serialized_start=1507
+  _globals['_TASKREPLY_OUTCOME']._serialized_end=1598
+  _globals['_REPLIES']._serialized_start=1600
+  _globals['_REPLIES']._serialized_end=1654
+  _globals['_HANDEDBACK']._serialized_start=1656
+  _globals['_HANDEDBACK']._serialized_end=1686
+  _globals['_REPLYDEFERRED']._serialized_start=1688
+  _globals['_REPLYDEFERRED']._serialized_end=1720
+  _globals['_CANCEL']._serialized_start=1722
+  _globals['_CANCEL']._serialized_end=1781
+  _globals['_DEFINITIONWANTED']._serialized_start=1783
+  _globals['_DEFINITIONWANTED']._serialized_end=1817
+  _globals['_OBJECTSWANTED']._serialized_start=1820
+  _globals['_OBJECTSWANTED']._serialized_end=1951
+  _globals['_OBJECTSWANTED_ITEM']._serialized_start=1889
+  _globals['_OBJECTSWANTED_ITEM']._serialized_end=1951
+  _globals['_OBJECTS']._serialized_start=1954
+  _globals['_OBJECTS']._serialized_end=2174
+  _globals['_OBJECTS_ITEM']._serialized_start=2012
+  _globals['_OBJECTS_ITEM']._serialized_end=2174
+  _globals['_HOLDS']._serialized_start=2177
+  _globals['_HOLDS']._serialized_end=2445
+  _globals['_HOLDS_ITEM']._serialized_start=2274
+  _globals['_HOLDS_ITEM']._serialized_end=2445
+  _globals['_HOLDS_ITEM_ACTION']._serialized_start=2418
+  _globals['_HOLDS_ITEM_ACTION']._serialized_end=2445
+  _globals['_HOLDQUESTIONED']._serialized_start=2447
+  _globals['_HOLDQUESTIONED']._serialized_end=2510
+  _globals['_HOLDSACKNOWLEDGED']._serialized_start=2512
+  _globals['_HOLDSACKNOWLEDGED']._serialized_end=2629
+  _globals['_HOLDSACKNOWLEDGED_ITEM']._serialized_start=2589
+  _globals['_HOLDSACKNOWLEDGED_ITEM']._serialized_end=2629
+  _globals['_KILLACTOR']._serialized_start=2631
+  _globals['_KILLACTOR']._serialized_end=2680
+  _globals['_WORKER']._serialized_start=2955
+  _globals['_WORKER']._serialized_end=3026
 # @@protoc_insertion_point(module_scope)

@@ -20,6 +20,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CANCEL: _ClassVar[Kind]
     DEFINITION_WANTED: _ClassVar[Kind]
     DEFINITION: _ClassVar[Kind]
+    REPLY_DEFERRED: _ClassVar[Kind]
     OBJECTS_WANTED: _ClassVar[Kind]
     OBJECTS: _ClassVar[Kind]
     HOLDS: _ClassVar[Kind]
@@ -36,6 +37,7 @@ HANDED_BACK: Kind
 CANCEL: Kind
 DEFINITION_WANTED: Kind
 DEFINITION: Kind
+REPLY_DEFERRED: Kind
 OBJECTS_WANTED: Kind
 OBJECTS: Kind
 HOLDS: Kind
@@ -72,7 +74,7 @@ class StoredObject(_message.Message):
     def __init__(self, size: _Optional[int] = ..., node_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("task_id", "definition", "args", "arguments", "num_returns", "name", "attempt", "actor_id", "incarnation", "method", "sequence", "concurrency_group", "retry_exceptions", "placement_group_id", "capture_child_tasks", "parent_task_id", "backpressure")
+    __slots__ = ("task_id", "definition", "args", "arguments", "num_returns", "name", "attempt", "actor_id", "incarnation", "method", "sequence", "concurrency_group", "retry_exceptions", "placement_group_id", "capture_child_tasks", "parent_task_id", "backpressure", "last_attempt")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     DEFINITION_FIELD_NUMBER: _ClassVar[int]
     ARGS_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +92,7 @@ class Task(_message.Message):
     CAPTURE_CHILD_TASKS_FIELD_NUMBER: _ClassVar[int]
     PARENT_TASK_ID_FIELD_NUMBER: _ClassVar[int]
     BACKPRESSURE_FIELD_NUMBER: _ClassVar[int]
+    LAST_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     task_id: bytes
     definition: bytes
     args: _common_pb2.Value
@@ -107,7 +110,8 @@ class Task(_message.Message):
     capture_child_tasks: bool
     parent_task_id: bytes
     backpressure: int
-    def __init__(self, task_id: _Optional[bytes] = ..., definition: _Optional[bytes] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[Argument, _Mapping]]] = ..., num_returns: _Optional[int] = ..., name: _Optional[str] = ..., attempt: _Optional[int] = ..., actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., method: _Optional[str] = ..., sequence: _Optional[int] = ..., concurrency_group: _Optional[str] = ..., retry_exceptions: _Optional[bool] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: _Optional[bool] = ..., parent_task_id: _Optional[bytes] = ..., backpressure: _Optional[int] = ...) -> None: ...
+    last_attempt: bool
+    def __init__(self, task_id: _Optional[bytes] = ..., definition: _Optional[bytes] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[Argument, _Mapping]]] = ..., num_returns: _Optional[int] = ..., name: _Optional[str] = ..., attempt: _Optional[int] = ..., actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., method: _Optional[str] = ..., sequence: _Optional[int] = ..., concurrency_group: _Optional[str] = ..., retry_exceptions: _Optional[bool] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: _Optional[bool] = ..., parent_task_id: _Optional[bytes] = ..., backpressure: _Optional[int] = ..., last_attempt: _Optional[bool] = ...) -> None: ...
 
 class Tasks(_message.Message):
     __slots__ = ("lease_id", "caller", "job_id", "definitions", "tasks", "resources", "gpu_ids")
@@ -192,6 +196,12 @@ class HandedBack(_message.Message):
     TASK_IDS_FIELD_NUMBER: _ClassVar[int]
     task_ids: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, task_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class ReplyDeferred(_message.Message):
+    __slots__ = ("task_id",)
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    task_id: bytes
+    def __init__(self, task_id: _Optional[bytes] = ...) -> None: ...
 
 class Cancel(_message.Message):
     __slots__ = ("task_id", "force", "recursive")

@@ -1,0 +1,183 @@
+"""Who reads a process's channels: a thread that waits anyway, or else the stand-in.
+
+A thread that waits for something that arrives on a channel reads by itself, so that the answer needs no hand-over: a
+worker's main thread while it has nothing to run, any thread in get. One at a time holds the reactor's token; when it
+leaves, it wakes the next that waits. While nobody waits, a second thread, the stand-in, takes the token after some
+milliseconds: it sees results, cancels and new tasks while user code runs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ray._runtime.gate import Gate
+from ray._runtime.reactor import Reactor
+
+# How long nobody has read before the stand-in does.
+TAKE_OVER_S: Final = 0.005
+# How long after the last change of readers the stand-in goes on looking every TAKE_OVER_S, before it parks.
+_PARK_AFTER_S: Final = 0.2
+
+
+class Reading:
+    """Passes the token of one reactor.
+
+    on_take_over runs on the stand-in's thread when it takes the token while user code runs: time for a worker to hand
+    back what is queued behind a long task.
+    """
+
+    def __init__(self, reactor: Reactor, on_take_over: Callable[[], None] = lambda: None) -> None:
+        self._reactor = reactor
+        self._on_take_over = on_take_over
+        # Since when nobody has waited on the channels; 0.0 while somebody reads.
+        self._unread_since = 0.0
+        self._last_change = 0.0
+        # Threads that wait for an answer but cannot read it, e.g. in a request to the GCS.
+        self._blocked = 0
+        self._waiting: list[Gate] = []
+        self._claim = threading.Lock()
+        self._standing_in = False
+        self._parked = True
+        self._stop = False
+        self._look = threading.Lock()
+        self._look.acquire()
+        self._thread: threading.Thread | None = None
+
+    # -- threads that read
+
+    def wait(self, gate: Gate, timeout_s: float) -> bool:
+        """Wait at the gate, reading meanwhile unless another thread does. returns: whether it opened in time."""
+        deadline = time.monotonic() + timeout_s
+        while not gate.opened:
+            if self._try_take():
+                try:
+                    self._read_until(gate, deadline)
+                finally:
+                    self.leave()
+                return gate.opened
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._waiting.append(gate)
+            # The reader may have left between our try and our entry in the list; it would not wake us then.
+            if self._reactor.token.locked():
+                gate.wait(left)
+            self._waiting.remove(gate)
+        return True
+
+    def _read_until(self, gate: Gate, deadline: float) -> None:
+        poll = self._reactor.poll
+        left = deadline - time.monotonic()
+        # With no time left, what has arrived already still counts.
+        poll(max(left, 0.0))
+        while not gate.opened and (left := deadline - time.monotonic()) > 0:
+            poll(left)
+
+    def _try_take(self) -> bool:
+        token = self._reactor.token
+        if token.acquire(blocking=False):
+            self._unread_since = 0.0
+            return True
+        if self._standing_in and self._claim.acquire(blocking=False):
+            try:
+                self._take_from_stand_in()
+            finally:
+                self._claim.release()
+            return True
+        return False
+
+    def _take_from_stand_in(self) -> None:
+        self._unread_since = 0.0
+        self._reactor.wake()
+        self._reactor.token.acquire()
+        # The stand-in may have been on its way in, and have seen the time before we cleared it.
+        self._unread_since = 0.0
+
+    def take(self) -> None:
+        """A worker's main thread begins to read; it waits for the token, whoever has it."""
+        if not self._reactor.token.acquire(blocking=False):
+            self._take_from_stand_in()
+        self._unread_since = 0.0
+
+    def leave(self) -> None:
+        """The reader has something else to do."""
+        self._unread_since = self._last_change = time.monotonic()
+        self._reactor.token.release()
+        if self._waiting:
+            self._wake_next()
+        if self._parked:
+            self._unpark()
+
+    def _wake_next(self) -> None:
+        try:
+            self._waiting[0].kick()
+        except IndexError:
+            return  # it has gone meanwhile
+
+    # -- the stand-in
+
+    def start(self) -> None:
+        """Have the stand-in read until somebody waits."""
+        self._unread_since = self._last_change = time.monotonic()
+        self._unpark()
+
+    def block(self) -> None:
+        """This thread is about to wait for something that it cannot read: take over now."""
+        self._blocked += 1
+        self._unpark()
+
+    def unblock(self) -> None:
+        self._blocked -= 1
+
+    def stop(self) -> None:
+        """End the stand-in's thread."""
+        self._stop = True
+        self._reactor.wake()
+        self._unpark()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _unpark(self) -> None:
+        self._parked = False
+        if self._thread is None and not self._stop:
+            self._thread = threading.Thread(target=self._run, name="manta-reader", daemon=True)
+            self._thread.start()
+        try:
+            self._look.release()
+        except RuntimeError:
+            return  # released already and not yet noticed: it is about to look
+
+    def _wanted(self) -> bool:
+        since = self._unread_since
+        return since > 0.0 and (self._blocked > 0 or time.monotonic() - since >= TAKE_OVER_S)
+
+    def _run(self) -> None:
+        reactor = self._reactor
+        while not self._stop:
+            if not self._wanted() or not reactor.token.acquire(blocking=False):
+                self._look.acquire(timeout=TAKE_OVER_S)
+                if self._unread_since == 0.0 and time.monotonic() - self._last_change > _PARK_AFTER_S:
+                    self._park()
+                continue
+            self._standing_in = True
+            try:
+                if self._wanted() and not self._blocked:
+                    self._on_take_over()
+                while self._wanted() and not self._stop:
+                    reactor.poll()
+            finally:
+                self._standing_in = False
+                reactor.token.release()
+                if self._waiting:
+                    self._wake_next()
+
+    def _park(self) -> None:
+        """Sleep until leave(), block() or stop(): nobody needs a stand-in while a thread reads for long."""
+        self._parked = True
+        # leave() may have looked at _parked a moment before: look again before sleeping for good.
+        if self._unread_since == 0.0 and not self._stop:
+            self._look.acquire()
+        self._parked = False
