@@ -12,6 +12,7 @@ from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 
 from tests.integration.raylet.node_process import Peer, TestNode, alive, ended
+from tests.integration.raylet.remote_peer import RemotePeer
 from tests.integration.raylet.scripted_gcs import ScriptedGcs
 
 JOB = b"\0\0\0\1"
@@ -182,3 +183,38 @@ async def test_sigterm_says_goodbye_to_the_gcs(gcs: ScriptedGcs, node: TestNode)
     node.raylet.process.terminate()
     await gcs.until(lambda: gcs.said("drain_done"))
     assert await node.raylet.wait(5) == 0
+
+
+@pytest.mark.parametrize("ends", ["the lease", "the deadline"])
+async def test_a_drained_raylet_says_so_and_ends(gcs: ScriptedGcs, node: TestNode, ends: str) -> None:
+    driver = await driver_of(node)
+    driver.want(1)
+    lease = await driver.granted()
+    gcs.say(drain=gcs_pb2.Drain(deadline_s=0 if ends == "the lease" else 0.2))
+    await gcs.until(lambda: "node_drains" in node.raylet.log.read_text() or gcs.said("drain_done"))
+    if ends == "the lease":
+        assert gcs.said("drain_done") == [] and alive(lease.pid)
+        driver.give_back(lease)
+    await gcs.until(lambda: gcs.said("drain_done"))
+    assert await node.raylet.wait() == 0
+    await ended(lease.pid)
+
+
+async def test_what_a_worker_of_another_node_leased_outlives_the_job_until_that_worker_dies(
+    gcs: ScriptedGcs, node: TestNode
+) -> None:
+    driver, remote = await driver_of(node), RemotePeer(node, JOB)
+    await remote.hello()
+    wanted = raylet_pb2.LeasesWanted(request_id=1, job_id=JOB, backlog=1)
+    wanted.resources.CopyFrom(ResourceSet.from_floats({"CPU": 1}).to_proto())
+    await remote.send(raylet_pb2.LEASES_WANTED, wanted)
+    spared = raylet_pb2.LeaseGranted.FromString(await remote.take(raylet_pb2.LEASE_GRANTED))
+    driver.want(1)
+    taken = await driver.granted()
+    gcs.say(job_ended=gcs_pb2.JobEnded(job_id=JOB))
+    await ended(taken.pid)
+    assert alive(spared.pid)
+    address = common_pb2.WorkerAddress(node_id=b"R" * 28, worker_id=remote.worker_id)
+    gcs.say(workers_died=gcs_pb2.WorkersDiedNotice(workers=[common_pb2.DeadWorker(address=address)]))
+    await ended(spared.pid)
+    await remote.close()

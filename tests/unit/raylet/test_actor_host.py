@@ -2,7 +2,7 @@ from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 from manta.raylet.commands import EndWorker, KillWorker, ReportActor, StartActor, StartWorker
 
-from tests.unit.raylet.core_driver import JOB, CoreDriver, actor
+from tests.unit.raylet.core_driver import JOB, CoreDriver, actor, client
 
 Cause = common_pb2.DeathCause
 
@@ -165,3 +165,18 @@ def test_the_end_of_a_job_spares_detached_actors_and_what_they_lease() -> None:
     spared.job_ended(JOB, 0)
     killed = {c.worker_id for c in driver.settle() if isinstance(c, KillWorker)}
     assert killed == {gone, task.worker_id}
+    assert spared.survivors(JOB) == {kept, nested.worker_id}
+
+
+def test_the_end_of_a_job_spares_what_workers_of_other_nodes_lease_until_they_die() -> None:
+    driver = CoreDriver(cpu=4)
+    remote = client(5)
+    leased = driver.lease(who=5)
+    nested = driver.lease(who=1)
+    nested.client = leased.worker_id
+    driver.core.job_ended(JOB, 0, {remote})
+    assert [c for c in driver.settle() if isinstance(c, KillWorker)] == []
+    assert driver.core.survivors(JOB, {remote}) == {remote, leased.worker_id, nested.worker_id}
+    assert driver.core.jobs.get(JOB) is not None, "what survives may start more"
+    driver.core.client_gone(remote, 0)
+    assert [c.worker_id for c in driver.settle() if isinstance(c, KillWorker)] == [leased.worker_id]

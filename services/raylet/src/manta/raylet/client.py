@@ -94,6 +94,10 @@ class ClientTable:
     def on_node(self, node_id: NodeId) -> list[Client]:
         return [client for client in self if client.node_id == node_id]
 
+    def remote_workers(self, job_id: JobId) -> set[ClientId]:
+        """Workers of the job on other nodes that lease, or leased, workers here."""
+        return {c.id for c in self if not c.local and not c.is_driver and c.job_id in (job_id, b"")}
+
     def listeners(self, job_id: JobId) -> list[Client]:
         """Drivers of the job that want its workers' output."""
         return [client for client in self if client.logs is not None and client.job_id == job_id]

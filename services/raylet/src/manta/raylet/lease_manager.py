@@ -53,6 +53,11 @@ class LeaseManager:
     def leases(self) -> int:
         return len(self._leases)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a lease is held, or has its resources and awaits a worker."""
+        return bool(self._leases or self._seats)
+
     def get(self, lease_id: LeaseId) -> Lease | None:
         return self._leases.get(lease_id)
 

@@ -46,7 +46,7 @@ log = logs.get("manta.raylet")
 
 
 def main() -> None:
-    """Console script. exits: 0 after SIGTERM, 1 when it cannot serve, 2 for wrong settings."""
+    """Console script. exits: 0 after SIGTERM or a drain, 1 when it cannot serve, 2 for wrong settings."""
     settings = load(
         RayletSettings,
         prefix="MANTA_RAYLET_",
@@ -86,7 +86,7 @@ def core_of(settings: RayletSettings, node_id: NodeId) -> NodeCore:
 
 
 async def serve(settings: RayletSettings, token: Token) -> None:
-    """Run until SIGTERM or SIGINT. raises: OSError when a socket is taken or a folder is missing."""
+    """Run until SIGTERM, SIGINT or a drain's end. raises: OSError when a socket is taken or a folder is missing."""
     loop = asyncio.get_running_loop()
     stop = stop_on_signals(loop)
     log_dir = Path(settings.session_dir or settings.node_dir) / "logs"
@@ -156,10 +156,13 @@ async def serve(settings: RayletSettings, token: Token) -> None:
         }
         log.info("raylet_ready", **ready)
         report_ready(settings.ready_fd, ready)
-    await stopped
+    drained = loop.create_task(node.drained.wait(), name="drained")
+    await asyncio.wait([stopped, drained], return_when=asyncio.FIRST_COMPLETED)
 
-    log.info("raylet_stopping", workers=len(node.core.pool.table))
-    attached.cancel()
+    reason = "signal" if stopped.done() else "drained"
+    log.info("raylet_stopping", reason=reason, workers=len(node.core.pool.table))
+    for task in (attached, stopped, drained):
+        task.cancel()
     await node.stop()
     await gcs.close()
     await object_manager.close()

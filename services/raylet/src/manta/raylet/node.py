@@ -57,7 +57,7 @@ class ObjectManagerOutlet(Protocol):
 
     def nodes(self, infos: list[common_pb2.NodeInfo]) -> None: ...
     def workers_died(self, deaths: list[common_pb2.DeadWorker]) -> None: ...
-    def job_ended(self, job_id: JobId) -> None: ...
+    def job_ended(self, job_id: JobId, surviving: Iterable[WorkerId]) -> None: ...
 
 
 class Node:
@@ -87,6 +87,7 @@ class Node:
         )
         self.gcs: GcsOutlet
         self.object_manager: ObjectManagerOutlet
+        self.drained = asyncio.Event()  # drained on the order of the GCS: nothing is left to serve
         self._client_reconnect_s = client_reconnect_s
         self._loop = asyncio.get_running_loop()
         self._settling = False
@@ -125,6 +126,8 @@ class Node:
             self._perform(command)
         self._notify_short()
         self.gcs.changed()
+        if self.core.drained:
+            self.drained.set()
 
     def _perform(self, command: Command) -> None:
         match command:
@@ -252,12 +255,16 @@ class Node:
         self.settle_soon()
 
     def job_ended(self, job_id: JobId) -> None:
-        self.core.job_ended(job_id, self.now())
-        self.object_manager.job_ended(job_id)
+        self.core.job_ended(job_id, self.now(), self.clients.remote_workers(job_id))
+        self.object_manager.job_ended(job_id, self.survivors(job_id))
         for client in self.clients:
             if client.is_driver and client.job_id == job_id and client.link is None:
                 self._driver_done(client)
         self.settle_soon()
+
+    def survivors(self, job_id: JobId) -> set[WorkerId]:
+        """Whose objects stay when that job ends."""
+        return self.core.survivors(job_id, self.clients.remote_workers(job_id))
 
     def node_news(self, infos: Iterable[common_pb2.NodeInfo]) -> None:
         """Nodes that are new, changed or dead; every process on a dead one is dead."""
@@ -372,9 +379,11 @@ class Node:
         self.settle_soon()
 
     def drain(self, deadline_s: float) -> None:
-        """Take nothing new; what runs may finish until the deadline, which the GCS keeps."""
+        """Take nothing new; `drained` is set when what runs is done, or after deadline_s; 0: no deadline."""
         _log.info("node_drains", node_id=self.node_id, deadline_s=deadline_s)
         self.core.drain()
+        if deadline_s > 0:
+            self._loop.call_later(deadline_s, self.drained.set)
         self.settle_soon()
 
     async def stop(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -98,17 +98,34 @@ class NodeCore:
             return  # its leases are refused with the reason
         self.pool.start_ahead(key)
 
+    @property
+    def drained(self) -> bool:
+        """It takes nothing new, and what it had taken is done."""
+        return self.draining and not self.leases.busy and not len(self.actors)
+
     def drain(self) -> None:
         """Take nothing new from now on."""
         self.spillback.draining = True
         self.pool.stop_all_ahead()
 
-    def job_ended(self, job_id: JobId, at: float) -> None:
-        """Kill the job's workers, but for detached actors and what they leased."""
+    def survivors(self, job_id: JobId, remote: Collection[ClientId] = ()) -> set[WorkerId]:
+        """The processes that outlive the job, as far as this node can know: its detached actors here, the workers of
+        other nodes (`remote`), and what either has leased here, and so on.
+
+        A worker of another node may be a detached actor, or serve one. If it is neither, its own node kills it, and the
+        news of that ends what it leased here.
+        """
+        found = set(remote)
+        found |= {hosted.worker.id for hosted in self.actors.of_job(job_id) if hosted.spec.detached and hosted.worker}
+        leases = [lease for lease in self.leases.all() if lease.key.job_id == job_id]
+        while more := {lease.worker_id for lease in leases if lease.client in found} - found:
+            found |= more
+        return found
+
+    def job_ended(self, job_id: JobId, at: float, remote: Collection[ClientId] = ()) -> None:
+        """Kill the job's workers, but for its survivors."""
         cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.JOB_FINISHED, message="the job of this worker ended")
-        survivors = {
-            hosted.worker.id for hosted in self.actors.of_job(job_id) if hosted.spec.detached and hosted.worker
-        }
+        survivors = self.survivors(job_id, remote)
         for hosted in self.actors.of_job(job_id):
             if not hosted.spec.detached:
                 self._commands += self.actors.end(hosted.id, hosted.incarnation, cause, False, at)
@@ -117,16 +134,16 @@ class NodeCore:
                 continue
             if worker.actor_id is not None:
                 continue
-            lease = self.leases.get(worker.lease_id) if worker.lease_id is not None else None
-            if lease is None or lease.client not in survivors:
+            if worker.id not in survivors:
                 self.kill(worker, cause, at)
         self.pool.stop_ahead_of_job(job_id)
         self.jobs.ended(job_id)
         self._drop_ended_jobs()
 
     def _drop_ended_jobs(self) -> None:
-        # Actors of the job that are being killed, or are detached, may still need its record.
-        for gone in self.jobs.drop_ended(lambda job: bool(self.actors.of_job(job))):
+        # Actors of the job that are being killed, or are detached, may still need its record; so may its survivors.
+        in_use = {worker.key.job_id for worker in self.pool.table if worker.state is WorkerState.LEASED}
+        for gone in self.jobs.drop_ended(lambda job: job in in_use or bool(self.actors.of_job(job))):
             self.pool.forget_job(gone)
 
     # ---- clients

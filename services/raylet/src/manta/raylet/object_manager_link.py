@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from google.protobuf.message import Message
@@ -13,7 +13,7 @@ from manta.common.channel.connection import Connection, ConnectionClosed
 from manta.common.channel.framing import ProtocolError
 from manta.common.channel.hello import HelloRefused
 from manta.common.channel.unix_asyncio import connect_unix
-from manta.common.ids import JobId
+from manta.common.ids import JobId, WorkerId
 from manta.common.logs import get
 from manta.proto.common.v1 import common_pb2
 from manta.proto.object_manager.v1 import object_manager_pb2
@@ -57,9 +57,10 @@ class ObjectManagerLink:
     def workers_died(self, deaths: list[common_pb2.DeadWorker]) -> None:
         self._send(object_manager_pb2.WORKERS_DIED, object_manager_pb2.WorkersDied(workers=deaths))
 
-    def job_ended(self, job_id: JobId) -> None:
+    def job_ended(self, job_id: JobId, surviving: Iterable[WorkerId]) -> None:
         self._ended_jobs.append(job_id)
-        self._send(object_manager_pb2.JOB_ENDED, object_manager_pb2.JobEnded(job_id=job_id))
+        ended = object_manager_pb2.JobEnded(job_id=job_id, surviving_worker_ids=sorted(surviving))
+        self._send(object_manager_pb2.JOB_ENDED, ended)
 
     def _send(self, kind: int, message: Message) -> None:
         """Lost while it is away: it is told everything when it is back."""
@@ -91,7 +92,9 @@ class ObjectManagerLink:
             self.nodes([self._node.info(), *self._node.core.nodes.infos()])
             self.workers_died(self._node.deaths.last(1_000))
             for job_id in self._ended_jobs:
-                self._send(object_manager_pb2.JOB_ENDED, object_manager_pb2.JobEnded(job_id=job_id))
+                surviving = sorted(self._node.survivors(job_id))
+                ended = object_manager_pb2.JobEnded(job_id=job_id, surviving_worker_ids=surviving)
+                self._send(object_manager_pb2.JOB_ENDED, ended)
             self.answered.set()
             _log.info("object_manager_connected", path=self._path)
             async for _ in connection:
