@@ -71,7 +71,7 @@ class Driver(Process):
 
         log.error("raylet_lost reason=%s: the driver cannot go on; call ray.shutdown()", reason)
         error = LocalRayletDiedError(
-            f"the raylet of this node is gone ({reason}); call ray.shutdown(), then ray.init() to start or join a cluster"
+            f"the raylet of this node is gone ({reason}); call ray.shutdown() and then ray.init() to go on elsewhere"
         )
         self.cut_off(error)
 

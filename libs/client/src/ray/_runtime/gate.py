@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ray._runtime.reactor import Reactor
 
 
 class Gate:
@@ -13,10 +17,12 @@ class Gate:
     It is a bare lock: a threading.Event costs three times as much to make and to set.
     """
 
-    __slots__ = ("_count", "_lock", "_needed", "opened")
+    __slots__ = ("_count", "_lock", "_needed", "opened", "reader")
 
     def __init__(self, needed: int) -> None:
         self.opened = False
+        # The reactor in whose poll the waiting thread sleeps, while it reads by itself.
+        self.reader: Reactor | None = None
         self._needed = needed
         # Its next() is one step for the interpreter: objects may become ready on several threads at once.
         self._count = itertools.count(1)
@@ -29,6 +35,9 @@ class Gate:
 
     def open(self) -> None:
         self.opened = True
+        reader = self.reader
+        if reader is not None:
+            reader.wake_unless_handling()
         self.kick()
 
     def kick(self) -> None:

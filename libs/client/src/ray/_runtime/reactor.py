@@ -70,15 +70,20 @@ class Reactor:
     def call_soon(self, call: Callable[[], None]) -> None:
         """Run `call` on the thread that reads, or that reads next; safe from any thread and from a destructor."""
         self._soon.append(call)
-        # Nobody to wake: the next round begins with what is in the list. One that handles events looks at its end.
-        if self.token.locked() and not self._handling:
-            self.wake()
+        # With nobody reading there is nobody to wake: the next round begins with what is in the list.
+        if self.token.locked():
+            self.wake_unless_handling()
 
     def wake(self) -> None:
         """End the holder's wait. One byte does until it is read."""
         if not self._wake_sent:
             self._wake_sent = True
             os.eventfd_write(self._wake, 1)
+
+    def wake_unless_handling(self) -> None:
+        """End the holder's wait; one that handles events looks around after them anyway."""
+        if not self._handling:
+            self.wake()
 
     def poll(self, timeout_s: float = -1.0) -> None:
         """Wait for events once, at most timeout_s seconds (-1: until something happens), and handle them."""

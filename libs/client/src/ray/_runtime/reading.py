@@ -70,9 +70,11 @@ class Reading:
 
     def _read_until(self, gate: Gate, deadline: float) -> None:
         poll = self._reactor.poll
+        # From here on whoever opens the gate wakes the poll; it may have been opened a moment before.
+        gate.reader = self._reactor
         left = deadline - time.monotonic()
         # With no time left, what has arrived already still counts.
-        poll(max(left, 0.0))
+        poll(0.0 if gate.opened else max(left, 0.0))
         while not gate.opened and (left := deadline - time.monotonic()) > 0:
             poll(left)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from manta.common.channel.framing import ProtocolError
+from manta.common.version import PROTOCOL, Version, VersionMismatch, check
 from manta.proto.zygote.v1 import zygote_pb2
 
 from ray._zygote.children import Children
@@ -86,8 +87,9 @@ def serve(control_socket: socket.socket, inherited: dict[str, str], controller: 
     def fork(request: zygote_pb2.Fork) -> None:
         outputs = control.take_descriptors()
         try:
+            check(Version(request.version_major, request.version_minor), peer="the raylet")
             pid = forking.start(request, *outputs)
-        except ForkRefused as error:
+        except (ForkRefused, VersionMismatch) as error:
             refusal = zygote_pb2.ForkFailed(request_id=request.request_id, message=str(error))
             control.send(zygote_pb2.FORK_FAILED, refusal.SerializeToString())
         else:
@@ -96,7 +98,12 @@ def serve(control_socket: socket.socket, inherited: dict[str, str], controller: 
         finally:
             close_all(outputs)
 
-    ready = zygote_pb2.Ready(pid=os.getpid(), python=platform.python_version())
+    ready = zygote_pb2.Ready(
+        pid=os.getpid(),
+        python=platform.python_version(),
+        version_major=PROTOCOL.major,
+        version_minor=PROTOCOL.minor,
+    )
     control.send(zygote_pb2.READY, ready.SerializeToString())
     poll = select.poll()
     poll.register(children.fileno(), select.POLLIN)

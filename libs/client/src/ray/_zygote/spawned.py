@@ -7,6 +7,7 @@ import os
 import sys
 from typing import NoReturn
 
+from manta.common.version import Version, VersionMismatch, check
 from manta.proto.zygote.v1 import zygote_pb2
 
 from ray._zygote import worker_process
@@ -17,6 +18,11 @@ def main() -> NoReturn:
         sys.exit("usage: python -m ray._zygote.spawned --fd N --worker MODULE; it is started by manta-zygote")
     request, worker = read_request(int(sys.argv[2])), sys.argv[4]
     worker_process.open_standard_streams()
+    try:
+        # Another interpreter may have another version of this package.
+        check(Version(request.version_major, request.version_minor), peer="the zygote's raylet")
+    except VersionMismatch as error:
+        sys.exit(f"manta: this worker cannot start: {error}")
     # The variables are in place since the exec; the thread limits were read from them.
     worker_process.enter(request, dict(os.environ))
     worker_process.run(request, worker)
