@@ -9,7 +9,7 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class TestNode:
         self.services: list[Service] = []
         self.clients: list[Peer] = []
 
-    async def start(self, gcs: str = "", resources: dict[str, float] | None = None, *flags: str) -> None:
+    async def start(self, gcs: str = "", resources: dict[str, float] | None = None, flags: Sequence[str] = ()) -> None:
         if not gcs:
             self.gcs = await Service.start(
                 "manta-gcs", self.token, self.root / "gcs.log", "--store", f"sqlite:///{self.root}/gcs.db"

@@ -123,7 +123,10 @@ def main() -> None:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     decoder, descriptors = FrameDecoder(), []
-    zygote.sendall(frame(zygote_pb2.READY, zygote_pb2.Ready(pid=os.getpid(), python=sys.version)))
+    behind = int(sys.argv[sys.argv.index("--behind") + 1]) if "--behind" in sys.argv else 0
+    ready = zygote_pb2.Ready(pid=os.getpid(), python=sys.version)
+    ready.version_major, ready.version_minor = PROTOCOL.major, PROTOCOL.minor - behind
+    zygote.sendall(frame(zygote_pb2.READY, ready))
     while True:
         ready, _, _ = select.select([zygote, woken], [], [])
         if woken in ready:

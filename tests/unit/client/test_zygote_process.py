@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from manta.common.channel.framing import encode_frame
+from manta.common.version import PROTOCOL, Version
 from manta.proto.zygote.v1 import zygote_pb2
 
 from tests.unit.client.zygote_peer import ZygotePeer
@@ -198,3 +199,25 @@ def test_a_zygote_ends_with_its_raylet(tmp_path: Path) -> None:
     peer.socket.shutdown(socket.SHUT_RDWR)
     assert peer.process.wait(20) == 0
     peer.close()
+
+
+def test_a_raylet_one_minor_behind_gets_its_workers(zygote: ZygotePeer) -> None:
+    worker = zygote.fork("answer = 1", version_minor=PROTOCOL.minor - 1)
+    assert worker.answer() == 1
+
+
+@pytest.mark.parametrize("theirs", [Version(PROTOCOL.major, PROTOCOL.minor - 2), Version(PROTOCOL.major + 1, 0)])
+def test_a_raylet_of_another_version_gets_none_and_is_told_both(zygote: ZygotePeer, theirs: Version) -> None:
+    request, out, err = zygote.request("", version_major=theirs.major, version_minor=theirs.minor)
+    answer = zygote.answer_to(request)
+    os.close(out)
+    os.close(err)
+    assert isinstance(answer, zygote_pb2.ForkFailed)
+    assert str(theirs) in answer.message and str(PROTOCOL) in answer.message
+
+
+def test_the_zygote_tells_its_version(tmp_path: Path) -> None:
+    peer = ZygotePeer(tmp_path)
+    ready = peer.wait_ready()
+    peer.close()
+    assert Version(ready.version_major, ready.version_minor) == PROTOCOL

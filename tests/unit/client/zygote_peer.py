@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from manta.common.channel.framing import FrameDecoder, encode_frame
+from manta.common.version import PROTOCOL
 from manta.proto.zygote.v1 import zygote_pb2
 
 # A worker runs the Python text in its Fork's job_config and prints the JSON of what that leaves in `answer`.
@@ -95,6 +96,7 @@ class ZygotePeer:
 
     def request(self, code: str, **fields: Any) -> tuple[zygote_pb2.Fork, int, int]:
         """Send a FORK. returns: it, and the read ends of the worker's outputs."""
+        fields = {"version_major": PROTOCOL.major, "version_minor": PROTOCOL.minor, **fields}
         message = zygote_pb2.Fork(request_id=self._next, job_config=code, **fields)
         self._next += 1
         out_reader, out_writer = os.pipe()

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from manta.common.credentials import Token
 from manta.common.ids import JobId, NodeId, WorkerId
+from manta.common.version import PROTOCOL
 from manta.proto.gcs.v1 import gcs_pb2
 from manta.proto.zygote.v1 import zygote_pb2
 from manta.raylet.lease import WorkerKey, env_vars_of
@@ -118,6 +119,8 @@ class WorkerStarter:
             token=around.token.value,
             raylet_pid=around.raylet_pid,
             job_config=job.config,
+            version_major=PROTOCOL.major,
+            version_minor=PROTOCOL.minor,
         )
 
 

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_frame
 from manta.common.logs import get
 from manta.common.process import open_pidfd
+from manta.common.version import Version, VersionMismatch, check
 from manta.proto.zygote.v1 import zygote_pb2
 
 _log = get("manta.raylet.zygote")
@@ -183,10 +184,7 @@ class ZygoteLink:
 
     def _handle(self, kind: int, payload: bytes) -> None:
         if kind == zygote_pb2.READY:
-            self._ready = True
-            self._backoff_s = FIRST_BACKOFF_S
-            _log.info("zygote_ready", pid=self.pid)
-            self._flush()
+            self._came_up(zygote_pb2.Ready.FromString(payload))
         elif kind == zygote_pb2.FORKED:
             forked = zygote_pb2.Forked.FromString(payload)
             self._asked.discard(forked.request_id)
@@ -200,6 +198,27 @@ class ZygoteLink:
             self._events.exited(exited.pid, exited.status)
         else:
             raise ProtocolError(f"kind {kind} is none that a zygote sends")
+
+    def _came_up(self, ready: zygote_pb2.Ready) -> None:
+        theirs = Version(ready.version_major, ready.version_minor)
+        try:
+            check(theirs, peer=f"the zygote {self._command[0]}")
+        except VersionMismatch as mismatch:
+            _log.error("zygote_refused", pid=self.pid, reason=str(mismatch))
+            self.kill()
+            self._fail_waiting(str(mismatch))
+            return
+        self._ready = True
+        self._backoff_s = FIRST_BACKOFF_S
+        _log.info("zygote_ready", pid=self.pid, version=str(theirs))
+        self._flush()
+
+    def _fail_waiting(self, message: str) -> None:
+        """Those who wait for a worker are told, rather than left to wait for a zygote that will not come."""
+        waiting, self._outgoing = self._outgoing, deque()
+        for item in waiting:
+            _close_all(item.descriptors)
+            self._events.fork_failed(item.request_id, message)
 
     def _died(self) -> None:
         assert self._process is not None

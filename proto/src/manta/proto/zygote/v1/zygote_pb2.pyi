@@ -23,15 +23,19 @@ FORK_FAILED: Kind
 EXITED: Kind
 
 class Ready(_message.Message):
-    __slots__ = ("pid", "python")
+    __slots__ = ("pid", "python", "version_major", "version_minor")
     PID_FIELD_NUMBER: _ClassVar[int]
     PYTHON_FIELD_NUMBER: _ClassVar[int]
+    VERSION_MAJOR_FIELD_NUMBER: _ClassVar[int]
+    VERSION_MINOR_FIELD_NUMBER: _ClassVar[int]
     pid: int
     python: str
-    def __init__(self, pid: _Optional[int] = ..., python: _Optional[str] = ...) -> None: ...
+    version_major: int
+    version_minor: int
+    def __init__(self, pid: _Optional[int] = ..., python: _Optional[str] = ..., version_major: _Optional[int] = ..., version_minor: _Optional[int] = ...) -> None: ...
 
 class Fork(_message.Message):
-    __slots__ = ("request_id", "worker_id", "node_id", "job_id", "raylet_socket", "object_manager_socket", "socket_dir", "session_dir", "gcs_addresses", "env", "working_directory", "sys_path", "num_threads", "runtime_env", "ray_namespace", "ip_address", "token", "raylet_pid", "job_config")
+    __slots__ = ("request_id", "worker_id", "node_id", "job_id", "raylet_socket", "object_manager_socket", "socket_dir", "session_dir", "gcs_addresses", "env", "working_directory", "sys_path", "num_threads", "runtime_env", "ray_namespace", "ip_address", "token", "raylet_pid", "job_config", "version_major", "version_minor")
     class EnvEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +62,8 @@ class Fork(_message.Message):
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     RAYLET_PID_FIELD_NUMBER: _ClassVar[int]
     JOB_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    VERSION_MAJOR_FIELD_NUMBER: _ClassVar[int]
+    VERSION_MINOR_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     worker_id: bytes
     node_id: bytes
@@ -77,7 +83,9 @@ class Fork(_message.Message):
     token: bytes
     raylet_pid: int
     job_config: str
-    def __init__(self, request_id: _Optional[int] = ..., worker_id: _Optional[bytes] = ..., node_id: _Optional[bytes] = ..., job_id: _Optional[bytes] = ..., raylet_socket: _Optional[str] = ..., object_manager_socket: _Optional[str] = ..., socket_dir: _Optional[str] = ..., session_dir: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., sys_path: _Optional[_Iterable[str]] = ..., num_threads: _Optional[int] = ..., runtime_env: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., ip_address: _Optional[str] = ..., token: _Optional[bytes] = ..., raylet_pid: _Optional[int] = ..., job_config: _Optional[str] = ...) -> None: ...
+    version_major: int
+    version_minor: int
+    def __init__(self, request_id: _Optional[int] = ..., worker_id: _Optional[bytes] = ..., node_id: _Optional[bytes] = ..., job_id: _Optional[bytes] = ..., raylet_socket: _Optional[str] = ..., object_manager_socket: _Optional[str] = ..., socket_dir: _Optional[str] = ..., session_dir: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., sys_path: _Optional[_Iterable[str]] = ..., num_threads: _Optional[int] = ..., runtime_env: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., ip_address: _Optional[str] = ..., token: _Optional[bytes] = ..., raylet_pid: _Optional[int] = ..., job_config: _Optional[str] = ..., version_major: _Optional[int] = ..., version_minor: _Optional[int] = ...) -> None: ...
 
 class Forked(_message.Message):
     __slots__ = ("request_id", "pid")
