@@ -1,4 +1,4 @@
-"""The programs of the spec's Task, Object and Object-passing chapters and its basic Actor programs, as users run them."""
+"""The programs of the spec's Task, Object and Object-passing chapters and its basic Actor programs."""
 
 import ast
 import re
@@ -99,7 +99,7 @@ def test_a_counter_is_counted_up_by_tasks_that_hold_its_handle(root: Path) -> No
     counts = [int(line) for line in output.own[:-1]]
     assert len(counts) == 10
     assert counts == sorted(counts)
-    assert 0 <= counts[0] and counts[-1] <= 30
+    assert counts[0] >= 0 and counts[-1] <= 30
     assert output.own[-1] == "total 30"
 
 

@@ -132,7 +132,9 @@ def test_arguments_of_constructors_and_methods_are_resolved_or_stay_references()
             self.seen = self.kinds(*args, **kwargs)
 
         def kinds(self, *args: Any, **kwargs: Any) -> Any:
-            return [type(value).__name__ for value in args], {key: type(value).__name__ for key, value in kwargs.items()}
+            return [type(value).__name__ for value in args], {
+                key: type(value).__name__ for key, value in kwargs.items()
+            }
 
         def of_constructor(self) -> Any:
             return self.seen

@@ -24,7 +24,8 @@ def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MANTA_TMPDIR", str(root))
         cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"a": 10}, "object_store_memory": 300 * MIB}
+            initialize_head=True,
+            head_node_args={"num_cpus": 2, "resources": {"a": 10}, "object_store_memory": 300 * MIB},
         )
         cluster.add_node(num_cpus=2, resources={"x": 10}, object_store_memory=300 * MIB)
         ray.init(address=cluster.address, log_to_driver=False)

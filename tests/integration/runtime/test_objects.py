@@ -35,7 +35,9 @@ def fail(text: str) -> None:
     raise ValueError(text)
 
 
-@pytest.mark.parametrize("value", [None, 0, "text", b"", b"bytes", [1, [2]], {"a": {1, 2}}, (), 1.5, True, 2**100], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, 0, "text", b"", b"bytes", [1, [2]], {"a": {1, 2}}, (), 1.5, True, 2**100], ids=repr
+)
 def test_what_is_put_is_what_one_gets(value: Any) -> None:
     got = ray.get(ray.put(value))
     assert got == value
@@ -260,7 +262,7 @@ def test_a_captured_reference_lives_on_after_the_driver_dropped_its_own() -> Non
 
     @ray.remote
     def captured() -> int:
-        return int(ray.get(large)[0])
+        return int(ray.get(large)[0])  # noqa: F821
 
     assert ray.get(captured.remote()) == 7
     del large
@@ -278,7 +280,8 @@ def test_a_reference_pickled_by_the_user_works_after_the_original_is_gone() -> N
 
 
 @pytest.mark.parametrize(
-    "size", [0, 1, 100 * KIB - 600, 100 * KIB - 1, 100 * KIB, 100 * KIB + 1, 100 * KIB + 600, 1024 * KIB, 64 * 1024 * KIB]
+    "size",
+    [0, 1, 100 * KIB - 600, 100 * KIB - 1, 100 * KIB, 100 * KIB + 1, 100 * KIB + 600, 1024 * KIB, 64 * 1024 * KIB],
 )
 def test_bytes_of_every_size_around_the_inline_limit(size: int) -> None:
     payload = bytes(bytearray(size)) if size > 1024 * KIB else bytes(number % 251 for number in range(size))

@@ -123,14 +123,18 @@ def test_everything_goes_within_five_seconds_of_the_kill_of_the_driver(tmp_path:
 
 
 def test_everything_goes_when_a_driver_with_forked_children_is_killed(tmp_path: Path) -> None:
-    source = WORK.replace('print("ready"', 'child = os.fork() or (os.setsid(), time.sleep(30), os._exit(0))\nprint("ready"')
+    source = WORK.replace(
+        'print("ready"', 'child = os.fork() or (os.setsid(), time.sleep(30), os._exit(0))\nprint("ready"'
+    )
     source = source.replace('print("ready"', 'print("child", child, flush=True)\nprint("ready"')
     with DriverProgram(source, tmp_path / "root") as driver:
         child = int(driver.line_after("child"))
         driver.line_after("ready")
         kill(driver.process.pid)
         root = str(driver.root)
-        wait_for(lambda: set(of_session(root)) <= {child}, f"all but the user's child are gone: {of_session(root)}", 5.0)
+        wait_for(
+            lambda: set(of_session(root)) <= {child}, f"all but the user's child are gone: {of_session(root)}", 5.0
+        )
         kill(child)
 
 

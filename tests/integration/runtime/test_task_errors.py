@@ -132,7 +132,7 @@ def test_the_error_can_be_caught_as_builtin_classes() -> None:
         ray.get(divide.remote())
     with pytest.raises(KeyError):
         ray.get(fail.remote(KeyError("k")))
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="gone") as caught:
         ray.get(fail.remote(FileNotFoundError(2, "gone", "name")))
     assert isinstance(caught.value, FileNotFoundError)
     assert caught.value.errno == 2
@@ -243,7 +243,9 @@ def test_exceptions_outside_exception_end_the_task_with_an_error(kind: str) -> N
     def leave(kind: str) -> None:
         if kind == "sys.exit":
             sys.exit(3)
-        raise {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt, "BaseException": BaseException}[kind]("x")
+        raise {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt, "BaseException": BaseException}[kind](
+            "x"
+        )
 
     with pytest.raises(BaseException) as caught:  # noqa: PT011
         ray.get(leave.remote(kind), timeout=20)
@@ -335,11 +337,8 @@ def test_retry_exceptions_of_some_classes_retries_only_those(tmp_path: Any) -> N
 def test_a_task_error_can_be_pickled_and_printed() -> None:
     import pickle
 
-    try:
+    with pytest.raises(WithFields) as caught:
         ray.get(fail_with.remote("fields"))
-    except WithFields as error:
-        copy = pickle.loads(pickle.dumps(error))
-        assert isinstance(copy, WithFields) and isinstance(copy, RayTaskError)
-        assert "broken (7)" in "".join(traceback.format_exception(error))
-    else:
-        raise AssertionError("no error came")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(copy, WithFields) and isinstance(copy, RayTaskError)
+    assert "broken (7)" in "".join(traceback.format_exception(caught.value))

@@ -39,7 +39,9 @@ def test_a_direct_call_of_an_actor_method_says_to_use_remote() -> None:
         actor.method(1)
 
 
-@pytest.mark.parametrize(("args", "kwargs"), [((), {}), ((1,), {}), ((1, 2, 3), {}), ((1,), {"c": 2}), ((1, 2), {"b": 2})])
+@pytest.mark.parametrize(
+    ("args", "kwargs"), [((), {}), ((1,), {}), ((1, 2, 3), {}), ((1,), {"c": 2}), ((1, 2), {"b": 2})]
+)
 def test_wrong_arguments_are_a_type_error_at_the_call(args: Any, kwargs: Any) -> None:
     with pytest.raises(TypeError):
         two.remote(*args, **kwargs)

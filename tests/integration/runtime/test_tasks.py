@@ -52,7 +52,10 @@ def test_a_task_runs_in_another_process_that_sees_the_driver_s_folder() -> None:
 
 def test_positional_and_keyword_arguments_arrive_as_given() -> None:
     assert ray.get(arguments.remote()) == ((), {})
-    assert ray.get(arguments.remote(1, "b", None, key=[1], other={"x": 2})) == ((1, "b", None), {"key": [1], "other": {"x": 2}})
+    assert ray.get(arguments.remote(1, "b", None, key=[1], other={"x": 2})) == (
+        (1, "b", None),
+        {"key": [1], "other": {"x": 2}},
+    )
 
 
 def test_references_as_keyword_arguments_are_resolved_too() -> None:
@@ -128,7 +131,11 @@ def test_a_reference_in_a_container_stays_a_reference() -> None:
 
     @ray.remote
     def kinds(values: list[Any], mapping: dict[str, Any]) -> Any:
-        return [type(value).__name__ for value in values], type(mapping["key"]).__name__, ray.get([*values, mapping["key"]])
+        return (
+            [type(value).__name__ for value in values],
+            type(mapping["key"]).__name__,
+            ray.get([*values, mapping["key"]]),
+        )
 
     assert ray.get(kinds.remote([inner], {"key": inner})) == (["ObjectRef"], "ObjectRef", ["inner", "inner"])
 

@@ -107,7 +107,13 @@ def test_the_later_change_of_the_original_is_not_seen() -> None:
 
 def test_fortran_order_slices_and_dtypes_survive() -> None:
     base = np.arange(400_000).reshape(400, 1000)
-    for array in (np.asfortranarray(base), base[::2, ::3], base.astype("complex64"), base.view("datetime64[s]"), base.T):
+    for array in (
+        np.asfortranarray(base),
+        base[::2, ::3],
+        base.astype("complex64"),
+        base.view("datetime64[s]"),
+        base.T,
+    ):
         got = ray.get(ray.put(array))
         assert got.dtype == array.dtype
         assert np.array_equal(got, array)
@@ -216,10 +222,14 @@ def test_pins_of_a_killed_worker_end() -> None:
 
 
 def test_more_than_the_arena_in_use_is_an_error_that_names_sizes() -> None:
-    kept = []
+    kept: list[Any] = []
+
+    def fill() -> None:
+        while len(kept) <= ARENA // (50 * MIB):
+            kept.append(ray.get(ray.put(np.zeros(50 * MIB, dtype="uint8"))))
+
     with pytest.raises(ray.exceptions.ObjectStoreFullError, match=r"\d"):
-        for _ in range(ARENA // (50 * MIB) + 2):
-            kept.append(ray.get(ray.put(np.zeros(50 * MIB, dtype="uint8"))))  # noqa: PERF401
+        fill()
     assert len(kept) >= 5
     kept.clear()
     assert ray.get(ray.put(np.zeros(50 * MIB, dtype="uint8"))).size == 50 * MIB
