@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from manta.proto.worker.v1 import worker_pb2
+from ray._runtime import serialization
 from ray._runtime.definitions import DefinitionCache
 from ray._runtime.execution import Execution, Failure, pack_returns, run
-from ray._runtime.wire import repeated_field
+from ray._runtime.wire import plain_reply, repeated_field
 
 if TYPE_CHECKING:
     from ray._runtime.actor_host import ActorHost
@@ -57,7 +58,7 @@ class Executor:
         self._take = threading.Lock()
         self._replies: dict[Channel, list[bytes]] = {}
         self._replies_since = 0.0
-        self._waiting: dict[bytes, tuple[Channel, worker_pb2.TaskReply]] = {}
+        self._waiting: dict[bytes, tuple[Channel, bytes]] = {}
         self._blocked = 0
         self._exit_reason = ""
         self.current: Execution | None = None
@@ -94,7 +95,7 @@ class Executor:
             else:
                 return
         reply = worker_pb2.TaskReply(task_id=message.task_id, outcome=worker_pb2.TaskReply.CANCELLED)
-        self._finish(incoming, reply, {})
+        self._finish(incoming, reply.SerializeToString(), {})
         self.flush_replies()
 
     def hand_back(self) -> None:
@@ -159,7 +160,7 @@ class Executor:
         if refused:
             outcome = worker_pb2.TaskReply.REFUSED
             reply = worker_pb2.TaskReply(task_id=task.task_id, outcome=outcome, message=refused, attempt=task.attempt)
-            self._finish(incoming, reply, {})
+            self._finish(incoming, reply.SerializeToString(), {})
             return
         reply = worker_pb2.TaskReply(task_id=task.task_id, attempt=task.attempt)
         function: Any = None
@@ -172,6 +173,14 @@ class Executor:
             reply.execution_us = (time.perf_counter_ns() - started) // 1000
             # What the task still holds of its arguments is counted in a moment.
             del args, kwargs
+            if task.num_returns == 1 and not execution.exits:
+                stream = serialization.plain(result)
+                if stream is not None:
+                    encoded = plain_reply(task.task_id, stream, reply.execution_us, task.attempt)
+                    del result, function
+                    self._finish(incoming, encoded, {})
+                    self.current = None
+                    return
         except Failure as failure:
             result = failure.value
             reply.outcome = worker_pb2.TaskReply.RAISED
@@ -191,7 +200,7 @@ class Executor:
         if execution.exits:
             reply.outcome = worker_pb2.TaskReply.EXITING
             self._exit_reason = execution.exits
-        self._finish(incoming, reply, contained)
+        self._finish(incoming, reply.SerializeToString(), contained)
         del result, function
         self.current = None
 
@@ -215,19 +224,19 @@ class Executor:
 
     # -- replies
 
-    def _finish(
-        self, incoming: Incoming, reply: worker_pb2.TaskReply, contained: Mapping[bytes, list[tuple[bytes, bytes]]]
-    ) -> None:
+    def _finish(self, incoming: Incoming, reply: bytes, contained: Mapping[bytes, list[tuple[bytes, bytes]]]) -> None:
+        """Send the reply, a serialized TaskReply, once the reference counter lets it go."""
         process = self._process
-        caller = incoming.batch.caller.worker_id
+        task_id = incoming.task.task_id
         with process.lock:
-            process.drain_drops()
-            self._waiting[reply.task_id] = (incoming.channel, reply)
-            process.holds.apply(process.refs.task_done(reply.task_id, caller, contained))
-            deferred = reply.task_id in self._waiting
+            if process.drops:
+                process.drain_drops()
+            self._waiting[task_id] = (incoming.channel, reply)
+            process.holds.apply(process.refs.task_done(task_id, incoming.batch.caller.worker_id, contained))
+            deferred = task_id in self._waiting
         process.after_lock()
         if deferred:
-            message = worker_pb2.ReplyDeferred(task_id=reply.task_id)
+            message = worker_pb2.ReplyDeferred(task_id=task_id)
             incoming.channel.send(worker_pb2.REPLY_DEFERRED, message.SerializeToString())
         if not self._queue or incoming.task.last_attempt or time.monotonic() - self._replies_since > _REPLY_DELAY_S:
             self.flush_replies()
@@ -235,11 +244,14 @@ class Executor:
     def reply_ready(self, task_id: bytes, kept: tuple[tuple[bytes, int], ...]) -> None:
         """The reference counter lets the reply go; its lock is held."""
         channel, reply = self._waiting.pop(task_id)
-        for object_id, number in kept:
-            reply.kept.add(object_id=object_id, number=number)
+        if kept:
+            named = worker_pb2.TaskReply()
+            for object_id, number in kept:
+                named.kept.add(object_id=object_id, number=number)
+            reply += named.SerializeToString()
         if not self._replies:
             self._replies_since = time.monotonic()
-        self._replies.setdefault(channel, []).append(repeated_field(1, reply.SerializeToString()))
+        self._replies.setdefault(channel, []).append(repeated_field(1, reply))
         if threading.get_ident() != self._main:
             self._process.reactor.call_soon(self.flush_replies)
 

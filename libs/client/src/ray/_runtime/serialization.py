@@ -135,6 +135,27 @@ def deregister_serializer(cls: type) -> None:
     _custom.pop(cls, None)
 
 
+def plain(value: Any) -> bytes | None:
+    """The pickle stream of a small value that needs nothing else; None for any other, which `serialize` then takes.
+
+    The commonest arguments and results are numbers, strings and small containers of them. cost: one pickling.
+    """
+    if _custom:
+        return None
+    buffers: list[pickle.PickleBuffer] = []
+    contained: list[ObjectRef] = []
+    outer, _context.contained = _context.contained, contained
+    try:
+        data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+    finally:
+        _context.contained = outer
+    if buffers or contained or len(data) > INLINE_LIMIT or _MAIN in data:
+        return None
+    return data
+
+
 def serialize(value: Any) -> Serialized:
     """Make a value ready to travel.
 

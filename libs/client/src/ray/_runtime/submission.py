@@ -11,12 +11,12 @@ from manta.common.resources import ResourceSet
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
-from ray._runtime import arguments, lease_manager
+from ray._runtime import arguments, lease_manager, serialization
 from ray._runtime.definitions import Definition, define
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.system_errors import error_value, worker_crashed
 from ray._runtime.task_record import TaskRecord
-from ray._runtime.wire import LAST_ATTEMPT, attempt_field, repeated_field
+from ray._runtime.wire import FIRST_RETURN, LAST_ATTEMPT, attempt_field, plain_task, repeated_field
 
 if TYPE_CHECKING:
     from ray._runtime.api import FunctionDescriptor, TaskOptions
@@ -81,6 +81,9 @@ class TaskSubmitter:
         if cache is None or cache[0] is not self or cache[1] is not function:
             cache = self._prepare(function, options)
         definition: Definition = cache[2]
+        stream = serialization.plain((args, kwargs))
+        if stream is not None:
+            return self._submit_plain(options, definition, cache, stream)
         encoded = arguments.encode(process, args, kwargs, cache[4])
         record = TaskRecord(
             process.ids.next_task(),
@@ -108,21 +111,48 @@ class TaskSubmitter:
             return returns[0]
         return returns or None
 
-    def register(self, record: TaskRecord, encoded: arguments.Arguments) -> list[ObjectRef]:
-        """Begin to own the results of a call, and count its arguments."""
+    def _submit_plain(self, options: TaskOptions, definition: Definition, cache: tuple[Any, ...], stream: bytes) -> Any:
+        """Submit a call whose arguments are plain: no refs to count or to wait for. The hot path."""
         process = self._process
-        refs, objects = process.refs, process.objects
-        returns: list[ObjectRef] = []
+        task_id = process.ids.next_task()
+        num_returns = options.num_returns
+        record = TaskRecord(task_id, cache[4], num_returns, definition, options, definition.timing, options.max_retries)
+        record.message = plain_task(cache[5], task_id, stream)
+        returns: Any = None
         with process.lock:
             if process.drops:
                 process.drain_drops()
-            for object_id in record.return_ids():
-                objects.create(object_id)
-                refs.create(object_id)
-                returns.append(ObjectRef(object_id, process.address, process))
+            if num_returns == 1:
+                object_id = task_id + FIRST_RETURN
+                process.objects.create(object_id)
+                process.refs.create(object_id)
+                returns = ObjectRef(object_id, process.address, process)
+            elif num_returns:
+                returns = [self._own(object_id) for object_id in record.return_ids()]
+            self.pending[task_id] = record
+            self._enqueue(record, cache[3])
+        if self._cut_off is not None:
+            self.fail(record, self._cut_off)
+        process.after_lock()
+        return returns
+
+    def _own(self, object_id: bytes) -> ObjectRef:
+        """Begin to own the result of a call; the lock is held."""
+        process = self._process
+        process.objects.create(object_id)
+        process.refs.create(object_id)
+        return ObjectRef(object_id, process.address, process)
+
+    def register(self, record: TaskRecord, encoded: arguments.Arguments) -> list[ObjectRef]:
+        """Begin to own the results of a call, and count its arguments."""
+        process = self._process
+        with process.lock:
+            if process.drops:
+                process.drain_drops()
+            returns = [self._own(object_id) for object_id in record.return_ids()]
             record.held = encoded.held()
             if record.held:
-                refs.task_submitted(record.held)
+                process.refs.task_submitted(record.held)
             self.pending[record.task_id] = record
         if self._cut_off is not None:
             self.fail(record, self._cut_off)
@@ -167,16 +197,19 @@ class TaskSubmitter:
         with process.lock:
             if record.task_id not in self.pending:
                 return
-            commands = self.leases.submit(key, record)
-            if commands:
-                self._queue(commands)
-            elif not self._to_assign:
-                # The reading thread sends what piles up until it gets to it, in one frame per worker.
-                self._to_assign.add(key)
-                process.reactor.call_soon(self._assign_waiting)
-            else:
-                self._to_assign.add(key)
+            self._enqueue(record, key)
         process.after_lock()
+
+    def _enqueue(self, record: TaskRecord, key: SchedulingKey) -> None:
+        """Send a task that is ready, or have it wait for a lease; the lock is held."""
+        commands = self.leases.submit(key, record)
+        if commands:
+            self._queue(commands)
+            return
+        if not self._to_assign:
+            # The reading thread sends what piles up until it gets to it, in one frame per worker.
+            self._process.reactor.call_soon(self._assign_waiting)
+        self._to_assign.add(key)
 
     def _assign_waiting(self) -> None:
         process = self._process
@@ -191,7 +224,13 @@ class TaskSubmitter:
         if cached is None or cached[0] is not self:
             cached = function.cache = (self, define(function.function, function.name))
         name = options.name or function.name
-        options.cache = (self, function, cached[1], self._key(options, name), name)
+        template = worker_pb2.Task(
+            definition=cached[1].digest,
+            num_returns=options.num_returns,
+            name=options.name,
+            last_attempt=options.max_retries == 0,
+        )
+        options.cache = (self, function, cached[1], self._key(options, name), name, template.SerializeToString())
         return options.cache  # type: ignore[no-any-return]
 
     def _key(self, options: TaskOptions, name: str) -> SchedulingKey:
@@ -414,9 +453,7 @@ class TaskSubmitter:
             return False
         if isinstance(options.retry_exceptions, bool):
             return True
-        from ray._runtime.serialization import load_proto
-
-        error = load_proto(reply.returns[0].value) if reply.returns else None
+        error = serialization.load_proto(reply.returns[0].value) if reply.returns else None
         return isinstance(getattr(error, "cause", error), options.retry_exceptions)
 
     def take(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:

@@ -13,6 +13,9 @@ from manta.proto.worker.v1 import worker_pb2
 _ATTEMPT: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["attempt"].number
 _INCARNATION: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["incarnation"].number
 
+# What follows a task's id in the id of its first result.
+FIRST_RETURN: Final = (1).to_bytes(4, "little")
+
 # Task.last_attempt, to be appended to a serialized Task. The field number takes two bytes.
 LAST_ATTEMPT: Final = worker_pb2.Task(last_attempt=True).SerializeToString()
 
@@ -32,6 +35,22 @@ def varint(number: int) -> bytes:
 def repeated_field(field: int, message: bytes) -> bytes:
     """One element of a repeated message field, field < 16."""
     return bytes((field << 3 | 2,)) + varint(len(message)) + message
+
+
+def plain_task(template: bytes, task_id: bytes, stream: bytes) -> bytes:
+    """A serialized Task: what all calls of a function share, its id, and as args a Value that is one pickle stream."""
+    value = b"\x12" + varint(len(stream)) + stream
+    return b"".join((template, b"\x0a\x18", task_id, b"\x1a", varint(len(value)), value))
+
+
+def plain_reply(task_id: bytes, stream: bytes, execution_us: int, attempt: int) -> bytes:
+    """A serialized TaskReply of outcome DONE whose one result is but a pickle stream."""
+    value = b"\x12" + varint(len(stream)) + stream
+    result = b"".join((b"\x0a\x1c", task_id, FIRST_RETURN, b"\x12", varint(len(value)), value))
+    parts = [b"\x0a\x18", task_id, b"\x1a", varint(len(result)), result, b"\x28", varint(execution_us)]
+    if attempt:
+        parts += (b"\x38", varint(attempt))
+    return b"".join(parts)
 
 
 def attempt_field(attempt: int) -> bytes:

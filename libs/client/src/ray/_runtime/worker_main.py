@@ -83,6 +83,7 @@ class Worker:
     def __init__(self, process: Process) -> None:
         self.process = process
         self._outputs = _named_streams()
+        self._name = ""
         process.on_worker_message = self._on_raylet
         process.output_name = self._name_output
         process.on_raylet_lost = lambda reason: exit_process(0)
@@ -92,6 +93,9 @@ class Worker:
         self.process.executor.exit("the raylet asked it to end")
 
     def _name_output(self, actor: ActorHost | None, name: str) -> None:
+        if name == self._name:
+            return
+        self._name = name
         shown = (actor.repr_name if actor is not None else name.rpartition(".")[2] or name).encode()
         for output in self._outputs:
             output.name_now = shown
