@@ -60,15 +60,18 @@ class LocalNode:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the node without a goodbye, as a loss of power would: the supervisor first, its services with it."""
+        """End the node without a goodbye, as a loss of power would: its services, then the supervisor."""
         if os.getpid() == self._owner_pid and self._supervisor.poll() is None:
             pidfds = [
                 pidfd for service in self.services if (pidfd := self._pidfd_of(service, self._child_pid(service))) >= 0
             ]
-            self._supervisor.kill()
+            # The supervisor's death is a SIGTERM to its services, at which a raylet says goodbye: so it goes last, and
+            # sees nothing of their end.
+            self._supervisor.send_signal(signal.SIGSTOP)
             for pidfd in pidfds:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            self._supervisor.kill()
             _wait_all(pidfds, _CLEAN_UP_S)
             self._supervisor.wait()
 

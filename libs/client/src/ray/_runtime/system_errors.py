@@ -34,7 +34,7 @@ def worker_crashed(name: str, cause: common_pb2.DeathCause | None) -> common_pb2
 
     text = describe_death(cause)
     if cause is not None and cause.kind == common.DeathCause.NODE_DIED:
-        return error_value(NodeDiedError(f"the node of task {name} died: {text}"))
+        return error_value(NodeDiedError(f"node {cause.node_id.hex()}, which ran task {name}, died: {text}"))
     if cause is not None and cause.kind == common.DeathCause.OUT_OF_MEMORY:
         return error_value(OutOfMemoryError(f"task {name}: {text}"))
     return error_value(WorkerCrashedError(f"the worker of task {name} died: {text}"))
