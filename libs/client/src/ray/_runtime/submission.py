@@ -101,7 +101,7 @@ class TaskSubmitter:
             message.name = options.name
         if options.max_retries == 0:
             message.last_attempt = True
-        returns = self.register(record, encoded)
+        returns = self.register(record, encoded.held())
         if not encoded.refs:
             record.message = message.SerializeToString()
             self._ready(record, cache[3])
@@ -143,16 +143,16 @@ class TaskSubmitter:
         process.refs.create(object_id)
         return ObjectRef(object_id, process.address, process)
 
-    def register(self, record: TaskRecord, encoded: arguments.Arguments) -> list[ObjectRef]:
-        """Begin to own the results of a call, and count its arguments."""
+    def register(self, record: TaskRecord, held: tuple[bytes, ...]) -> list[ObjectRef]:
+        """Begin to own the results of a call, and count what it uses: the refs in its arguments, its actor."""
         process = self._process
         with process.lock:
             if process.drops:
                 process.drain_drops()
             returns = [self._own(object_id) for object_id in record.return_ids()]
-            record.held = encoded.held()
-            if record.held:
-                process.refs.task_submitted(record.held)
+            record.held = held
+            if held:
+                process.refs.task_submitted(held)
             self.pending[record.task_id] = record
         if self._cut_off is not None:
             self.fail(record, self._cut_off)
@@ -433,7 +433,12 @@ class TaskSubmitter:
                 if reply.outcome == _RAISED and self._retry_raised(record, reply):
                     again.append(record)
                     continue
-                if reply.outcome == worker_pb2.TaskReply.REFUSED and not record.actor_id:
+                if record.actor_id:
+                    refused = reply.outcome == worker_pb2.TaskReply.REFUSED
+                    process.actors.replied(record, refused=refused)
+                    if refused:
+                        continue
+                elif reply.outcome == worker_pb2.TaskReply.REFUSED:
                     again.append(record)
                     continue
                 self.take(peer, record, reply)

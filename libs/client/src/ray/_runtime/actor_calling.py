@@ -1,0 +1,165 @@
+"""Calls of actors' methods, from `.remote()` to the frames that carry them; the order is ActorCalls' business."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from manta.proto.worker.v1 import worker_pb2
+from ray._runtime import arguments, serialization
+from ray._runtime.actor_calls import ActorState
+from ray._runtime.object_ref import ObjectRef
+from ray._runtime.task_record import TaskRecord, Timing
+from ray._runtime.wire import attempt_field, incarnation_field, plain_task, repeated_field
+
+if TYPE_CHECKING:
+    from ray._runtime.actor_record import Actor
+    from ray._runtime.actors import Actors
+    from ray._runtime.api import MethodInfo
+    from ray._runtime.process import Process
+
+_TASKS_FIELD: Final = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
+# Nothing is computed from how long methods run: an actor's calls all go to the one process.
+_NO_TIMING: Final = Timing()
+
+
+class ActorCaller:
+    """Submits calls of `process`."""
+
+    def __init__(self, process: Process, actors: Actors) -> None:
+        self._process = process
+        self._actors = actors
+        self._header = worker_pb2.Tasks(caller=process.identity.address(), job_id=process.job_id).SerializeToString()
+        self._to_send: set[Actor] = set()
+
+    def submit(
+        self,
+        actor: Actor,
+        method: MethodInfo,
+        options: Mapping[str, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """See ray._runtime.api.Runtime.submit_actor_task."""
+        process = self._process
+        num_returns = options.get("num_returns", method.num_returns) if options else method.num_returns
+        if not isinstance(num_returns, int) or num_returns < 0:
+            raise NotImplementedError("generators of actor methods are not supported yet: return a list instead")
+        record = self._record(actor, method, options, num_returns)
+        stream = serialization.plain((args, kwargs))
+        if stream is not None and not options:
+            encoded = None
+            held: tuple[bytes, ...] = ()
+        else:
+            encoded = arguments.encode(process, args, kwargs, f"{actor.class_name}.{method.name}")
+            held = encoded.held()
+        if actor.ref is not None:
+            # A call that is under way counts as a use of the actor.
+            held = (*held, actor.ref._id)
+        returns = process.submitter.register(record, held)
+        with process.lock:
+            dead = actor.calls.state is ActorState.DEAD
+            if not dead:
+                actor.calls.submit(record)
+        if dead:
+            process.submitter.fail(record, self._actors.death_of(actor))
+        elif encoded is None:
+            assert stream is not None
+            record.message = plain_task(self._template(actor, method), record.task_id, stream)
+            self._ready(actor)
+        else:
+            message = self._message(actor, method, options, record, encoded)
+            refs = encoded.refs
+            process.submitter.when_ready(record, refs, lambda: self._complete(actor, record, message, refs))
+        if actor.status is None:
+            self._actors.subscribe(actor)
+        if num_returns == 1:
+            return returns[0]
+        return returns or None
+
+    def _record(self, actor: Actor, method: MethodInfo, options: Mapping[str, Any], num_returns: int) -> TaskRecord:
+        retries = method.max_task_retries
+        if retries is None:
+            retries = actor.handle_state.max_task_retries
+        name = (options.get("name") if options else None) or f"{actor.class_name}.{method.name}"
+        task_id = self._process.ids.next_actor_task(actor.actor_id)
+        record = TaskRecord(task_id, name, num_returns, None, None, _NO_TIMING, retries)
+        record.actor_id = actor.actor_id
+        return record
+
+    def _template(self, actor: Actor, method: MethodInfo) -> bytes:
+        template = actor.templates.get(method.name)
+        if template is None:
+            message = worker_pb2.Task(
+                num_returns=method.num_returns,
+                actor_id=actor.actor_id,
+                method=method.name,
+                concurrency_group=method.concurrency_group,
+            )
+            template = actor.templates[method.name] = message.SerializeToString()
+        return template
+
+    def _message(
+        self,
+        actor: Actor,
+        method: MethodInfo,
+        options: Mapping[str, Any],
+        record: TaskRecord,
+        encoded: arguments.Arguments,
+    ) -> worker_pb2.Task:
+        return worker_pb2.Task(
+            task_id=record.task_id,
+            args=encoded.value,
+            num_returns=record.num_returns,
+            actor_id=actor.actor_id,
+            method=method.name,
+            concurrency_group=options.get("concurrency_group") or method.concurrency_group,
+            name=options.get("name") or "",
+        )
+
+    def _complete(self, actor: Actor, record: TaskRecord, message: worker_pb2.Task, refs: list[ObjectRef]) -> None:
+        """All arguments are ready."""
+        process = self._process
+        with process.lock:
+            error = arguments.first_error(process.objects, refs)
+            if error is None:
+                arguments.fill(process, message, refs)
+                record.message = message.SerializeToString()
+            else:
+                record.cancelled = True
+        if error is not None:
+            process.submitter.fail(record, error)
+        self._ready(actor)
+
+    def _ready(self, actor: Actor) -> None:
+        """A call can go: at once to an idle actor; else with its neighbours, when the reading thread gets to it."""
+        process = self._process
+        with process.lock:
+            if not actor.calls.in_flight:
+                self.send(actor, actor.calls.sendable())
+            elif actor not in self._to_send:
+                if not self._to_send:
+                    process.reactor.call_soon(self._send_waiting)
+                self._to_send.add(actor)
+        process.after_lock()
+
+    def _send_waiting(self) -> None:
+        with self._process.lock:
+            actors, self._to_send = self._to_send, set()
+            for actor in actors:
+                self.send(actor, actor.calls.sendable())
+        self._process.after_lock()
+
+    def send(self, actor: Actor, calls: Sequence[TaskRecord]) -> None:
+        """Queue calls to the present incarnation; the lock is held."""
+        if not calls:
+            return
+        process = self._process
+        assert actor.peer is not None, "an actor that is alive has an address"
+        suffix = incarnation_field(actor.calls.incarnation)
+        parts = [self._header]
+        for call in calls:
+            attempt = attempt_field(call.attempt) if call.attempt else b""
+            parts.append(repeated_field(_TASKS_FIELD, call.message + suffix + attempt))
+        actor.peer.queue(worker_pb2.TASKS, b"".join(parts))
+        process.dirty.add(actor.peer)

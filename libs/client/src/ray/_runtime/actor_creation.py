@@ -1,0 +1,172 @@
+"""Creating actors: from a class and its arguments to an actor that the GCS has recorded."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from manta.common.ids import JobId, new_actor_id
+from manta.common.resources import ResourceSet
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta.proto.worker.v1 import worker_pb2
+from ray._runtime import arguments, serialization
+from ray._runtime.actor_record import HANDLE_PREFIX, Actor, HandleState, handle_id
+from ray._runtime.definitions import Definition, define
+from ray._runtime.gcs_client import GcsError
+from ray._runtime.object_ref import ObjectRef
+from ray._runtime.task_record import TaskRecord, Timing
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from ray._runtime.actors import Actors
+    from ray._runtime.api import ActorOptions, ClassDescriptor
+    from ray._runtime.process import Process
+
+log = logging.getLogger("ray.runtime")
+
+
+class ActorCreator:
+    """Creates the actors of `process`."""
+
+    def __init__(self, process: Process, actors: Actors) -> None:
+        self._process = process
+        self._actors = actors
+
+    def create(self, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See ray._runtime.api.Runtime.create_actor. Waits for the GCS only where a name may be taken."""
+        process = self._process
+        cached = cls.cache
+        if cached is None or cached[0] is not self:
+            cached = cls.cache = (self, define(cls.cls, cls.name))
+        encoded = arguments.encode(process, args, kwargs, cls.name)
+        actor_id = new_actor_id(JobId(process.job_id))
+        concurrency = options.max_concurrency or (1000 if cls.is_async else 1)
+        in_order = not (cls.is_async or concurrency > 1 or options.concurrency_groups or options.allow_out_of_order)
+        state = HandleState(cls.name, dict(cls.methods), options.detached, options.max_task_retries, in_order).pickled()
+        spec = self._spec(actor_id, cls, options, encoded, concurrency, cached[1])
+        spec.handle_state = state
+        actor = Actor(actor_id, state)
+        actor.mine = True
+        actor.held = encoded.held()
+        with process.lock:
+            self._actors.add(actor)
+            process.refs.create(handle_id(actor_id))
+            process.objects.create(handle_id(actor_id))
+            actor.ref = ObjectRef(handle_id(actor_id), process.address, process)
+            if actor.held:
+                process.refs.task_submitted(actor.held)
+        if options.name:
+            return self._create_named(actor, spec, options, encoded)
+        record = TaskRecord(HANDLE_PREFIX + actor_id, cls.name, 0, None, None, Timing(), 0)
+        process.submitter.when_ready(record, encoded.refs, lambda: self._register(actor, spec, encoded))
+        return self._actors.handle(actor)
+
+    def _spec(
+        self,
+        actor_id: bytes,
+        cls: ClassDescriptor,
+        options: ActorOptions,
+        encoded: arguments.Arguments,
+        concurrency: int,
+        definition: Definition,
+    ) -> actor_pb2.ActorSpec:
+        process = self._process
+        groups = [
+            actor_pb2.ConcurrencyGroup(name=name, max_concurrency=limit)
+            for name, limit in options.concurrency_groups.items()
+        ]
+        return actor_pb2.ActorSpec(
+            actor_id=actor_id,
+            job_id=process.job_id,
+            owner=process.identity.address(),
+            class_name=cls.name,
+            definition=worker_pb2.Definition(digest=definition.digest, pickled=definition.pickled),
+            args=encoded.value,
+            lifetime_resources=ResourceSet.from_floats(options.lifetime_resources).to_proto(),
+            placement_resources=ResourceSet.from_floats(options.placement_resources).to_proto(),
+            strategy=options.strategy,
+            runtime_env=process.task_runtime_env(options.runtime_env),
+            max_restarts=options.max_restarts,
+            max_task_retries=options.max_task_retries,
+            max_concurrency=concurrency,
+            concurrency_groups=groups,
+            is_async=cls.is_async,
+            name=options.name,
+            ray_namespace=process.namespace if options.namespace is None else options.namespace,
+            detached=options.detached,
+            allow_out_of_order=options.allow_out_of_order,
+            max_pending_calls=options.max_pending_calls,
+            handle_id=handle_id(actor_id),
+        )
+
+    def _fill(self, spec: actor_pb2.ActorSpec, encoded: arguments.Arguments) -> common_pb2.Value | None:
+        """Name the constructor's ready arguments; returns an error among them."""
+        process = self._process
+        with process.lock:
+            error = arguments.first_error(process.objects, encoded.refs)
+            if error is None and encoded.refs:
+                message = worker_pb2.Task()
+                arguments.fill(process, message, encoded.refs)
+                spec.arguments.extend(message.arguments)
+        return error
+
+    def _register(self, actor: Actor, spec: actor_pb2.ActorSpec, encoded: arguments.Arguments) -> None:
+        error = self._fill(spec, encoded)
+        if error is not None:
+            cause = common_pb2.DeathCause(
+                kind=common_pb2.DeathCause.INIT_FAILED,
+                message="an argument of the constructor is an error",
+                error=error.SerializeToString(),
+            )
+            self._actors.died(actor, cause)
+            return
+        self._actors.subscribe(actor)
+        future = self._process.gcs.request(register_actor=gcs_pb2.RegisterActor(spec=spec))
+        future.add_done_callback(lambda done: self._registered(actor, done))
+
+    def _registered(self, actor: Actor, done: Future[gcs_pb2.GcsReply]) -> None:
+        error = done.exception()
+        if error is None:
+            self._actors.on_statuses([done.result().actor_found.status])
+        else:
+            cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.UNKNOWN, message=str(error))
+            self._actors.died(actor, cause)
+
+    def _create_named(
+        self, actor: Actor, spec: actor_pb2.ActorSpec, options: ActorOptions, encoded: arguments.Arguments
+    ) -> Any:
+        process = self._process
+        process.fetcher.await_ready(encoded.refs, len(encoded.refs), None, stop_at_error=False)
+        error = self._fill(spec, encoded)
+        if error is not None:
+            self._forget(actor)
+            raise serialization.load_proto(error)
+        self._actors.subscribe(actor)
+        request = gcs_pb2.RegisterActor(spec=spec, get_if_exists=options.get_if_exists)
+        try:
+            with process.blocking():
+                found = process.gcs.call(register_actor=request).actor_found
+        except GcsError as refused:
+            self._forget(actor)
+            if refused.code == gcs_pb2.Error.ALREADY_EXISTS:
+                from ray.exceptions import ActorAlreadyExistsError
+
+                raise ActorAlreadyExistsError(refused.message) from None
+            raise ValueError(refused.message) from None
+        if found.existed and found.spec.actor_id != spec.actor_id:
+            self._forget(actor)
+            return self._actors.found(found)
+        self._actors.on_statuses([found.status])
+        return self._actors.handle(actor)
+
+    def _forget(self, actor: Actor) -> None:
+        """The GCS never took this actor."""
+        process = self._process
+        self._actors.remove(actor)
+        actor.ref = None
+        if actor.held:
+            with process.lock:
+                process.holds.apply(process.refs.task_finished(actor.held))
+            process.after_lock()

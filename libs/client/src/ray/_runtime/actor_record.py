@@ -1,0 +1,83 @@
+"""An actor as one process sees it: its calls, where it lives, and the handles of it here."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ray._runtime.actor_calls import ActorCalls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from manta.proto.common.v1 import common_pb2
+    from manta.proto.gcs.v1 import actor_pb2
+    from ray._runtime.api import MethodInfo
+    from ray._runtime.links import Peer
+    from ray._runtime.object_ref import ObjectRef
+
+# A handle is counted like an object; its id cannot be a task's return, whose id begins with a random prefix.
+HANDLE_PREFIX: Final = b"\0" * 8
+_HANDLE_SUFFIX: Final = b"\1\0\0\0"
+
+
+def handle_id(actor_id: bytes) -> bytes:
+    """The object id by which handles of the actor are counted."""
+    return HANDLE_PREFIX + actor_id + _HANDLE_SUFFIX
+
+
+class HandleState(NamedTuple):
+    """What every handle of an actor needs; pickled once, into the actor's spec and into exported handles."""
+
+    class_name: str
+    methods: Mapping[str, MethodInfo]
+    detached: bool
+    max_task_retries: int
+    in_order: bool
+
+    def pickled(self) -> bytes:
+        return pickle.dumps(tuple(self))
+
+
+class Actor:
+    """One actor. `ref` keeps it alive while `handles` > 0; it is None for weak handles: by name, or the actor's own."""
+
+    __slots__ = (
+        "calls",
+        "cause",
+        "handle_state",
+        "handles",
+        "held",
+        "mine",
+        "peer",
+        "pickled_state",
+        "ref",
+        "status",
+        "subscribed",
+        "templates",
+    )
+
+    def __init__(self, actor_id: bytes, pickled_state: bytes) -> None:
+        self.pickled_state = pickled_state
+        self.handle_state = HandleState(*pickle.loads(pickled_state))
+        self.calls = ActorCalls(actor_id, self.handle_state.in_order)
+        self.handles = 0
+        self.ref: ObjectRef | None = None
+        self.status: actor_pb2.ActorStatus | None = None
+        self.peer: Peer | None = None
+        self.cause: common_pb2.DeathCause | None = None
+        # This process created it.
+        self.mine = False
+        self.subscribed = False
+        # Refs in the constructor's arguments, needed for restarts.
+        self.held: tuple[bytes, ...] = ()
+        # Of each method, the part of a call's message that never changes.
+        self.templates: dict[str, bytes] = {}
+
+    @property
+    def actor_id(self) -> bytes:
+        return self.calls.actor_id
+
+    @property
+    def class_name(self) -> str:
+        return self.handle_state.class_name
