@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from pathlib import Path
-from random import Random
 
-import uvloop
 from manta.common import logs
-from manta.common.credentials import CredentialError, Token, find_token
-from manta.common.ids import NodeId, new_lease_id, new_node_id, new_worker_id
-from manta.common.metrics import Metrics
-from manta.common.process import (
-    die_with_parent,
-    raise_nofile_limit,
-    report_ready,
-    set_child_subreaper,
-    stop_on_signals,
-)
-from manta.common.resources import CPU, UNIT
-from manta.common.rpc import RpcServer
-from manta.common.settings import describe, host_of, load
-from manta.proto.object_manager.v1 import object_manager_pb2
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.raylet.client_frames import ClientFrames
-from manta.raylet.gauges import register
-from manta.raylet.gcs_frames import GcsFrames
-from manta.raylet.gcs_link import GcsLink
-from manta.raylet.grpc_service import RayletService
-from manta.raylet.node import Node
-from manta.raylet.node_core import NodeCore, NodeSpec
-from manta.raylet.node_info import NodeDescription
-from manta.raylet.object_manager_link import ObjectManagerLink
+from manta.common.credentials import CredentialError, find_token
+from manta.common.process import die_with_parent, raise_nofile_limit, set_child_subreaper
+from manta.common.settings import describe, load
 from manta.raylet.settings import RayletSettings
-from manta.raylet.unix_clients import UnixClients
-from manta.raylet.worker_pool import PoolLimits
-from manta.raylet.worker_starter import WorkerSurroundings
-
-_SERVICE = raylet_pb2.DESCRIPTOR.services_by_name["Raylet"]
-_RPC_GRACE_S = 0.5
+from manta.raylet.zygote_process import ZYGOTE_LOG, spawn
 
 log = logs.get("manta.raylet")
 
@@ -63,127 +33,16 @@ def main() -> None:
     set_child_subreaper()
     try:
         token = find_token(os.environ, settings.token_file, settings.session_dir)
-        uvloop.run(serve(settings, token))
+        settings.log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Before the imports below: its own take as long, and it is forked while this process has one thread.
+        zygote = spawn(settings.zygote_argv, settings.log_dir / ZYGOTE_LOG)
+        import uvloop
+        from manta.raylet.server import serve
+
+        uvloop.run(serve(settings, token, zygote))
     except (CredentialError, OSError) as error:
         log.error("raylet_failed", reason=str(error))
         sys.exit(1)
-
-
-def core_of(settings: RayletSettings, node_id: NodeId) -> NodeCore:
-    """A fresh core under that node id."""
-    cpus = max(1, settings.total.get(CPU) // UNIT)
-    limits = PoolLimits(
-        cpus=cpus,
-        concurrent_starts=settings.concurrent_starts or max(4, 2 * cpus),
-        workers=settings.worker_limit,
-        idle_timeout_s=settings.idle_worker_timeout_s,
-        start_timeout_s=settings.worker_start_timeout_s,
-    )
-    spec = NodeSpec(
-        node_id=node_id, total=settings.total, limits=limits, labels=settings.label_map, hybrid=settings.hybrid
-    )
-    return NodeCore(spec, Random(), new_worker_id, new_lease_id)
-
-
-async def serve(settings: RayletSettings, token: Token) -> None:
-    """Run until SIGTERM, SIGINT or a drain's end. raises: OSError when a socket is taken or a folder is missing."""
-    loop = asyncio.get_running_loop()
-    stop = stop_on_signals(loop)
-    log_dir = Path(settings.session_dir or settings.node_dir) / "logs"
-    log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    socket_path = str(Path(settings.node_dir) / "raylet.sock")
-    core = core_of(settings, new_node_id())
-    description = NodeDescription(settings, core.spec.node_id)
-    node = Node(
-        core,
-        WorkerSurroundings(
-            raylet_socket=socket_path,
-            object_manager_socket=settings.object_manager_path,
-            node_dir=settings.node_dir,
-            session_dir=settings.session_dir,
-            gcs_addresses=",".join(settings.gcs),
-            node_ip=settings.node_ip,
-            raylet_pid=os.getpid(),
-            token=token,
-            log_dir=log_dir,
-            has_gpus=core.has_gpus,
-        ),
-        settings.zygote_argv,
-        settings.client_reconnect_s,
-        description.info,
-    )
-
-    def begin_anew() -> None:
-        fresh = core_of(settings, new_node_id())
-        description.node_id = fresh.spec.node_id
-        node.declared_dead(fresh)
-        object_manager.connect_again()
-        gcs.attach_again()
-
-    def addresses_known(welcome: object_manager_pb2.ArenaWelcome) -> None:
-        if description.set_object_manager(welcome):
-            gcs.attach_again()
-
-    gcs = GcsLink(settings.gcs, token, settings.tls, node, GcsFrames(node, begin_anew).handle)
-    object_manager = ObjectManagerLink(settings.object_manager_path, node, addresses_known)
-    node.gcs, node.object_manager = gcs, object_manager
-    # First of all: its imports take the longest, and it is forked while this process has one thread.
-    node.start()
-
-    frames = ClientFrames(node)
-    metrics = Metrics("raylet")
-    rpc = RpcServer(token, settings.tls, part="raylet", metrics=metrics)
-    rpc.add_service(_SERVICE, RayletService(node, frames))
-    bound = await rpc.start(settings.listen)
-    description.raylet_address = _reachable(settings.listen, settings.node_ip, int(bound.rpartition(":")[2]))
-    register(metrics, node)
-    metrics_host = host_of(settings.listen)
-    port = await metrics.serve(settings.metrics_port, metrics_host)
-    description.metrics_address = _reachable(f"{metrics_host}:0", settings.node_ip, port)
-    unix = UnixClients(node, frames, socket_path)
-    await unix.start()
-
-    stopped = loop.create_task(stop.wait(), name="stop signal")
-    object_manager.start()
-    attached = loop.create_task(_attach(gcs, object_manager), name="attach")
-    await asyncio.wait([attached, stopped], return_when=asyncio.FIRST_COMPLETED)
-    if attached.done():
-        ready = {
-            "node_id": node.node_id.hex(),
-            "address": description.raylet_address,
-            "socket": socket_path,
-            "metrics": description.metrics_address,
-        }
-        log.info("raylet_ready", **ready)
-        report_ready(settings.ready_fd, ready)
-    drained = loop.create_task(node.drained.wait(), name="drained")
-    await asyncio.wait([stopped, drained], return_when=asyncio.FIRST_COMPLETED)
-
-    reason = "signal" if stopped.done() else "drained"
-    log.info("raylet_stopping", reason=reason, workers=len(node.core.pool.table))
-    for task in (attached, stopped, drained):
-        task.cancel()
-    await node.stop()
-    await gcs.close()
-    await object_manager.close()
-    await unix.stop()
-    await rpc.stop(_RPC_GRACE_S)
-    await metrics.close()
-    log.info("raylet_stopped")
-
-
-async def _attach(gcs: GcsLink, object_manager: ObjectManagerLink) -> None:
-    """The object manager first: its addresses are part of what the cluster is told."""
-    await object_manager.answered.wait()
-    gcs.start()
-    await gcs.attached.wait()
-
-
-def _reachable(listen: str, node_ip: str, port: int) -> str:
-    """The address that others use: the one listened on, or the node's when that means "all interfaces"."""
-    host = host_of(listen)
-    host = node_ip if host in ("0.0.0.0", "::") else host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 if __name__ == "__main__":

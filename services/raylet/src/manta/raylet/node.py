@@ -37,6 +37,7 @@ from manta.raylet.watch import RecentDeaths, WatchTable, group_by_watcher
 from manta.raylet.worker_processes import WorkerProcesses
 from manta.raylet.worker_starter import WorkerSurroundings
 from manta.raylet.worker_table import Worker
+from manta.raylet.zygote_process import ZygoteProcess
 
 _log = get("manta.raylet")
 
@@ -74,6 +75,7 @@ class Node:
         zygote_command: list[str],
         client_reconnect_s: float,
         info: Callable[[], common_pb2.NodeInfo],
+        early_zygote: ZygoteProcess | None = None,
     ) -> None:
         self.core = core
         self.info = info  # this node as others see it
@@ -83,7 +85,13 @@ class Node:
         self.watches = WatchTable()
         self.endpoints = EndpointTable()
         self.processes = WorkerProcesses(
-            surroundings, zygote_command, lambda: self.core, self._process_exited, self.settle_soon, self._log_batch
+            surroundings,
+            zygote_command,
+            lambda: self.core,
+            self._process_exited,
+            self.settle_soon,
+            self._log_batch,
+            early_zygote,
         )
         self.gcs: GcsOutlet
         self.object_manager: ObjectManagerOutlet

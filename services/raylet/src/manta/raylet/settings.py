@@ -85,6 +85,10 @@ class RayletSettings(ServiceSettings):
         return self.object_manager_socket or str(Path(self.node_dir) / "object-manager.sock")
 
     @property
+    def log_dir(self) -> Path:
+        return Path(self.session_dir or self.node_dir) / "logs"
+
+    @property
     def zygote_argv(self) -> list[str]:
         return self.zygote_command.split() or [str(Path(sys.executable).parent / "manta-zygote")]
 

@@ -16,6 +16,7 @@ from manta.raylet.worker_output import Sink
 from manta.raylet.worker_starter import WorkerStarter, WorkerSurroundings
 from manta.raylet.worker_table import WorkerState
 from manta.raylet.zygote_link import ZygoteLink
+from manta.raylet.zygote_process import ZYGOTE_LOG, ZygoteProcess
 
 _log = get("manta.raylet.workers")
 
@@ -35,6 +36,7 @@ class WorkerProcesses:
         on_exit: OnExit,
         on_change: Callable[[], None],
         sink: Sink,
+        early_zygote: ZygoteProcess | None,
     ) -> None:
         self._core = core
         self._on_exit = on_exit
@@ -42,7 +44,7 @@ class WorkerProcesses:
         self._loop = asyncio.get_running_loop()
         self._children = ChildProcesses(self._exited)
         self._starter = WorkerStarter(surroundings, self, sink)
-        self._zygote = ZygoteLink(zygote_command, self, surroundings.log_dir / "zygote.log")
+        self._zygote = ZygoteLink(zygote_command, self, surroundings.log_dir / ZYGOTE_LOG, early_zygote)
         self._children.spared_pid = lambda: self._zygote.pid
         self._one_gone = asyncio.Event()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import socket
@@ -20,13 +19,13 @@ from manta.common.logs import get
 from manta.common.process import open_pidfd
 from manta.common.version import Version, VersionMismatch, check
 from manta.proto.zygote.v1 import zygote_pb2
+from manta.raylet.zygote_process import ZygoteProcess, spawn
 
 _log = get("manta.raylet.zygote")
 
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 5.0
 _FRAME_LIMIT: Final = 1024 * 1024
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class ZygoteEvents(Protocol):
@@ -52,12 +51,14 @@ class ZygoteLink:
     Descriptors that come with a fork belong to the link from then on; it closes its copies once they are sent.
     """
 
-    def __init__(self, command: Sequence[str], events: ZygoteEvents, log_file: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], events: ZygoteEvents, log_file: Path, early: ZygoteProcess | None = None
+    ) -> None:
         self._command = list(command)
         self._events = events
         self._log_file = log_file
         self._loop = asyncio.get_running_loop()
-        self._libc = ctypes.CDLL(None)
+        self._early = early
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
         self._socket: socket.socket | None = None
@@ -75,37 +76,16 @@ class ZygoteLink:
         return self._process.pid if self._process is not None else 0
 
     def start(self) -> None:
-        """Spawn it. Must run in the main thread: the zygote's life hangs on the thread that forks it."""
+        """Take the one that was spawned early, else spawn one. Main thread only, see zygote_process."""
         self._restart = None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        ours.setblocking(False)
-        parent = os.getpid()
-        libc = self._libc
-
-        def tie_to_parent() -> None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
-        log = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        early, self._early = self._early, None
         try:
-            self._process = subprocess.Popen(
-                [*self._command, "--fd", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=tie_to_parent,
-                process_group=0,
-            )
+            zygote = early or spawn(self._command, self._log_file)
         except OSError as error:
-            ours.close()
             _log.error("zygote_not_started", command=self._command, reason=error.strerror)
             self._start_again()
             return
-        finally:
-            theirs.close()
-            os.close(log)
+        self._process, ours = zygote.process, zygote.connection
         self._socket = ours
         self._decoder = FrameDecoder(_FRAME_LIMIT)
         self._pidfd = open_pidfd(self._process.pid)
