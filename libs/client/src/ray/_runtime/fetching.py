@@ -187,7 +187,7 @@ class Fetcher:
         while True:
             timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                return load_stored(process, object_id, list(entry.nodes), owner, timeout, self._receiver(object_id))
+                value = load_stored(process, object_id, list(entry.nodes), owner, timeout, self._receiver(object_id))
             except process.arena_lost_error as error:
                 lost.extend(node for node in entry.nodes if node not in lost)
                 self._report_lost(ref, entry, lost, str(error))
@@ -195,6 +195,11 @@ class Fetcher:
                     return self._load(ref, deadline)
                 # The owner named other nodes meanwhile.
                 self.await_ready([ref], 1, deadline, stop_at_error=False)
+            else:
+                if entry.owner is None and process.node_id not in entry.nodes:
+                    with process.lock:
+                        process.objects.add_node(object_id, process.node_id)
+                return value
 
     def _report_lost(self, ref: ObjectRef, entry: ObjectEntry, lost: Sequence[bytes], why: str) -> None:
         """No copy at these nodes: the owner may know others, or that there are none."""
@@ -319,6 +324,8 @@ class Fetcher:
 
             def answer(object_id: bytes, request_id: int = request_id) -> None:
                 self._answer(channel, request_id, object_id)
+                with process.lock:
+                    process.objects.add_node(object_id, peer.node_id)
 
             with process.lock:
                 entry = process.objects.get(object_id)

@@ -90,6 +90,12 @@ class ObjectTable:
         entry.asked = False
         return _take(entry)
 
+    def add_node(self, object_id: bytes, node_id: bytes) -> None:
+        """A reader there has, or will have, a copy: it is another source, and must be freed with the others."""
+        entry = self._entries.get(object_id)
+        if node_id and entry is not None and entry.state is ObjectState.STORED and node_id not in entry.nodes:
+            entry.nodes = (*entry.nodes, node_id)
+
     def drop_nodes(self, object_id: bytes, lost: set[bytes]) -> tuple[bytes, ...] | None:
         """Copies at these nodes are gone; returns the nodes that are left, None when the object is not STORED."""
         entry = self._entries.get(object_id)

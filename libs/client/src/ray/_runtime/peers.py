@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 from manta.common.channel.framing import ProtocolError, encode_frame
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ray.runtime")
 
-_RECONNECT_S = 0.2
+_RECONNECT_S: Final = 0.2
+# From the connection to a complete hello.
+_HELLO_TIMEOUT_S: Final = 10.0
 
 
 class PeerTable:
@@ -36,7 +38,7 @@ class PeerTable:
         self._peers: dict[bytes, Peer] = {}
         self._listener: socket.socket | None = None
         self._path = ""
-        self._strangers: set[_Stranger] = set()
+        self.strangers: set[_Stranger] = set()
 
     def get(self, worker_id: bytes, node_id: bytes = b"") -> Peer:
         peer = self._peers.get(worker_id)
@@ -186,11 +188,11 @@ class PeerTable:
                 sock, _ = self._listener.accept()
             except BlockingIOError:
                 return
-            self._strangers.add(_Stranger(self, sock))
+            self.strangers.add(_Stranger(self, sock))
 
     def admit(self, stranger: _Stranger, hello: common_pb2.Hello | None, rest: bytes) -> None:
         """A connection said a right hello (or a wrong one: None)."""
-        self._strangers.discard(stranger)
+        self.strangers.discard(stranger)
         if hello is None:
             return
         peer = self.get(hello.worker_id, hello.node_id)
@@ -219,7 +221,7 @@ class PeerTable:
             self._listener.close()
             with contextlib.suppress(FileNotFoundError), short_path(self._path) as usable:
                 os.unlink(usable)
-        for stranger in list(self._strangers):
+        for stranger in list(self.strangers):
             stranger.close()
         for peer in list(self._peers.values()):
             if peer.channel is not None:
@@ -236,6 +238,11 @@ class _Stranger:
         self._process = table._process
         self._decoder = HelloDecoder(self._process.identity.token)
         self._process.reactor.add(sock.fileno(), self._on_readable)
+        self._process.reactor.call_later(_HELLO_TIMEOUT_S, self._too_late)
+
+    def _too_late(self) -> None:
+        if self in self._table.strangers:
+            self._refuse(f"no hello within {_HELLO_TIMEOUT_S:g} s")
 
     def _on_readable(self, _events: int) -> None:
         try:

@@ -487,6 +487,8 @@ class TaskSubmitter:
                 process.holds.apply(process.refs.result_contains(object_id, peer.worker_id, inners))
         if record.held or reply.kept:
             kept = [(ref.object_id, ref.number) for ref in reply.kept]
+            for object_id in record.held:
+                process.objects.add_node(object_id, peer.node_id)
             process.holds.apply(process.refs.task_finished(record.held, peer.worker_id, kept))
 
     def on_handed_back(self, message: worker_pb2.HandedBack) -> None:
