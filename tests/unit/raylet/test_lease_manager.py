@@ -344,3 +344,17 @@ def test_an_idle_worker_that_declines_to_end_is_used_again() -> None:
     driver.core.kill(asked, common_pb2.DeathCause(message="other"), driver.now)
     driver.core.exit_declined(asked, driver.now)
     assert asked.state is WorkerState.ENDING
+
+
+def test_the_states_of_tasks_follow_their_leases() -> None:
+    driver = CoreDriver(cpu=2)
+    driver.want(1, backlog=3)
+    none = {"PENDING_NODE_ASSIGNMENT": 0, "SUBMITTED_TO_WORKER": 0, "RUNNING": 0, "RUNNING_IN_RAY_GET": 0}
+    assert driver.core.leases.task_states() == {**none, "PENDING_NODE_ASSIGNMENT": 1, "SUBMITTED_TO_WORKER": 2}
+    driver.start()
+    lease, _ = driver.grants()
+    assert driver.core.leases.task_states() == {**none, "PENDING_NODE_ASSIGNMENT": 1, "RUNNING": 2}
+    worker = driver.core.worker(lease.worker_id)
+    assert worker is not None
+    driver.core.blocked(worker)
+    assert driver.core.leases.task_states()["RUNNING_IN_RAY_GET"] == 1

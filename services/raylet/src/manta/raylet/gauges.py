@@ -24,6 +24,14 @@ def register(metrics: Metrics, node: Node) -> None:
         resources.labels(Name=name, State="USED").set_function(used(name))
         resources.labels(Name=name, State="AVAILABLE").set_function(available(name))
 
+    tasks = metrics.gauge("ray_tasks", "Tasks by state, as far as this node's leases tell.", ["State"])
+
+    def tasks_in(state: str) -> Callable[[], float]:
+        return lambda: node.core.leases.task_states()[state]
+
+    for name in node.core.leases.task_states():
+        tasks.labels(State=name).set_function(tasks_in(name))
+
     workers = metrics.gauge("manta_workers", "Worker processes by state.", ["State"])
 
     def count(state: WorkerState) -> Callable[[], float]:

@@ -53,6 +53,20 @@ class LeaseManager:
     def leases(self) -> int:
         return len(self._leases)
 
+    def task_states(self) -> dict[str, int]:
+        """Tasks by state, as far as leases tell: one for each lease and each unit that waits for one.
+
+        What a client holds back or sends ahead on a lease is known to that client alone.
+        """
+        waiting = sum(self._ledger.has_lent(lease.allocation) for lease in self._leases.values())
+        seats = sum(len(line) for line in self._seats.values())
+        return {
+            "PENDING_NODE_ASSIGNMENT": len(self.queue),
+            "SUBMITTED_TO_WORKER": seats,
+            "RUNNING": len(self._leases) - waiting,
+            "RUNNING_IN_RAY_GET": waiting,
+        }
+
     @property
     def busy(self) -> bool:
         """Whether a lease is held, or has its resources and awaits a worker."""

@@ -102,6 +102,9 @@ class Ledger:
         self._available = self._available + allocation.resources.only(*LENDABLE)
         return True
 
+    def has_lent(self, number: int) -> bool:
+        return number in self._lent
+
     def take_back(self, number: int) -> bool:
         """The holder runs again, now, whatever is free. returns: False when it lent nothing."""
         allocation = self._held[number]
