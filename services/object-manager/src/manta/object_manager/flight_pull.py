@@ -142,20 +142,23 @@ class FlightPuller:
         received = 0
         with memoryview(self._memory.view[offset : offset + size]) as view:
             writer = pa.FixedSizeBufferWriter(pa.py_buffer(view)) if size else None
-            while True:
-                try:
-                    chunk = reader.read_chunk().data
-                except StopIteration:
-                    break
-                count = chunk.num_rows
-                if received + count > size:
-                    raise _Broken(f"{address} sends more than the {size} bytes that it announced")
-                if count and writer is not None:
-                    column = chunk.column(0)
-                    # write() leaves the interpreter's lock while it copies.
-                    writer.write(column.buffers()[1].slice(column.offset, count))
-                received += count
-            del writer
+            try:
+                while True:
+                    try:
+                        chunk = reader.read_chunk().data
+                    except StopIteration:
+                        break
+                    count = chunk.num_rows
+                    if received + count > size:
+                        raise _Broken(f"{address} sends more than the {size} bytes that it announced")
+                    if count and writer is not None:
+                        column = chunk.column(0)
+                        # write() leaves the interpreter's lock while it copies.
+                        writer.write(column.buffers()[1].slice(column.offset, count))
+                    received += count
+            finally:
+                # Else the view cannot be let go, and that error would hide the one that ended the stream.
+                del writer
         return received
 
     def _client(self, address: str) -> flight.FlightClient:
