@@ -233,7 +233,7 @@ class Fetcher:
         return ready, rest
 
     def future_of(self, ref: ObjectRef) -> Future[Any]:
-        """A future that loads the value on the thread that brings it, or here if it is ready."""
+        """A future that loads the value on the thread that brings it, or here if it is ready and on this node."""
         process = self._process
         future: Future[Any] = Future()
 
@@ -254,13 +254,17 @@ class Fetcher:
                 settle()
 
         with process.lock:
-            if process.objects.get(ref._id) is None:
+            entry = process.objects.get(ref._id)
+            if entry is None:
                 raise self._unknown(ref)
             ready = process.objects.when_ready(ref._id, when_ready)
-        if ready:
-            settle()
-        else:
+        if not ready:
             self.want(ref)
+        elif entry.state is ObjectState.STORED and process.node_id not in entry.nodes:
+            # Whoever asks for a future, an event loop for instance, must not be held up until the bytes are here.
+            process.helpers.submit(settle)
+        else:
+            settle()
         return future
 
     # -- borrowed objects: asking their owners, and being asked
