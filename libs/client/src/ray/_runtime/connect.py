@@ -147,7 +147,6 @@ def connect_driver(address: ClusterAddress, options: DriverOptions) -> Driver:
     except BaseException:
         driver.shutdown()
         raise
-    _drop_in_forked_children(driver)
     current.set_runtime(driver)
     return driver
 
@@ -192,12 +191,13 @@ def _register_job(
     return reply.job_registered.job
 
 
-def _drop_in_forked_children(driver: Driver) -> None:
+def _drop_in_child() -> None:
     """A child that user code forks has our descriptors but none of our threads: it must not use them."""
+    driver = current.runtime_or_none()
+    if isinstance(driver, Driver):
+        driver.drop_in_child()
+        driver.let_interrupts_in()
 
-    def drop() -> None:
-        if current.runtime_or_none() is driver:
-            driver.drop_in_child()
-            driver.let_interrupts_in()
 
-    os.register_at_fork(after_in_child=drop)
+# Once for the process: what is registered cannot be taken back when a driver leaves.
+os.register_at_fork(after_in_child=_drop_in_child)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import time
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
+from ray._runtime.arena_client import Pinned
 from ray._runtime.gate import Gate
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
@@ -185,7 +187,9 @@ class Fetcher:
         owner = ref._owner or process.address
         lost: list[bytes] = []
         while True:
-            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            # What is here needs but a round trip to the object manager, which no timeout is meant to cut short.
+            here = process.node_id in entry.nodes
+            timeout = None if deadline is None or here else max(0.0, deadline - time.monotonic())
             try:
                 value = load_stored(process, object_id, list(entry.nodes), owner, timeout, self._receiver(object_id))
             except process.arena_lost_error as error:
@@ -226,11 +230,44 @@ class Fetcher:
             self.await_ready(refs, num_returns, deadline, stop_at_error=False)
         except GetTimeoutError:
             log.debug("wait_timed_out refs=%d", len(refs))
-        ready: list[ObjectRef] = []
-        rest: list[ObjectRef] = []
-        for ref in refs:
-            (ready if len(ready) < num_returns and self.is_ready(ref) else rest).append(ref)
-        return ready, rest
+        chosen = list(itertools.islice((ref for ref in refs if self.is_ready(ref)), num_returns))
+        if fetch_local:
+            chosen = self._bring(chosen, deadline)
+        ready = set(chosen)
+        return chosen, [ref for ref in refs if ref not in ready]
+
+    def _bring(self, refs: list[ObjectRef], deadline: float | None) -> list[ObjectRef]:
+        """Bring copies of these ready objects to this node; returns those that are here at the deadline.
+
+        One that cannot be brought counts as here: getting it tells what became of it.
+        """
+        process = self._process
+        away = [ref for ref in refs if self._is_elsewhere(ref)]
+        if not away:
+            return refs
+        gate = Gate(len(away))
+        missing = {ref._id for ref in away}
+
+        def arrived(object_id: bytes, pin: Pinned | Exception) -> None:
+            if isinstance(pin, Pinned):
+                process.pinned(object_id, pin)  # its end, in a moment, is counted too
+            missing.discard(object_id)
+            gate.one_ready()
+
+        for ref in away:
+            entry = process.objects.get(ref._id)
+            assert entry is not None, "a ref that is held has an entry"
+            owner = ref._owner or process.address
+            process.arena.get_async(ref._id, list(entry.nodes), owner, functools.partial(arrived, ref._id))
+        with process.lending():
+            process.reading.wait(
+                gate, SLOW_WAIT_S * 1000 if deadline is None else max(0.0, deadline - time.monotonic())
+            )
+        return [ref for ref in refs if ref._id not in missing]
+
+    def _is_elsewhere(self, ref: ObjectRef) -> bool:
+        entry = self._process.objects.get(ref._id)
+        return entry is not None and entry.state is ObjectState.STORED and self._process.node_id not in entry.nodes
 
     def future_of(self, ref: ObjectRef) -> Future[Any]:
         """A future that loads the value on the thread that brings it, or here if it is ready and on this node."""
