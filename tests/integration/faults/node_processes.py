@@ -87,13 +87,34 @@ class NodeProcesses:
         return self.pid(name)
 
     @contextlib.contextmanager
+    def frozen(self, name: str) -> Iterator[int]:
+        """SIGSTOP to manta-<name> until the end, if it lives to see it."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            _wait_stopped(pid)
+            yield pid
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
     def no_restarts(self) -> Iterator[None]:
         """Freeze the supervisor: what is killed meanwhile stays dead until the end."""
         os.kill(self.supervisor_pid, signal.SIGSTOP)
         try:
+            _wait_stopped(self.supervisor_pid)
             yield
         finally:
             os.kill(self.supervisor_pid, signal.SIGCONT)
+
+
+def _wait_stopped(pid: int) -> None:
+    # SIGSTOP takes effect some moments after kill() returns; "T" in its state says that it has.
+    def stopped() -> bool:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    wait_for(stopped, f"process {pid} is frozen")
 
 
 def kill_and_wait(pid: int, number: int = signal.SIGKILL) -> None:
