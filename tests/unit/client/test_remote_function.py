@@ -88,7 +88,7 @@ def test_a_coroutine_function_is_refused() -> None:
         async def f() -> None: ...
 
 
-@pytest.mark.parametrize("target", [3, "f", object(), None], ids=repr)
+@pytest.mark.parametrize("target", [3, "f", object(), None], ids=["int", "str", "object", "None"])
 def test_only_functions_and_classes_can_be_remote(target: Any) -> None:
     with pytest.raises(TypeError, match="function or a class"):
         ray.remote(target)
