@@ -1,0 +1,49 @@
+"""A task's runtime env over its job's."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from ray._runtime.cluster_view import merge_runtime_env
+
+_NAMES = st.text("AB", min_size=1, max_size=2)
+_ENVS = st.fixed_dictionaries(
+    {}, optional={"env_vars": st.dictionaries(_NAMES, _NAMES, max_size=3), "working_dir": _NAMES, "pip": st.just(["p"])}
+)
+
+
+def merged(job: object, own: object) -> object:
+    text = merge_runtime_env(json.dumps(job), json.dumps(own))
+    return json.loads(text) if text else {}
+
+
+def test_nothing_over_nothing_is_nothing() -> None:
+    assert merge_runtime_env("", "") == merge_runtime_env("{}", "") == merge_runtime_env("{}", "{}") == ""
+
+
+def test_env_vars_are_merged_and_other_fields_replaced() -> None:
+    job = {"env_vars": {"A": "job", "B": "job"}, "working_dir": "/job"}
+    own = {"env_vars": {"B": "own"}, "working_dir": "/own"}
+    assert merged(job, own) == {"env_vars": {"A": "job", "B": "own"}, "working_dir": "/own"}
+
+
+@given(_ENVS, _ENVS)
+def test_each_field_is_the_tasks_own_or_else_the_jobs(job: dict[str, object], own: dict[str, object]) -> None:
+    result = merged(job, own)
+    assert isinstance(result, dict)
+    for field in {*job, *own} - {"env_vars"}:
+        assert result[field] == own.get(field, job.get(field))
+    expected = {**job.get("env_vars", {}), **own.get("env_vars", {})}  # type: ignore[dict-item]
+    assert (result.get("env_vars") or {}) == expected
+
+
+@given(_ENVS, _ENVS)
+def test_equal_envs_give_equal_texts(job: dict[str, object], own: dict[str, object]) -> None:
+    """The text is part of a scheduling key: another order of the same fields must not make another."""
+    turned = dict(reversed(list(own.items())))
+    if job and own:
+        assert merge_runtime_env(json.dumps(job), json.dumps(own)) == merge_runtime_env(
+            json.dumps(job), json.dumps(turned)
+        )

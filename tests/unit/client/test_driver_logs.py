@@ -1,0 +1,57 @@
+"""Which lines of workers are shown at once, and which are counted."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from ray._runtime.driver_logs import FOLD_S, Fold
+
+
+def test_a_line_is_shown_once_and_counted_for_other_processes() -> None:
+    fold = Fold()
+    assert fold.take("hello", 1, "(f pid=1)", 0.0)
+    assert not fold.take("hello", 2, "(f pid=2)", 0.1)
+    assert not fold.take("hello", 3, "(f pid=3)", 0.2)
+    assert fold.due(FOLD_S - 0.1) == []
+    assert fold.due(FOLD_S) == [("(f pid=3)", "hello", 2)]
+    assert fold.due(FOLD_S, everything=True) == [] and len(fold) == 0
+
+
+def test_a_programs_own_repeats_are_shown() -> None:
+    fold = Fold()
+    assert all(fold.take("tick", 1, "(f pid=1)", at) for at in (0.0, 0.1, 0.2))
+    assert fold.due(99.0) == []
+
+
+def test_after_its_time_a_line_is_new_again() -> None:
+    fold = Fold()
+    fold.take("hello", 1, "a", 0.0)
+    fold.due(FOLD_S)
+    assert fold.take("hello", 2, "b", FOLD_S)
+
+
+def test_the_end_says_everything() -> None:
+    fold = Fold()
+    fold.take("hello", 1, "a", 0.0)
+    fold.take("hello", 2, "b", 0.0)
+    assert fold.due(0.0, everything=True) == [("b", "hello", 1)]
+
+
+def test_memory_is_bounded_whatever_is_printed() -> None:
+    fold = Fold()
+    for number in range(2000):
+        fold.take(f"line {number}", 1, "a", 0.0)
+    fold.due(0.0)
+    assert len(fold) <= 512
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 3), st.floats(0, 3)), max_size=40))
+def test_every_line_is_shown_or_counted(prints: list[tuple[str, int, float]]) -> None:
+    fold = Fold()
+    at, shown, counted = 0.0, 0, 0
+    for line, source, step in prints:
+        at += step
+        counted += sum(count for _, _, count in fold.due(at))
+        shown += fold.take(line, source, "w", at)
+    counted += sum(count for _, _, count in fold.due(at, everything=True))
+    assert shown + counted == len(prints)

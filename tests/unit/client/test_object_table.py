@@ -1,0 +1,74 @@
+"""What a process knows of objects' values, and who waits for them."""
+
+from __future__ import annotations
+
+from manta.proto.common.v1 import common_pb2
+from ray._runtime.object_table import ObjectState, ObjectTable
+
+X = b"x" * 28
+OWNER = (b"node", b"worker")
+VALUE = common_pb2.Value(data=b"v")
+
+
+def nobody(object_id: bytes) -> None:
+    raise AssertionError("the table calls no waiter itself")
+
+
+def test_a_waiter_is_handed_out_once_when_the_value_comes() -> None:
+    table = ObjectTable()
+    table.create(X)
+    assert not table.when_ready(X, nobody)
+    assert table.set_value(X, VALUE) == [nobody]
+    assert table.set_value(X, VALUE) == []
+    assert table.when_ready(X, nobody)
+
+
+def test_a_stored_object_is_ready_too_and_names_its_nodes() -> None:
+    table = ObjectTable()
+    entry = table.create(X)
+    table.when_ready(X, nobody)
+    assert table.set_stored(X, 7, (b"n1", b"n2")) == [nobody]
+    assert (entry.state, entry.size, entry.nodes) == (ObjectState.STORED, 7, (b"n1", b"n2"))
+    assert table.drop_nodes(X, {b"n1"}) == (b"n2",)
+    assert table.drop_nodes(X, {b"n2"}) == ()
+
+
+def test_only_stored_objects_have_nodes_to_lose() -> None:
+    table = ObjectTable()
+    assert table.drop_nodes(X, {b"n"}) is None
+    table.create(X)
+    assert table.drop_nodes(X, {b"n"}) is None
+
+
+def test_one_waiter_may_wait_twice_and_is_forgotten_once_at_a_time() -> None:
+    table = ObjectTable()
+    table.create(X)
+    table.when_ready(X, nobody)
+    table.when_ready(X, nobody)
+    table.forget_waiter(X, nobody)
+    assert table.set_value(X, VALUE) == [nobody]
+    table.forget_waiter(X, nobody)
+    table.forget_waiter(b"?", nobody)
+
+
+def test_values_of_freed_objects_are_left_alone() -> None:
+    table = ObjectTable()
+    table.create(X)
+    assert table.remove(X) is not None
+    assert table.set_value(X, VALUE) == table.set_stored(X, 1, ()) == []
+    assert X not in table and len(table) == 0 and table.remove(X) is None
+
+
+def test_a_borrow_keeps_the_entry_that_is_there() -> None:
+    table = ObjectTable()
+    entry = table.borrow(X, OWNER)
+    assert entry.owner == OWNER and table.borrow(X, (b"other", b"w")) is entry
+    assert list(table) == [(X, entry)]
+
+
+def test_an_answer_ends_the_asking() -> None:
+    table = ObjectTable()
+    entry = table.borrow(X, OWNER)
+    entry.asked = True
+    table.set_value(X, VALUE)
+    assert not entry.asked and entry.value == VALUE
