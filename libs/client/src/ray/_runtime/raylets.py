@@ -101,7 +101,7 @@ class Raylets:
             def closed(reason: str) -> None:
                 log.debug("raylet_link_closed node_id=%s reason=%s", node_id.hex(), reason)
                 opened.lost()
-                self._process.submitter.on_raylet_gone(opened)
+                self._process.submitter.leasing.on_raylet_gone(opened)
 
             self._process.remote.open_raylet(opened, address, closed)
         return link
@@ -128,13 +128,13 @@ class Raylets:
         process = self._process
         submitter = process.submitter
         if kind == raylet_pb2.LEASE_GRANTED:
-            submitter.on_granted(link, raylet_pb2.LeaseGranted.FromString(payload))
+            submitter.leasing.on_granted(link, raylet_pb2.LeaseGranted.FromString(payload))
         elif kind == raylet_pb2.LEASE_SPILLED:
-            submitter.on_spilled(raylet_pb2.LeaseSpilled.FromString(payload))
+            submitter.leasing.on_spilled(raylet_pb2.LeaseSpilled.FromString(payload))
         elif kind == raylet_pb2.LEASE_REFUSED:
             submitter.on_refused(raylet_pb2.LeaseRefused.FromString(payload))
         elif kind == raylet_pb2.LEASES_SHORT:
-            submitter.on_short()
+            submitter.leasing.on_short()
         elif kind == raylet_pb2.WORKERS_DIED:
             for dead in raylet_pb2.WorkersDied.FromString(payload).workers:
                 process.worker_died(dead.address.worker_id, dead.cause)

@@ -101,6 +101,7 @@ class Remote:
 
     async def serve(self, frames: AsyncIterator[common_pb2.Frame]) -> AsyncIterator[common_pb2.Frame]:
         """One stream of a remote peer."""
+        from grpc import aio
         from ray._runtime.grpc_channel import HELLO, GrpcChannel
 
         first = await anext(frames, None)
@@ -122,9 +123,13 @@ class Remote:
         )
 
         async def read() -> None:
-            async for frame in frames:
-                channel.received(frame)
-            channel.close("the peer closed the stream")
+            try:
+                async for frame in frames:
+                    channel.received(frame)
+            except aio.UsageError as error:  # the stream ended between two reads
+                channel.close(str(error))
+            else:
+                channel.close("the peer closed the stream")
 
         self.io.spawn(read())
         peers.accepted(peer, channel)

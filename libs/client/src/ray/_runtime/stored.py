@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ray._runtime import serialization
 from ray._runtime.arena_client import copy_into
-from ray._runtime.arena_errors import ArenaFull, ArenaTimeout
+from ray._runtime.arena_errors import ArenaDisconnected, ArenaFull, ArenaTimeout
 
 if TYPE_CHECKING:
     from ray._runtime.object_ref import ObjectRef
     from ray._runtime.process import Process
     from ray._runtime.serialization import Serialized
 
+log = logging.getLogger("ray.runtime")
+
+# An object manager that dies more often while one value is written is not worth waiting for.
+_ATTEMPTS: Final = 3
+
 
 def store(process: Process, object_id: bytes, serialized: Serialized, owner: tuple[bytes, bytes]) -> int:
     """Write a value into the arena as a primary copy; returns its size in bytes.
 
-    raises: ObjectStoreFullError when it finds no room.
+    raises: ObjectStoreFullError when it finds no room; ArenaDisconnected when the node's object manager stays away.
     """
     size = serialized.stored_size()
-    try:
+    for left in reversed(range(_ATTEMPTS)):
         try:
-            writable = process.arena.create(object_id, size, owner)
-        except ArenaFull:
-            # What was dropped just now makes room; its frees go out ahead on the same connection.
-            process.settle_drops()
-            writable = process.arena.create(object_id, size, owner)
-        if writable is not None:  # else an earlier attempt of the same task had stored it
-            with writable:
-                serialized.write_to(writable.view, copy_into)
-                writable.seal()
-    except ArenaFull as full:
-        from ray.exceptions import ObjectStoreFullError
+            _write(process, object_id, serialized, size, owner)
+            break
+        except ArenaFull as full:
+            from ray.exceptions import ObjectStoreFullError
 
-        raise ObjectStoreFullError(str(full)) from None
+            raise ObjectStoreFullError(str(full)) from None
+        except ArenaDisconnected as gone:
+            # What was written went with the object manager; the next attempt waits for its successor.
+            if not left:
+                raise
+            log.debug("store_again object_id=%s reason=%s", object_id.hex(), gone)
     return size
+
+
+def _write(process: Process, object_id: bytes, serialized: Serialized, size: int, owner: tuple[bytes, bytes]) -> None:
+    try:
+        writable = process.arena.create(object_id, size, owner)
+    except ArenaFull:
+        # What was dropped just now makes room; its frees go out ahead on the same connection.
+        process.settle_drops()
+        writable = process.arena.create(object_id, size, owner)
+    if writable is not None:  # else an earlier attempt of the same task had stored it
+        with writable:
+            serialized.write_to(writable.view, copy_into)
+            writable.seal()
 
 
 def load_stored(

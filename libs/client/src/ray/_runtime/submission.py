@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.common.resources import ResourceSet
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
-from ray._runtime import arguments, lease_manager, serialization
+from ray._runtime import arguments, serialization
 from ray._runtime.definitions import Definition, define
+from ray._runtime.leasing import Leasing
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.system_errors import error_value, worker_crashed
 from ray._runtime.task_record import TaskRecord
-from ray._runtime.wire import FIRST_RETURN, LAST_ATTEMPT, attempt_field, plain_task, repeated_field
+from ray._runtime.wire import FIRST_RETURN, LAST_ATTEMPT, attempt_field, plain_task
 
 if TYPE_CHECKING:
     from ray._runtime.api import FunctionDescriptor, TaskOptions
-    from ray._runtime.lease_manager import Lease, SchedulingKey
+    from ray._runtime.lease_manager import SchedulingKey
     from ray._runtime.links import Channel, Peer
     from ray._runtime.process import Process
-    from ray._runtime.raylets import RayletLink
 
 log = logging.getLogger("ray.runtime")
 
-LEASE_IDLE_S: Final = 0.1
-_TASKS_FIELD: Final = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
 _DONE: Final = worker_pb2.TaskReply.DONE
 _RAISED: Final = worker_pb2.TaskReply.RAISED
 _EXITING: Final = worker_pb2.TaskReply.EXITING
-
-
-class Route:
-    """How a leased worker is reached; `header` is the part of each Tasks message that never changes."""
-
-    __slots__ = ("header", "peer", "raylet")
-
-    def __init__(self, peer: Peer, raylet: RayletLink, header: bytes) -> None:
-        self.peer = peer
-        self.raylet = raylet
-        self.header = header
-
-
-class Demand:
-    """A scheduling key, as raylets are asked for it."""
-
-    __slots__ = ("message",)
-
-    def __init__(self, message: raylet_pb2.LeasesWanted) -> None:
-        self.message = message
 
 
 class TaskSubmitter:
@@ -59,10 +34,8 @@ class TaskSubmitter:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self.leases = lease_manager.LeaseManager()
+        self.leasing = Leasing(process)
         self.pending: dict[bytes, TaskRecord] = {}
-        self._keys: dict[tuple[Any, ...], SchedulingKey] = {}
-        self._to_assign: set[SchedulingKey] = set()
         # Set once the cluster is out of reach: what every later call ends with.
         self._cut_off: common_pb2.Value | None = None
 
@@ -130,7 +103,7 @@ class TaskSubmitter:
             elif num_returns:
                 returns = [self._own(object_id) for object_id in record.return_ids()]
             self.pending[task_id] = record
-            self._enqueue(record, cache[3])
+            self.leasing.enqueue(record, cache[3])
         if self._cut_off is not None:
             self.fail(record, self._cut_off)
         process.after_lock()
@@ -197,26 +170,7 @@ class TaskSubmitter:
         with process.lock:
             if record.task_id not in self.pending:
                 return
-            self._enqueue(record, key)
-        process.after_lock()
-
-    def _enqueue(self, record: TaskRecord, key: SchedulingKey) -> None:
-        """Send a task that is ready, or have it wait for a lease; the lock is held."""
-        commands = self.leases.submit(key, record)
-        if commands:
-            self._queue(commands)
-            return
-        if not self._to_assign:
-            # The reading thread sends what piles up until it gets to it, in one frame per worker.
-            self._process.reactor.call_soon(self._assign_waiting)
-        self._to_assign.add(key)
-
-    def _assign_waiting(self) -> None:
-        process = self._process
-        with process.lock:
-            keys, self._to_assign = self._to_assign, set()
-            for key in keys:
-                self._queue(self.leases.assign(key))
+            self.leasing.enqueue(record, key)
         process.after_lock()
 
     def _prepare(self, function: FunctionDescriptor, options: TaskOptions) -> tuple[Any, ...]:
@@ -230,124 +184,24 @@ class TaskSubmitter:
             name=options.name,
             last_attempt=options.max_retries == 0,
         )
-        options.cache = (self, function, cached[1], self._key(options, name), name, template.SerializeToString())
+        options.cache = (
+            self,
+            function,
+            cached[1],
+            self.leasing.key_for(options, name),
+            name,
+            template.SerializeToString(),
+        )
         return options.cache  # type: ignore[no-any-return]
 
-    def _key(self, options: TaskOptions, name: str) -> SchedulingKey:
-        process = self._process
-        resources = ResourceSet.from_floats(options.resources)
-        strategy = options.strategy.SerializeToString(deterministic=True) if options.strategy is not None else b""
-        labels = tuple(sorted(options.label_selector.items()))
-        runtime_env = process.task_runtime_env(options.runtime_env)
-        shape = (resources, strategy, runtime_env, labels, bool(options.max_calls))
-        with process.lock:
-            key = self._keys.get(shape)
-            if key is None:
-                demand = raylet_pb2.LeasesWanted(
-                    job_id=process.job_id,
-                    resources=resources.to_proto(),
-                    strategy=options.strategy,
-                    runtime_env=runtime_env,
-                    name=name,
-                )
-                key = self._keys[shape] = self.leases.new_key(Demand(demand))
-                demand.request_id = key.request_id
-        return key
-
-    # -- commands; the lock is held
-
-    def _queue(self, commands: Iterable[lease_manager.Command]) -> None:
-        process = self._process
-        for command in commands:
-            if type(command) is lease_manager.Push:
-                self._push(command.lease, command.tasks)
-            elif type(command) is lease_manager.AskLeases:
-                self._ask(process.raylet, command.key, command.wanted, 0)
-            elif type(command) is lease_manager.AskElsewhere:
-                link = process.raylets.get(command.node_id, command.raylet_address)
-                self._ask(link, command.key, command.wanted, command.hops)
-            elif type(command) is lease_manager.ReturnLease:
-                route: Route = command.lease.route  # type: ignore[assignment]
-                message = raylet_pb2.LeaseReturned(lease_id=command.lease.lease_id, retire_worker=command.retire)
-                route.raylet.queue(raylet_pb2.LEASE_RETURNED, message.SerializeToString())
-                process.dirty.add(route.raylet)
-            elif type(command) is lease_manager.IdleTimer:
-                idle = functools.partial(self._idle, command.lease, command.mark)
-                process.reactor.call_later(LEASE_IDLE_S, idle)
-
-    def _ask(self, link: RayletLink, key: SchedulingKey, count: int, hops: int) -> None:
-        demand: Demand = key.demand  # type: ignore[assignment]
-        if count:
-            demand.message.backlog = count
-            demand.message.hops = hops
-            link.queue(raylet_pb2.LEASES_WANTED, demand.message.SerializeToString())
-        else:
-            for asked in self._process.raylets.all():
-                message = raylet_pb2.LeaseCancelled(request_id=key.request_id)
-                asked.queue(raylet_pb2.LEASE_CANCELLED, message.SerializeToString())
-                self._process.dirty.add(asked)
-        self._process.dirty.add(link)
-
-    def _push(self, lease: Lease, tasks: list[TaskRecord]) -> None:
-        route: Route = lease.route  # type: ignore[assignment]
-        peer = route.peer
-        parts = [route.header]
-        for task in tasks:
-            task.lease_id = lease.lease_id
-            definition = task.definition
-            if definition is not None and definition.digest not in peer.known_definitions:
-                peer.known_definitions.add(definition.digest)
-                parts.append(self._definition_part(definition))
-        parts.extend([repeated_field(_TASKS_FIELD, task.message) for task in tasks])
-        peer.queue(worker_pb2.TASKS, b"".join(parts))
-        self._process.dirty.add(peer)
-
-    def _definition_part(self, definition: Definition) -> bytes:
-        message = worker_pb2.Definition(
-            digest=definition.digest, pickled=definition.pickled, job_id=self._process.job_id
-        )
-        return worker_pb2.Tasks(definitions=[message]).SerializeToString()
-
-    def _idle(self, lease: Lease, mark: int) -> None:
-        with self._process.lock:
-            self._queue(self.leases.lease_idle(lease, mark))
-        self._process.after_lock()
-
     # -- from raylets
-
-    def on_granted(self, link: RayletLink, message: raylet_pb2.LeaseGranted) -> None:
-        process = self._process
-        with process.lock:
-            key = self.leases.key_of(message.request_id)
-            if key is None:
-                raise LookupError(f"a lease was granted for request {message.request_id}, which was never made")
-            peer = process.peers.get(message.worker.worker_id, message.worker.node_id)
-            header = worker_pb2.Tasks(
-                lease_id=message.lease_id,
-                caller=process.identity.address(),
-                job_id=process.job_id,
-                resources=message.resources,
-                gpu_ids=message.gpu_ids,
-            )
-            route = Route(peer, link, header.SerializeToString())
-            self._queue(self.leases.granted(key, message.lease_id, route))
-        process.after_lock()
-
-    def on_spilled(self, message: raylet_pb2.LeaseSpilled) -> None:
-        with self._process.lock:
-            key = self.leases.key_of(message.request_id)
-            if key is not None:
-                self._queue(
-                    self.leases.spilled(key, message.node_id, message.raylet_address, message.count, message.hops)
-                )
-        self._process.after_lock()
 
     def on_refused(self, message: raylet_pb2.LeaseRefused) -> None:
         from ray.exceptions import RuntimeEnvSetupError, TaskPlacementGroupRemoved, TaskUnschedulableError
 
         with self._process.lock:
-            key = self.leases.key_of(message.request_id)
-            tasks = self.leases.refused(key) if key is not None else []
+            key = self.leasing.manager.key_of(message.request_id)
+            tasks = self.leasing.manager.refused(key) if key is not None else []
         reasons = raylet_pb2.LeaseRefused
         error: Exception
         if message.reason == reasons.PLACEMENT_GROUP_REMOVED:
@@ -359,25 +213,12 @@ class TaskSubmitter:
         for task in tasks:
             self.fail(task, error_value(error))
 
-    def on_short(self) -> None:
-        with self._process.lock:
-            self._queue(self.leases.short())
-        self._process.after_lock()
-
-    def on_raylet_gone(self, link: RayletLink) -> None:
-        """A remote raylet cannot be reached: ask at home for what it was asked for."""
-        with self._process.lock:
-            for key in list(self.leases.keys()):
-                if key.asked and key.queue:
-                    self._queue(self.leases.ask_failed(key, key.asked))
-        self._process.after_lock()
-
     def on_worker_died(self, worker_id: bytes, cause: common_pb2.DeathCause | None) -> None:
         """A declared death: what ran or waited there is run again, or fails."""
         failed: list[TaskRecord] = []
         with self._process.lock:
-            for lease in self._leases_on(worker_id):
-                tasks, key = self.leases.worker_gone(lease.lease_id)
+            for lease in self.leasing.on_worker(worker_id):
+                tasks, key = self.leasing.manager.worker_gone(lease.lease_id)
                 started, unstarted = _split_started(tasks)
                 again = [task for task in started if self._may_retry(task)]
                 failed.extend(task for task in started if task not in again)
@@ -388,18 +229,10 @@ class TaskSubmitter:
                 for task in unstarted:
                     task.lease_id = None
                 if key is not None:
-                    self._queue(self.leases.requeue(key, again + unstarted))
+                    self.leasing.queue(self.leasing.manager.requeue(key, again + unstarted))
         self._process.after_lock()
         for task in failed:
             self.fail(task, worker_crashed(task.name, cause))
-
-    def _leases_on(self, worker_id: bytes) -> list[Lease]:
-        found = []
-        for lease in self.leases.leases():
-            route: Route = lease.route  # type: ignore[assignment]
-            if route.peer.worker_id == worker_id:
-                found.append(lease)
-        return found
 
     def _may_retry(self, task: TaskRecord) -> bool:
         return task.retries_left != 0 and not task.cancelled
@@ -445,11 +278,11 @@ class TaskSubmitter:
                 if reply.outcome == _EXITING and record.lease_id is not None:
                     leaving.add(record.lease_id)
             for lease_id, task_ids in finished.items():
-                self._queue(self.leases.finished(lease_id, task_ids, leaving=lease_id in leaving))
+                self.leasing.queue(self.leasing.manager.finished(lease_id, task_ids, leaving=lease_id in leaving))
             for record in again:
                 self._next_attempt(record)
                 assert record.options is not None
-                self._queue(self.leases.requeue(record.options.cache[3], [record]))
+                self.leasing.queue(self.leasing.manager.requeue(record.options.cache[3], [record]))
         process.after_lock()
 
     def _retry_raised(self, record: TaskRecord, reply: worker_pb2.TaskReply) -> bool:
@@ -501,7 +334,7 @@ class TaskSubmitter:
                     by_lease.setdefault(record.lease_id, []).append(task_id)
                     record.lease_id = None
             for lease_id, task_ids in by_lease.items():
-                self._queue(self.leases.handed_back(lease_id, task_ids))
+                self.leasing.queue(self.leasing.manager.handed_back(lease_id, task_ids))
         self._process.after_lock()
 
     def on_reply_deferred(self, task_id: bytes) -> None:

@@ -1,0 +1,204 @@
+"""Leases as messages: the shell around LeaseManager, which decides. Asks raylets for workers, sends tasks to them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from manta.common.resources import ResourceSet
+from manta.proto.raylet.v1 import raylet_pb2
+from manta.proto.worker.v1 import worker_pb2
+from ray._runtime import lease_manager
+from ray._runtime.wire import repeated_field
+
+if TYPE_CHECKING:
+    from ray._runtime.api import TaskOptions
+    from ray._runtime.definitions import Definition
+    from ray._runtime.lease_manager import Lease, SchedulingKey
+    from ray._runtime.links import Peer
+    from ray._runtime.process import Process
+    from ray._runtime.raylets import RayletLink
+    from ray._runtime.task_record import TaskRecord
+
+LEASE_IDLE_S: Final = 0.1
+_TASKS_FIELD: Final = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
+
+
+class Route:
+    """How a leased worker is reached; `header` is the part of each Tasks message that never changes."""
+
+    __slots__ = ("header", "peer", "raylet")
+
+    def __init__(self, peer: Peer, raylet: RayletLink, header: bytes) -> None:
+        self.peer = peer
+        self.raylet = raylet
+        self.header = header
+
+
+class Demand:
+    """A scheduling key, as raylets are asked for it."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: raylet_pb2.LeasesWanted) -> None:
+        self.message = message
+
+
+class Leasing:
+    """The leases of `process`. `manager` is changed under the process's lock only."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.manager = lease_manager.LeaseManager()
+        self._keys: dict[tuple[Any, ...], SchedulingKey] = {}
+        self._to_assign: set[SchedulingKey] = set()
+
+    def key_for(self, options: TaskOptions, name: str) -> SchedulingKey:
+        process = self._process
+        resources = ResourceSet.from_floats(options.resources)
+        strategy = options.strategy.SerializeToString(deterministic=True) if options.strategy is not None else b""
+        labels = tuple(sorted(options.label_selector.items()))
+        runtime_env = process.task_runtime_env(options.runtime_env)
+        shape = (resources, strategy, runtime_env, labels, bool(options.max_calls))
+        with process.lock:
+            key = self._keys.get(shape)
+            if key is None:
+                demand = raylet_pb2.LeasesWanted(
+                    job_id=process.job_id,
+                    resources=resources.to_proto(),
+                    strategy=options.strategy,
+                    runtime_env=runtime_env,
+                    name=name,
+                )
+                key = self._keys[shape] = self.manager.new_key(Demand(demand))
+                demand.request_id = key.request_id
+        return key
+
+    def enqueue(self, record: TaskRecord, key: SchedulingKey) -> None:
+        """Send a task that is ready, or have it wait for a lease; the lock is held."""
+        commands = self.manager.submit(key, record)
+        if commands:
+            self.queue(commands)
+            return
+        if not self._to_assign:
+            # The reading thread sends what piles up until it gets to it, in one frame per worker.
+            self._process.reactor.call_soon(self._assign_waiting)
+        self._to_assign.add(key)
+
+    def _assign_waiting(self) -> None:
+        process = self._process
+        with process.lock:
+            keys, self._to_assign = self._to_assign, set()
+            for key in keys:
+                self.queue(self.manager.assign(key))
+        process.after_lock()
+
+    # -- commands; the lock is held
+
+    def queue(self, commands: Iterable[lease_manager.Command]) -> None:
+        process = self._process
+        for command in commands:
+            if type(command) is lease_manager.Push:
+                self._push(command.lease, command.tasks)
+            elif type(command) is lease_manager.AskLeases:
+                self._ask(process.raylet, command.key, command.wanted, 0)
+            elif type(command) is lease_manager.AskElsewhere:
+                link = process.raylets.get(command.node_id, command.raylet_address)
+                self._ask(link, command.key, command.wanted, command.hops)
+            elif type(command) is lease_manager.ReturnLease:
+                route: Route = command.lease.route  # type: ignore[assignment]
+                message = raylet_pb2.LeaseReturned(lease_id=command.lease.lease_id, retire_worker=command.retire)
+                route.raylet.queue(raylet_pb2.LEASE_RETURNED, message.SerializeToString())
+                process.dirty.add(route.raylet)
+            elif type(command) is lease_manager.IdleTimer:
+                idle = functools.partial(self._idle, command.lease, command.mark)
+                process.reactor.call_later(LEASE_IDLE_S, idle)
+
+    def _ask(self, link: RayletLink, key: SchedulingKey, count: int, hops: int) -> None:
+        demand: Demand = key.demand  # type: ignore[assignment]
+        if count:
+            demand.message.backlog = count
+            demand.message.hops = hops
+            link.queue(raylet_pb2.LEASES_WANTED, demand.message.SerializeToString())
+        else:
+            for asked in self._process.raylets.all():
+                message = raylet_pb2.LeaseCancelled(request_id=key.request_id)
+                asked.queue(raylet_pb2.LEASE_CANCELLED, message.SerializeToString())
+                self._process.dirty.add(asked)
+        self._process.dirty.add(link)
+
+    def _push(self, lease: Lease, tasks: list[TaskRecord]) -> None:
+        route: Route = lease.route  # type: ignore[assignment]
+        peer = route.peer
+        parts = [route.header]
+        for task in tasks:
+            task.lease_id = lease.lease_id
+            definition = task.definition
+            if definition is not None and definition.digest not in peer.known_definitions:
+                peer.known_definitions.add(definition.digest)
+                parts.append(self._definition_part(definition))
+        parts.extend([repeated_field(_TASKS_FIELD, task.message) for task in tasks])
+        peer.queue(worker_pb2.TASKS, b"".join(parts))
+        self._process.dirty.add(peer)
+
+    def _definition_part(self, definition: Definition) -> bytes:
+        message = worker_pb2.Definition(
+            digest=definition.digest, pickled=definition.pickled, job_id=self._process.job_id
+        )
+        return worker_pb2.Tasks(definitions=[message]).SerializeToString()
+
+    def _idle(self, lease: Lease, mark: int) -> None:
+        with self._process.lock:
+            self.queue(self.manager.lease_idle(lease, mark))
+        self._process.after_lock()
+
+    # -- from raylets
+
+    def on_granted(self, link: RayletLink, message: raylet_pb2.LeaseGranted) -> None:
+        process = self._process
+        with process.lock:
+            key = self.manager.key_of(message.request_id)
+            if key is None:
+                raise LookupError(f"a lease was granted for request {message.request_id}, which was never made")
+            peer = process.peers.get(message.worker.worker_id, message.worker.node_id)
+            header = worker_pb2.Tasks(
+                lease_id=message.lease_id,
+                caller=process.identity.address(),
+                job_id=process.job_id,
+                resources=message.resources,
+                gpu_ids=message.gpu_ids,
+            )
+            route = Route(peer, link, header.SerializeToString())
+            self.queue(self.manager.granted(key, message.lease_id, route))
+        process.after_lock()
+
+    def on_spilled(self, message: raylet_pb2.LeaseSpilled) -> None:
+        with self._process.lock:
+            key = self.manager.key_of(message.request_id)
+            if key is not None:
+                self.queue(
+                    self.manager.spilled(key, message.node_id, message.raylet_address, message.count, message.hops)
+                )
+        self._process.after_lock()
+
+    def on_short(self) -> None:
+        with self._process.lock:
+            self.queue(self.manager.short())
+        self._process.after_lock()
+
+    def on_raylet_gone(self, link: RayletLink) -> None:
+        """A remote raylet cannot be reached: ask at home for what it was asked for."""
+        with self._process.lock:
+            for key in list(self.manager.keys()):
+                if key.asked and key.queue:
+                    self.queue(self.manager.ask_failed(key, key.asked))
+        self._process.after_lock()
+
+    def on_worker(self, worker_id: bytes) -> list[Lease]:
+        found = []
+        for lease in self.manager.leases():
+            route: Route = lease.route  # type: ignore[assignment]
+            if route.peer.worker_id == worker_id:
+                found.append(lease)
+        return found
