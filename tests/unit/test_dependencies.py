@@ -26,8 +26,6 @@ LONG_FILES = {
     "client/exceptions.py": 750,  # one tree of many small classes, which users read in one place
     "client/_runtime/reference.py": 450,  # half of it is the protocol in prose
     "client/_runtime/process.py": 500,  # joins the parts of the runtime
-    "client/_runtime/submission.py": 500,
-    "client/_runtime/actors.py": 560,
     "object_manager/store.py": 450,  # joins the object manager's parts
     "raylet/node.py": 500,  # joins the raylet's parts
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -18,6 +19,7 @@ from ray._runtime.gate import Gate
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
 from ray._runtime.stored import load_stored
+from ray._runtime.system_errors import as_raised
 
 if TYPE_CHECKING:
     from ray._runtime.links import Channel, Peer
@@ -232,10 +234,8 @@ class Fetcher:
         from ray.exceptions import GetTimeoutError
 
         deadline = None if timeout is None else time.monotonic() + timeout
-        try:
+        with contextlib.suppress(GetTimeoutError):  # what is there by then is the answer
             self.await_ready(refs, num_returns, deadline, stop_at_error=False)
-        except GetTimeoutError:
-            log.debug("wait_timed_out refs=%d", len(refs))
         chosen = list(itertools.islice((ref for ref in refs if self.is_ready(ref)), num_returns))
         if fetch_local:
             chosen = self._bring(chosen, deadline)
@@ -399,10 +399,3 @@ class Fetcher:
             item.value.CopyFrom(entry.value)
         if not channel.closed:
             channel.send(worker_pb2.OBJECTS, worker_pb2.Objects(items=[item]).SerializeToString())
-
-
-def as_raised(error: BaseException) -> BaseException:
-    """What ray.get raises for a stored error: a task's error as an instance of its cause's class too."""
-    from ray.exceptions import RayTaskError
-
-    return error.as_instanceof_cause() if isinstance(error, RayTaskError) else error

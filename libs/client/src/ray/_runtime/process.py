@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import cluster_view, current, serialization, stored
 from ray._runtime.actors import Actors
 from ray._runtime.arena_client import ArenaClient, Pinned
@@ -27,9 +26,10 @@ from ray._runtime.fetching import Fetcher
 from ray._runtime.gcs_client import GcsClient
 from ray._runtime.holds import HoldMessenger
 from ray._runtime.io_thread import IoThread
-from ray._runtime.links import Channel, Identity, Peer
+from ray._runtime.links import Identity, Peer
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState, ObjectTable, Waiter
+from ray._runtime.peer_frames import PeerFrames
 from ray._runtime.peers import PeerTable
 from ray._runtime.raylets import RayletLink, Raylets, raylet_socket
 from ray._runtime.reactor import Reactor
@@ -101,7 +101,7 @@ class Process:
         self._freeing = threading.Lock()
 
         self.holds = HoldMessenger(self)
-        self.peers = PeerTable(self, self._on_peer_frame)
+        self.peers = PeerTable(self, PeerFrames(self).dispatch)
         self.raylets = Raylets(self)
         self.remote = Remote(self)
         self.submitter = TaskSubmitter(self)
@@ -302,39 +302,6 @@ class Process:
             for object_id in waiting:
                 self.woken.extend((waiter, object_id) for waiter in self.objects.set_value(object_id, value))
         self.after_lock()
-
-    # -- frames
-
-    def _on_peer_frame(self, peer: Peer, channel: Channel, kind: int, payload: bytes) -> None:
-        if kind == worker_pb2.REPLIES:
-            self.submitter.on_replies(peer, worker_pb2.Replies.FromString(payload))
-        elif kind == worker_pb2.TASKS:
-            if self.is_driver:
-                raise ValueError("a driver takes no tasks")
-            self.executor.on_tasks(peer, channel, worker_pb2.Tasks.FromString(payload))
-        elif kind == worker_pb2.OBJECTS_WANTED:
-            self.fetcher.on_wanted(channel, peer, worker_pb2.ObjectsWanted.FromString(payload))
-        elif kind == worker_pb2.OBJECTS:
-            self.fetcher.on_objects(worker_pb2.Objects.FromString(payload))
-        elif kind == worker_pb2.HOLDS:
-            self.holds.on_holds(peer, worker_pb2.Holds.FromString(payload))
-        elif kind == worker_pb2.HOLDS_ACKNOWLEDGED:
-            self.holds.on_acknowledged(peer, worker_pb2.HoldsAcknowledged.FromString(payload))
-        elif kind == worker_pb2.HOLD_QUESTIONED:
-            self.holds.on_question(peer, worker_pb2.HoldQuestioned.FromString(payload))
-        elif kind == worker_pb2.REPLY_DEFERRED:
-            self.submitter.on_reply_deferred(worker_pb2.ReplyDeferred.FromString(payload).task_id)
-        elif kind == worker_pb2.HANDED_BACK:
-            self.submitter.on_handed_back(worker_pb2.HandedBack.FromString(payload))
-        elif kind == worker_pb2.DEFINITION_WANTED:
-            wanted = worker_pb2.DefinitionWanted.FromString(payload)
-            self.submitter.on_definition_wanted(peer, channel, wanted.digest)
-        elif kind == worker_pb2.DEFINITION:
-            self.executor.on_definition(worker_pb2.Definition.FromString(payload))
-        elif kind == worker_pb2.CANCEL:
-            self.executor.on_cancel(worker_pb2.Cancel.FromString(payload))
-        else:
-            raise ValueError(f"unknown frame kind {kind}")
 
     def on_raylet_message(self, kind: int, payload: bytes) -> None:
         """A message of our own raylet that is not about leases."""

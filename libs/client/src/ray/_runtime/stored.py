@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ray._runtime import serialization
 from ray._runtime.arena_client import copy_into
 from ray._runtime.arena_errors import ArenaDisconnected, ArenaFull, ArenaTimeout
+from ray._runtime.system_errors import as_raised
 
 if TYPE_CHECKING:
     from ray._runtime.object_ref import ObjectRef
@@ -81,7 +82,5 @@ def load_stored(
     with serialization.receiving(receive):
         value = serialization.load(kind, stream, buffers)
     if kind == serialization.ERROR:
-        from ray._runtime.fetching import as_raised
-
         raise as_raised(value)
     return value

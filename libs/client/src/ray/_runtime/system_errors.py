@@ -52,3 +52,10 @@ def describe_death(cause: common_pb2.DeathCause | None) -> str:
     if cause.last_log_lines:
         parts.append("\nits last lines:\n  " + "\n  ".join(cause.last_log_lines))
     return " ".join(parts)
+
+
+def as_raised(error: BaseException) -> BaseException:
+    """What ray.get raises for a stored error: a task's error as an instance of its cause's class too."""
+    from ray.exceptions import RayTaskError
+
+    return error.as_instanceof_cause() if isinstance(error, RayTaskError) else error

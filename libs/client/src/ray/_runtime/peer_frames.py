@@ -1,0 +1,54 @@
+"""What peers say on call channels, handed to the parts of the process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from manta.proto.worker.v1 import worker_pb2
+
+if TYPE_CHECKING:
+    from ray._runtime.links import Channel, Peer
+    from ray._runtime.process import Process
+
+
+class PeerFrames:
+    """The dispatch of one process. It runs on the thread that reads, which is on no lock."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def dispatch(self, peer: Peer, channel: Channel, kind: int, payload: bytes) -> None:
+        """Hand one frame to the part that it concerns.
+
+        raises: ValueError, DecodeError for what no correct peer sends; the connection ends then.
+        """
+        process = self._process
+        if kind == worker_pb2.REPLIES:
+            process.submitter.on_replies(peer, worker_pb2.Replies.FromString(payload))
+        elif kind == worker_pb2.TASKS:
+            if process.is_driver:
+                raise ValueError("a driver takes no tasks")
+            process.executor.on_tasks(peer, channel, worker_pb2.Tasks.FromString(payload))
+        elif kind == worker_pb2.OBJECTS_WANTED:
+            process.fetcher.on_wanted(channel, peer, worker_pb2.ObjectsWanted.FromString(payload))
+        elif kind == worker_pb2.OBJECTS:
+            process.fetcher.on_objects(worker_pb2.Objects.FromString(payload))
+        elif kind == worker_pb2.HOLDS:
+            process.holds.on_holds(peer, worker_pb2.Holds.FromString(payload))
+        elif kind == worker_pb2.HOLDS_ACKNOWLEDGED:
+            process.holds.on_acknowledged(peer, worker_pb2.HoldsAcknowledged.FromString(payload))
+        elif kind == worker_pb2.HOLD_QUESTIONED:
+            process.holds.on_question(peer, worker_pb2.HoldQuestioned.FromString(payload))
+        elif kind == worker_pb2.REPLY_DEFERRED:
+            process.submitter.on_reply_deferred(worker_pb2.ReplyDeferred.FromString(payload).task_id)
+        elif kind == worker_pb2.HANDED_BACK:
+            process.submitter.on_handed_back(worker_pb2.HandedBack.FromString(payload))
+        elif kind == worker_pb2.DEFINITION_WANTED:
+            wanted = worker_pb2.DefinitionWanted.FromString(payload)
+            process.submitter.on_definition_wanted(peer, channel, wanted.digest)
+        elif kind == worker_pb2.DEFINITION:
+            process.executor.on_definition(worker_pb2.Definition.FromString(payload))
+        elif kind == worker_pb2.CANCEL:
+            process.executor.on_cancel(worker_pb2.Cancel.FromString(payload))
+        else:
+            raise ValueError(f"unknown frame kind {kind}")
