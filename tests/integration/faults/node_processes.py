@@ -135,6 +135,13 @@ def gone(pid: int) -> bool:
     return not command(pid)
 
 
+def arena_bytes(node: ClusterNode) -> float:
+    """Bytes of live objects on the node. An object manager that was started again has another metrics port."""
+    log = Path(node.get_logs_dir_path(), "object-manager.log").read_text()
+    ready = [line for line in log.splitlines() if "event=object_manager_ready" in line][-1]
+    return metric(ready.rpartition("metrics=")[2].split()[0], "ray_object_store_used_memory")
+
+
 def metric(address: str, name: str) -> float:
     """The sum of a metric's samples. raises: OSError while nobody serves it."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

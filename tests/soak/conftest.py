@@ -1,0 +1,1 @@
+from tests.integration.faults.conftest import root, start_cluster  # noqa: F401
