@@ -148,8 +148,7 @@ class Fetcher:
                 return
 
     def is_ready(self, ref: ObjectRef) -> bool:
-        entry = self._process.objects.get(ref._id)
-        return entry is not None and entry.state is not ObjectState.PENDING
+        return (entry := self._process.objects.get(ref._id)) is not None and entry.state is not ObjectState.PENDING
 
     def _unknown(self, ref: ObjectRef) -> Exception:
         from ray.exceptions import ReferenceCountingAssertionError
