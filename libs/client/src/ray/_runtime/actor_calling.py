@@ -128,10 +128,15 @@ class ActorCaller:
             else:
                 record.cancelled = True
         if error is not None:
-            process.submitter.fail(record, error)
-        self._ready(actor)
+            process.submitter.end(record, error)
+        # Whoever called us does what is queued: a chain of calls may be longer than the stack is deep.
+        self._line_up(actor)
 
     def _ready(self, actor: Actor) -> None:
+        self._line_up(actor)
+        self._process.after_lock()
+
+    def _line_up(self, actor: Actor) -> None:
         """A call can go: at once to an idle actor; else with its neighbours, when the reading thread gets to it."""
         process = self._process
         with process.lock:
@@ -141,7 +146,6 @@ class ActorCaller:
                 if not self._to_send:
                     process.reactor.call_soon(self._send_waiting)
                 self._to_send.add(actor)
-        process.after_lock()
 
     def _send_waiting(self) -> None:
         with self._process.lock:

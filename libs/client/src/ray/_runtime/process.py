@@ -169,7 +169,11 @@ class Process:
                 else:
                     target.flush()
             for waiter, object_id in woken:
-                waiter(object_id)
+                try:
+                    waiter(object_id)
+                except Exception:
+                    # The others wait too, and for nobody else.
+                    log.exception("waiter_failed object=%s", object_id.hex())
             if self.to_free:
                 self._send_frees()
 

@@ -150,6 +150,7 @@ class TaskSubmitter:
         for ref in refs:
             process.fetcher.want(ref)
         one_ready(b"")
+        process.after_lock()
 
     def _complete(
         self, record: TaskRecord, message: worker_pb2.Task, refs: list[ObjectRef], key: SchedulingKey
@@ -161,7 +162,8 @@ class TaskSubmitter:
                 arguments.fill(process, message, refs)
                 record.message = message.SerializeToString()
         if error is not None:
-            self.fail(record, error)
+            # Whoever called us does what is queued: a chain of tasks may be longer than the stack is deep.
+            self.end(record, error)
             return
         self._ready(record, key)
 
@@ -359,6 +361,11 @@ class TaskSubmitter:
 
     def fail(self, record: TaskRecord, value: common_pb2.Value) -> None:
         """End a task that did not run, or will not run again, with an error."""
+        self.end(record, value)
+        self._process.after_lock()
+
+    def end(self, record: TaskRecord, value: common_pb2.Value) -> None:
+        """As fail, but the caller has to call after_lock."""
         process = self._process
         with process.lock:
             if self.pending.pop(record.task_id, None) is None:
@@ -368,7 +375,6 @@ class TaskSubmitter:
                 process.woken.extend((waiter, object_id) for waiter in waiters)
             if record.held:
                 process.holds.apply(process.refs.task_finished(record.held))
-        process.after_lock()
 
 
 def _split_started(tasks: list[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:

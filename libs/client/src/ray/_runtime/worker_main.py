@@ -129,9 +129,10 @@ class Worker:
     def _send_the_rest(self) -> None:
         """Let replies and drops leave; peers that do not read must not keep the process."""
         deadline = time.monotonic() + _EXIT_GRACE_S
-        with self.process.reactor.token:
-            while self.process.peers.unsent() and time.monotonic() < deadline:
-                self.process.reactor.poll(0.05)
+        # The stand-in may read for us since the last task began, and would for ever: take() has it leave.
+        self.process.reading.take()
+        while self.process.peers.unsent() and time.monotonic() < deadline:
+            self.process.reactor.poll(0.05)
 
 
 def run(fork: zygote_pb2.Fork) -> NoReturn:
