@@ -11,8 +11,7 @@ from manta.common.ids import NO_ACTOR
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
-from ray._runtime import serialization
-from ray._runtime.execution import Execution, Failure, run
+from ray._runtime.execution import Execution, Failure, pack_error, run
 
 if TYPE_CHECKING:
     from ray._runtime.process import Process
@@ -61,7 +60,7 @@ class ActorHost:
             self.instance = run(execution, cls, args, kwargs)
             self.repr_name = started.repr_name = self._repr()
         except Failure as failure:
-            error = serialization.serialize_error(failure.value).to_proto().SerializeToString()
+            error = pack_error(execution, failure.value).to_proto().SerializeToString()
             kind = common_pb2.DeathCause.INIT_FAILED
             started.failure.CopyFrom(common_pb2.DeathCause(kind=kind, message=str(failure.value), error=error))
             process.executor.exit("the actor's constructor raised")

@@ -160,10 +160,12 @@ def pack_returns(
     """
     count = execution.task.num_returns
     if reply.outcome == worker_pb2.TaskReply.RAISED:
-        value = _error(execution, result)
+        error = pack_error(execution, result)
+        value = error.to_proto()
+        owners = _owners(execution.process, error)
         for index in range(1, count + 1):
             reply.returns.add(object_id=_return_id(execution, index)).value.CopyFrom(value)
-        return {}
+        return {_return_id(execution, index): owners for index in range(1, count + 1)} if owners else {}
     if count == 0:
         return {}
     contained: dict[bytes, list[tuple[bytes, bytes]]] = {}
@@ -207,8 +209,11 @@ def _pack(
     except Exception as error:
         raise execution.failure(error) from None
     if serialized.contained:
-        owners = [(ref._id, (ref._owner or process.address)[1]) for ref in serialized.contained]
-        contained[message.object_id] = owners
+        contained[message.object_id] = _owners(process, serialized)
+
+
+def _owners(process: Process, serialized: Serialized) -> list[tuple[bytes, bytes]]:
+    return [(ref._id, (ref._owner or process.address)[1]) for ref in serialized.contained]
 
 
 def _store(process: Process, execution: Execution, message: worker_pb2.Return, serialized: Serialized) -> None:
@@ -217,7 +222,8 @@ def _store(process: Process, execution: Execution, message: worker_pb2.Return, s
     message.contained.extend(serialization.reference_to_proto(ref) for ref in serialized.contained)
 
 
-def _error(execution: Execution, error: BaseException) -> Any:
+def pack_error(execution: Execution, error: BaseException) -> Serialized:
+    """The error as a value; one that cannot be pickled or is too large is told by its text."""
     try:
         serialized = serialization.serialize_error(error)
     except TypeError as problem:
@@ -234,4 +240,4 @@ def _error(execution: Execution, error: BaseException) -> Any:
         cause = RuntimeError(f"the exception raised in {execution.name} is {serialized.size} bytes when pickled")
         text = str(getattr(error, "traceback_str", error))[-INLINE_LIMIT:]
         serialized = serialization.serialize_error(RayTaskError(execution.name, text, cause, pid=os.getpid()))
-    return serialized.to_proto()
+    return serialized

@@ -255,6 +255,7 @@ class TaskSubmitter:
         process = self._process
         finished: dict[bytes, list[bytes]] = {}
         again: list[TaskRecord] = []
+        raised: list[tuple[TaskRecord, worker_pb2.TaskReply]] = []
         leaving: set[bytes] = set()
         with process.lock:
             for reply in message.replies:
@@ -265,8 +266,8 @@ class TaskSubmitter:
                     finished.setdefault(record.lease_id, []).append(reply.task_id)
                 if reply.outcome in (_DONE, _RAISED, _EXITING):
                     record.timing.ran(reply.execution_us)
-                if reply.outcome == _RAISED and self._retry_raised(record, reply):
-                    again.append(record)
+                if reply.outcome == _RAISED and record.options is not None and record.options.retry_exceptions:
+                    raised.append((record, reply))
                     continue
                 if record.actor_id:
                     refused = reply.outcome == worker_pb2.TaskReply.REFUSED
@@ -286,14 +287,48 @@ class TaskSubmitter:
                 assert record.options is not None
                 self.leasing.queue(self.leasing.manager.requeue(record.options.cache[3], [record]))
         process.after_lock()
+        for record, reply in raised:
+            self._settle_raised(peer, record, reply)
 
-    def _retry_raised(self, record: TaskRecord, reply: worker_pb2.TaskReply) -> bool:
+    def _settle_raised(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
+        """Run a task again that may raise and did, or let its error be its result."""
+        process = self._process
+        # Looking at the error runs the user's code, which may call us: not under the lock.
+        again = self._may_retry(record) and self._is_retriable(record, reply)
+        with process.lock:
+            if self.pending.get(record.task_id) is not record:
+                return
+            if again:
+                self._take_refs(peer, reply)
+                self._next_attempt(record)
+                assert record.options is not None
+                self.leasing.queue(self.leasing.manager.requeue(record.options.cache[3], [record]))
+            else:
+                self.take(peer, record, reply)
+        process.after_lock()
+
+    def _take_refs(self, peer: Peer, reply: worker_pb2.TaskReply) -> None:
+        """Count the refs of a reply whose values are not wanted: its worker has done so. The lock is held."""
+        process = self._process
+        for result in reply.returns:
+            inners = [(ref.object_id, ref.owner.worker_id) for ref in result.value.contained]
+            if inners:
+                process.holds.apply(process.refs.result_contains(result.object_id, peer.worker_id, inners))
+        if reply.kept:
+            kept = [(ref.object_id, ref.number) for ref in reply.kept]
+            process.holds.apply(process.refs.task_finished((), peer.worker_id, kept))
+
+    def _is_retriable(self, record: TaskRecord, reply: worker_pb2.TaskReply) -> bool:
         options = record.options
-        if options is None or not options.retry_exceptions or not self._may_retry(record):
+        assert options is not None
+        if isinstance(options.retry_exceptions, bool) or not reply.returns:
+            return bool(options.retry_exceptions)
+        try:
+            with serialization.receiving(ObjectRef):
+                error = serialization.load_proto(reply.returns[0].value)
+        except Exception as problem:
+            log.warning("error_not_unpickled task=%s error=%r: it is not retried", record.name, problem)
             return False
-        if isinstance(options.retry_exceptions, bool):
-            return True
-        error = serialization.load_proto(reply.returns[0].value) if reply.returns else None
         return isinstance(getattr(error, "cause", error), options.retry_exceptions)
 
     def take(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
