@@ -35,6 +35,13 @@ def below(pid: int) -> list[int]:
     return found[1:]
 
 
+def _leads_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
 def command(pid: int) -> str:
     """Empty once the process is gone."""
     try:
@@ -55,8 +62,9 @@ class NodeProcesses:
 
     def find(self, name: str) -> int | None:
         """The pid of manta-<name>; of the zygote itself, not of the workers that share its command line."""
-        children = below(self.supervisor_pid)
-        return next((pid for pid in children if f"/manta-{name} " in command(pid)), None)
+        found = [pid for pid in below(self.supervisor_pid) if f"/manta-{name} " in command(pid)]
+        # A worker leads a session of its own, and one whose zygote died is a child of the raylet as the zygote is.
+        return next((pid for pid in found if name != "zygote" or not _leads_session(pid)), None)
 
     def pid(self, name: str) -> int:
         """raises: AssertionError when it does not run soon."""
@@ -70,11 +78,7 @@ class NodeProcesses:
         raylet = self.find("raylet")
         if raylet is None:
             return []
-        zygote = self.find("zygote")
-        found = below(raylet)
-        if zygote in found and _parents().get(zygote) == raylet:
-            found.remove(zygote)
-        return found
+        return [pid for pid in below(raylet) if _leads_session(pid)]
 
     def kill(self, name: str) -> int:
         """kill -9, and wait until it is gone. returns: the pid that it had."""

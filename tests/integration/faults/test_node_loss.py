@@ -92,7 +92,7 @@ def test_what_a_node_s_death_ends_and_what_goes_on_elsewhere(cluster: Cluster, t
     small_there = ray.get(actor.put_small.remote(3), timeout=WAIT_S)[0]
     copied = large.options(resources=DOOMED).remote(4)
     assert ray.get(copied, timeout=WAIT_S)[0] == 4  # this makes a second copy, here
-    ray.wait([only_copy], timeout=WAIT_S)
+    ray.wait([only_copy], timeout=WAIT_S, fetch_local=False)
     call = actor.wait_at.remote(gate)
     gate.wait_for("retried0", "retried1", "unretried", "actor")
 
@@ -127,7 +127,7 @@ def test_a_get_of_an_object_that_comes_from_a_dying_node_ends_with_an_error(clus
         return np.ones(64 << 20, dtype="uint8")
 
     refs = [huge.remote() for _ in range(2)]
-    ray.wait(refs, num_returns=2, timeout=WAIT_S)
+    ray.wait(refs, num_returns=2, timeout=WAIT_S, fetch_local=False)
     processes = NodeProcesses.of(doomed)
     # A frozen object manager accepts connections and answers nothing: the pull is under way, and stays so.
     with processes.frozen("object-manager"):

@@ -61,7 +61,7 @@ def test_an_object_manager_that_is_killed_under_load(start_cluster: StartCluster
     adder = Adder.remote()
     kept, view = ray.put(np.full(LARGE, 7, dtype="uint8")), ray.get(ray.put(np.full(LARGE, 9, dtype="uint8")))
     unread = large.remote(3)
-    ray.wait([unread], timeout=WAIT_S)
+    ray.wait([unread], timeout=WAIT_S, fetch_local=False)
     tasks = [square.remote(number) for number in range(500)]
     calls = [adder.add.remote(1) for _ in range(200)]
     old = processes.kill("object-manager")
@@ -151,7 +151,7 @@ mine = ray.put(np.ones(8 << 20, "uint8"))
 theirs = big.options(resources=there).remote()
 actors = [Holder.options(resources=r).remote([mine]) for r in ({"here": 0.01}, there)]
 ray.get([actor.ready.remote(folder, f"actor{n}") for n, actor in enumerate(actors)])
-ray.wait([theirs])
+ray.wait([theirs], fetch_local=False)
 refs = [nested.remote(folder, name, 3) for name in ("a", "b")]
 come(folder, "driver")
 threading.Event().wait()
