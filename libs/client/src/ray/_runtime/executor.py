@@ -21,6 +21,7 @@ from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 from ray._runtime.definitions import DefinitionCache
 from ray._runtime.execution import Execution, Failure, pack_returns, run
+from ray._runtime.gate import Gate
 from ray._runtime.wire import plain_reply, repeated_field
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ log = logging.getLogger("ray.runtime")
 
 # Replies of short tasks leave together, but none waits longer than this for its neighbours.
 _REPLY_DELAY_S: Final = 0.001
+# An idle main thread looks around this often at the least; what it has to see wakes it.
+_LOOK_S: Final = 3600.0
 
 
 class Incoming:
@@ -64,6 +67,9 @@ class Executor:
         self.current: Execution | None = None
         self.actor: ActorHost | None = None
         self._main = threading.get_ident()
+        # Where the main thread waits while it has nothing to run; whoever brings it something opens it.
+        self._idle: Gate | None = None
+        self._flush_set = False
 
     # -- arriving, on whichever thread reads
 
@@ -76,8 +82,8 @@ class Executor:
             blocked = self._blocked > 0
         if blocked and self.actor is None:
             self.hand_back()
-        elif threading.get_ident() != self._main:
-            self._process.reactor.wake()
+        else:
+            self.look_around()
 
     def on_definition(self, definition: worker_pb2.Definition) -> None:
         if definition.pickled:
@@ -118,22 +124,28 @@ class Executor:
 
     def serve(self) -> str:
         """Run tasks until the worker is to end; returns why."""
-        reactor = self._process.reactor
-        reading = self._process.reading
         while not self._exit_reason:
             incoming = self._next()
             if incoming is None:
                 self.flush_replies()
-                reading.take()
-                try:
-                    while not self._queue and not self._exit_reason and not self._ready():
-                        reactor.poll()
-                finally:
-                    reading.leave()
+                self._await_work()
                 continue
             self._run(incoming)
         self.flush_replies()
         return self._exit_reason
+
+    def _await_work(self) -> None:
+        # At a gate, not for the token: a thread of the user's may be reading, in a get that lasts.
+        gate = self._idle = Gate(1)
+        while not (gate.opened or self._queue or self._exit_reason or self._ready()):
+            self._process.reading.wait(gate, _LOOK_S)
+        self._idle = None
+
+    def look_around(self) -> None:
+        """There is something for the main thread; safe from any thread and from a signal handler."""
+        gate = self._idle
+        if gate is not None:
+            gate.open()
 
     def _ready(self) -> bool:
         actor = self.actor
@@ -149,7 +161,7 @@ class Executor:
     def exit(self, reason: str) -> None:
         """End after the running task; safe from any thread."""
         self._exit_reason = reason
-        self._process.reactor.wake()
+        self.look_around()
 
     def _run(self, incoming: Incoming) -> None:
         task = incoming.task
@@ -240,6 +252,14 @@ class Executor:
             incoming.channel.send(worker_pb2.REPLY_DEFERRED, message.SerializeToString())
         if not self._queue or incoming.task.last_attempt or time.monotonic() - self._replies_since > _REPLY_DELAY_S:
             self.flush_replies()
+        elif not self._flush_set:
+            # The next task may be long, and nobody else looks again while the stand-in reads.
+            self._flush_set = True
+            process.reactor.call_later(_REPLY_DELAY_S, self._flush_late)
+
+    def _flush_late(self) -> None:
+        self._flush_set = False
+        self.flush_replies()
 
     def reply_ready(self, task_id: bytes, kept: tuple[tuple[bytes, int], ...]) -> None:
         """The reference counter lets the reply go; its lock is held."""

@@ -48,8 +48,9 @@ class Reactor:
 
     def add(self, fd: int, handler: Callable[[int], None]) -> None:
         """Call handler(event mask) when `fd` is readable, or writable if `modify` asked for it."""
-        self._handlers[fd] = handler
+        # In this order: a sender on another thread may call modify() in between, which ignores what has no handler.
         self._epoll.register(fd, READ)
+        self._handlers[fd] = handler
 
     def modify(self, fd: int, events: int) -> None:
         if fd in self._handlers:
@@ -62,9 +63,11 @@ class Reactor:
     def call_later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Run `call` on the reading thread after delay_s seconds; a call that is not wanted any more must notice."""
         due = time.monotonic() + delay_s
-        first = not self._timers or due < self._timers[0][0]
-        heapq.heappush(self._timers, (due, next(self._timer_numbers), call))
-        if first:
+        timer = (due, next(self._timer_numbers), call)
+        heapq.heappush(self._timers, timer)
+        # Looked at after the push: the holder may take out what came before ours and begin a wait without end.
+        first = self._timers[:1]
+        if not first or first[0] is timer:
             self.wake()
 
     def call_soon(self, call: Callable[[], None]) -> None:
@@ -127,11 +130,18 @@ class Reactor:
         if self._soon:
             calls, self._soon = self._soon, []
             for call in calls:
-                call()
+                self._run(call)
         if self._timers:
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
-                heapq.heappop(self._timers)[2]()
+                self._run(heapq.heappop(self._timers)[2])
+
+    def _run(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:
+            # It must not end the thread that reads, nor keep the calls behind it from running.
+            log.exception("reactor_call_failed call=%r", call)
 
     def close(self) -> None:
         self._epoll.close()

@@ -98,12 +98,6 @@ class Reading:
         # The stand-in may have been on its way in, and have seen the time before we cleared it.
         self._unread_since = 0.0
 
-    def take(self) -> None:
-        """A worker's main thread begins to read; it waits for the token, whoever has it."""
-        if not self._reactor.token.acquire(blocking=False):
-            self._take_from_stand_in()
-        self._unread_since = 0.0
-
     def leave(self) -> None:
         """The reader has something else to do."""
         self._unread_since = self._last_change = time.monotonic()

@@ -19,6 +19,7 @@ from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime import current
 from ray._runtime.actor_host import ActorHost
 from ray._runtime.executor import exit_process
+from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Identity
@@ -104,7 +105,7 @@ class Worker:
         process = self.process
         if kind == raylet_pb2.START_ACTOR:
             process.executor.actor = ActorHost(process, raylet_pb2.StartActor.FromString(payload))
-            process.reactor.wake()
+            process.executor.look_around()
         elif kind == raylet_pb2.EXIT:
             message = raylet_pb2.Exit.FromString(payload)
             if message.at_once:
@@ -129,10 +130,9 @@ class Worker:
     def _send_the_rest(self) -> None:
         """Let replies and drops leave; peers that do not read must not keep the process."""
         deadline = time.monotonic() + _EXIT_GRACE_S
-        # The stand-in may read for us since the last task began, and would for ever: take() has it leave.
-        self.process.reading.take()
+        # By wait(): the stand-in or a thread of the user's may be reading, and we need not.
         while self.process.peers.unsent() and time.monotonic() < deadline:
-            self.process.reactor.poll(0.05)
+            self.process.reading.wait(Gate(1), 0.05)
 
 
 def run(fork: zygote_pb2.Fork) -> NoReturn:
