@@ -154,9 +154,11 @@ class GcsClient:
         """One stream to its end; returns whether it served, and a leader's address if one was named."""
         channel = rpc.open_channel(address, self._identity.token, self._tls)
         served = False
+        # The writer of a stream that ended may still wait for more: it must not take what is meant for the next one.
+        more = self._more = asyncio.Event()
         try:
             first = gcs_pb2.ClientRequest(request_id=1, hello=self._identity.hello())
-            call = rpc.method(channel, _GCS, "Connect")(self._outgoing(first))
+            call = rpc.method(channel, _GCS, "Connect")(self._outgoing(first, more))
             async for batch in call:
                 for reply in batch.replies:
                     if reply.request_id == 1 and reply.HasField("error"):
@@ -166,10 +168,10 @@ class GcsClient:
                     self._take(reply)
             return served, ""
         finally:
+            more.set()
             await channel.close(None)
 
-    async def _outgoing(self, first: gcs_pb2.ClientRequest) -> Any:
-        assert self._more is not None
+    async def _outgoing(self, first: gcs_pb2.ClientRequest, more: asyncio.Event) -> Any:
         again = [first]
         if self._subscribed:
             subscribe = gcs_pb2.SubscribeActors(actor_ids=list(self._subscribed))
@@ -177,17 +179,21 @@ class GcsClient:
         again.extend(request for request, _ in self._unanswered.values())
         self._outbox.clear()
         yield gcs_pb2.ClientBatch(requests=again)
-        while not self._closed:
+        while self._more is more and not self._closed:
             if self._outbox:
                 outbox, self._outbox = self._outbox, []
                 yield gcs_pb2.ClientBatch(requests=outbox)
                 continue
-            self._more.clear()
-            await self._more.wait()
+            more.clear()
+            await more.wait()
 
     def _take(self, reply: gcs_pb2.GcsReply) -> None:
         if reply.HasField("actor_statuses"):
-            self.on_statuses(reply.actor_statuses.statuses)
+            try:
+                self.on_statuses(reply.actor_statuses.statuses)
+            except Exception:
+                # The stream carries everybody's answers; one actor's news must not end it.
+                log.exception("actor_status_not_taken")
         entry = self._unanswered.get(reply.request_id)
         if entry is None:
             return

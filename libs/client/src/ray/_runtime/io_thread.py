@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import threading
 from collections.abc import Coroutine
 from typing import Any
+
+log = logging.getLogger("ray.runtime")
 
 
 class IoThread:
@@ -37,7 +40,12 @@ class IoThread:
         assert self._loop is not None
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("io_task_failed task=%s", task.get_name(), exc_info=task.exception())
 
     def stop(self) -> None:
         with self._guard:
