@@ -82,7 +82,7 @@ class UnixChannel:
 
     def _drain(self) -> None:
         outbox = self._outbox
-        while outbox:
+        while outbox and not self.closed:
             data = outbox.popleft()
             if outbox and len(data) < _JOIN_LIMIT:
                 parts = [data]
@@ -109,6 +109,8 @@ class UnixChannel:
     def _on_event(self, events: int) -> None:
         if events & ~READ and self._want_write:
             with self._sending:
+                if self.closed:
+                    return
                 self._want_write = False
                 self._reactor.modify(self._fd, READ)
             self.flush()
@@ -143,13 +145,22 @@ class UnixChannel:
             self.close(f"protocol error: {error}")
             return
         on_frame = self._on_frame
-        for kind, payload in frames:
-            on_frame(kind, payload)
+        try:
+            for kind, payload in frames:
+                on_frame(kind, payload)
+                if self.closed:
+                    return
+        except Exception as error:
+            # A bug of ours. Left open, the channel would be unread, and who waits for an answer would wait for ever.
+            log.exception("frame_failed fd=%d", self._fd)
+            self.close(f"a frame could not be handled: {error!r}")
 
     def close(self, reason: str = "closed here") -> None:
-        if self.closed:
-            return
-        self.closed = True
-        self._reactor.remove(self._fd)
-        self._socket.close()
+        # Not while another thread sends: the number of the descriptor may at once be that of another connection.
+        with self._sending:
+            if self.closed:
+                return
+            self.closed = True
+            self._reactor.remove(self._fd)
+            self._socket.close()
         self._on_closed(reason)

@@ -1,0 +1,150 @@
+"""Who reads: threads that wait, or the stand-in; nobody waits while nobody reads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from ray._runtime.gate import Gate
+from ray._runtime.reactor import Reactor
+from ray._runtime.reading import Reading
+
+DEADLINE_S = 10.0
+
+
+@pytest.fixture
+def reactor() -> Reactor:
+    return Reactor()
+
+
+@pytest.fixture
+def taken_over() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def reading(reactor: Reactor, taken_over: threading.Event) -> Iterator[Reading]:
+    made = Reading(reactor, taken_over.set)
+    yield made
+    made.stop()
+    reactor.close()
+
+
+def in_thread(target: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_gate_opens_with_the_last_that_it_needs() -> None:
+    gate = Gate(2)
+    gate.one_ready()
+    assert not gate.opened
+    gate.one_ready()
+    assert gate.opened
+    gate.one_ready()
+    gate.open()
+
+
+def test_a_gate_counts_what_comes_on_many_threads() -> None:
+    gate = Gate(4000)
+    threads = [in_thread(lambda: [gate.one_ready() for _ in range(1000)]) for _ in range(4)]
+    for thread in threads:
+        thread.join()
+    assert gate.opened
+
+
+def test_a_waiting_thread_reads_by_itself(reading: Reading, reactor: Reactor) -> None:
+    gate = Gate(1)
+    reader: list[int] = []
+    reactor.call_later(0.01, lambda: (reader.append(threading.get_ident()), gate.open()))
+    assert reading.wait(gate, DEADLINE_S)
+    assert reader == [threading.get_ident()]
+    assert not reactor.token.locked()
+
+
+def test_a_gate_opened_by_another_thread_ends_the_readers_wait(reading: Reading) -> None:
+    for _ in range(50):
+        gate = Gate(1)
+        opener = in_thread(gate.open)
+        started = time.monotonic()
+        assert reading.wait(gate, DEADLINE_S)
+        assert time.monotonic() - started < DEADLINE_S / 2
+        opener.join()
+
+
+def test_waiting_ends_in_time_for_the_reader_and_for_those_behind_it(reading: Reading) -> None:
+    results: list[bool] = []
+    threads = [in_thread(lambda: results.append(reading.wait(Gate(1), 0.05))) for _ in range(3)]
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert results == [False, False, False]
+
+
+def test_the_next_waiter_reads_when_the_reader_leaves(reading: Reading, reactor: Reactor) -> None:
+    first, second = Gate(1), Gate(1)
+    done = [threading.Event(), threading.Event()]
+    in_thread(lambda: (reading.wait(first, DEADLINE_S), done[0].set()))
+    in_thread(lambda: (reading.wait(second, DEADLINE_S), done[1].set()))
+    reactor.call_later(0.02, first.open)
+    reactor.call_later(0.04, second.open)
+    assert all(event.wait(DEADLINE_S / 2) for event in done)
+
+
+def test_the_stand_in_reads_while_nobody_waits(reading: Reading, reactor: Reactor, taken_over: threading.Event) -> None:
+    reading.start()
+    assert taken_over.wait(DEADLINE_S)
+    ran = threading.Event()
+    reactor.call_soon(ran.set)
+    assert ran.wait(DEADLINE_S)
+
+
+def test_a_waiting_thread_takes_over_from_the_stand_in(
+    reading: Reading, reactor: Reactor, taken_over: threading.Event
+) -> None:
+    reading.start()
+    assert taken_over.wait(DEADLINE_S)
+    gate = Gate(1)
+    reactor.call_later(0.05, gate.open)
+    started = time.monotonic()
+    assert reading.wait(gate, DEADLINE_S) and time.monotonic() - started < DEADLINE_S / 2
+
+
+def test_a_thread_that_cannot_read_has_the_stand_in_do_it_at_once(reading: Reading, reactor: Reactor) -> None:
+    reading.start()
+    reading.block()
+    ran = threading.Event()
+    reactor.call_later(0.0, ran.set)
+    assert ran.wait(DEADLINE_S)
+    reading.unblock()
+
+
+def test_many_threads_that_wait_in_turn_lose_no_wake_up(reading: Reading, reactor: Reactor) -> None:
+    """Each opens its gate through the reactor, so somebody has to read for every one of them."""
+    rounds, results = 150, []
+
+    def waits() -> None:
+        for _ in range(rounds):
+            gate = Gate(1)
+            reactor.call_soon(gate.open)
+            results.append(reading.wait(gate, DEADLINE_S))
+
+    reading.start()
+    threads = [in_thread(waits) for _ in range(4)]
+    for thread in threads:
+        thread.join(DEADLINE_S * 2)
+        assert not thread.is_alive(), "a wake-up was lost"
+    assert len(results) == 4 * rounds and all(results)
+
+
+def test_stopping_ends_the_thread(reactor: Reactor) -> None:
+    reading = Reading(reactor)
+    reading.start()
+    gate = Gate(1)
+    reactor.call_later(0.02, gate.open)
+    reading.wait(gate, DEADLINE_S)
+    reading.stop()
+    assert not [thread for thread in threading.enumerate() if thread is reading._thread]
+    reactor.close()
