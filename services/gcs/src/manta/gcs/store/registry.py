@@ -6,19 +6,24 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from manta.gcs.store.errors import StoreConfigError
-from manta.gcs.store.etcd import EtcdStore
 from manta.gcs.store.interface import Store
-from manta.gcs.store.sqlite import SqliteStore
 from manta.gcs.store.url import parse_etcd, parse_sqlite, redact, scheme_of
 
 Opener = Callable[[str, str], Awaitable[Store]]
 
 
+# Each driver is imported when it is chosen: the other's imports would only slow the start.
+
+
 async def _open_etcd(url: str, holder: str) -> Store:
+    from manta.gcs.store.etcd import EtcdStore
+
     return EtcdStore(parse_etcd(url))
 
 
 async def _open_sqlite(url: str, holder: str) -> Store:
+    from manta.gcs.store.sqlite import SqliteStore
+
     return await SqliteStore.open(parse_sqlite(url), holder)
 
 
