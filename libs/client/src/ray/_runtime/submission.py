@@ -13,8 +13,8 @@ from ray._runtime.definitions import Definition, define
 from ray._runtime.leasing import Leasing
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.system_errors import error_value, worker_crashed
-from ray._runtime.task_record import TaskRecord
-from ray._runtime.wire import FIRST_RETURN, LAST_ATTEMPT, attempt_field, plain_task
+from ray._runtime.task_record import TaskRecord, split_started
+from ray._runtime.wire import FIRST_RETURN, plain_task
 
 if TYPE_CHECKING:
     from ray._runtime.api import FunctionDescriptor, TaskOptions
@@ -221,13 +221,13 @@ class TaskSubmitter:
         with self._process.lock:
             for lease in self.leasing.on_worker(worker_id):
                 tasks, key = self.leasing.manager.worker_gone(lease.lease_id)
-                started, unstarted = _split_started(tasks)
-                again = [task for task in started if self._may_retry(task)]
+                started, unstarted = split_started(tasks)
+                again = [task for task in started if task.may_retry()]
                 failed.extend(task for task in started if task not in again)
                 for task in started:
                     task.timing.failed()
                 for task in again:
-                    self._next_attempt(task)
+                    task.next_attempt()
                 for task in unstarted:
                     task.lease_id = None
                 if key is not None:
@@ -235,19 +235,6 @@ class TaskSubmitter:
         self._process.after_lock()
         for task in failed:
             self.fail(task, worker_crashed(task.name, cause))
-
-    def _may_retry(self, task: TaskRecord) -> bool:
-        return task.retries_left != 0 and not task.cancelled
-
-    def _next_attempt(self, task: TaskRecord) -> None:
-        if task.retries_left > 0:
-            task.retries_left -= 1
-        task.attempt += 1
-        task.lease_id = None
-        # Of a field that occurs twice the last one counts, so the message need not be built again.
-        task.message += attempt_field(task.attempt)
-        if task.retries_left == 0:
-            task.message += LAST_ATTEMPT
 
     # -- from workers
 
@@ -283,7 +270,7 @@ class TaskSubmitter:
             for lease_id, task_ids in finished.items():
                 self.leasing.queue(self.leasing.manager.finished(lease_id, task_ids, leaving=lease_id in leaving))
             for record in again:
-                self._next_attempt(record)
+                record.next_attempt()
                 assert record.options is not None
                 self.leasing.queue(self.leasing.manager.requeue(record.options.cache[3], [record]))
         process.after_lock()
@@ -294,13 +281,13 @@ class TaskSubmitter:
         """Run a task again that may raise and did, or let its error be its result."""
         process = self._process
         # Looking at the error runs the user's code, which may call us: not under the lock.
-        again = self._may_retry(record) and self._is_retriable(record, reply)
+        again = record.may_retry() and self._is_retriable(record, reply)
         with process.lock:
             if self.pending.get(record.task_id) is not record:
                 return
             if again:
                 self._take_refs(peer, reply)
-                self._next_attempt(record)
+                record.next_attempt()
                 assert record.options is not None
                 self.leasing.queue(self.leasing.manager.requeue(record.options.cache[3], [record]))
             else:
@@ -410,16 +397,3 @@ class TaskSubmitter:
                 process.woken.extend((waiter, object_id) for waiter in waiters)
             if record.held:
                 process.holds.apply(process.refs.task_finished(record.held))
-
-
-def _split_started(tasks: list[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:
-    """What a dead worker may have started, and what it surely has not.
-
-    tasks: those without a reply, in the order they were sent. Before a task on its last attempt the worker sends the
-    replies of all before it, so such a task was started only if it is the first here that is not known to be done.
-    Others count as started: it costs them one of their retries.
-    """
-    done = [task for task in tasks if task.deferred]
-    waiting = [task for task in tasks if not task.deferred]
-    unstarted = [task for task in waiting[1:] if task.retries_left == 0]
-    return [*done, *waiting[:1], *(task for task in waiting[1:] if task.retries_left != 0)], unstarted

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ray._runtime.wire import LAST_ATTEMPT, attempt_field
+
 if TYPE_CHECKING:
     from ray._runtime.api import TaskOptions
     from ray._runtime.definitions import Definition
@@ -95,3 +97,29 @@ class TaskRecord:
     def return_ids(self) -> list[bytes]:
         task_id = self.task_id
         return [task_id + index.to_bytes(4, "little") for index in range(1, self.num_returns + 1)]
+
+    def may_retry(self) -> bool:
+        return self.retries_left != 0 and not self.cancelled
+
+    def next_attempt(self) -> None:
+        """Use a retry. The message is not built again: of a field that occurs twice the last one counts."""
+        if self.retries_left > 0:
+            self.retries_left -= 1
+        self.attempt += 1
+        self.lease_id = None
+        self.message += attempt_field(self.attempt)
+        if self.retries_left == 0:
+            self.message += LAST_ATTEMPT
+
+
+def split_started(tasks: list[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:
+    """What a dead worker may have started, and what it surely has not.
+
+    tasks: those without a reply, in the order they were sent. Before a task on its last attempt the worker sends the
+    replies of all before it, so such a task was started only if it is the first here that is not known to be done.
+    Others count as started: it costs them one of their retries.
+    """
+    done = [task for task in tasks if task.deferred]
+    waiting = [task for task in tasks if not task.deferred]
+    unstarted = [task for task in waiting[1:] if task.retries_left == 0]
+    return [*done, *waiting[:1], *(task for task in waiting[1:] if task.retries_left != 0)], unstarted
