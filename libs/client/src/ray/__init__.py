@@ -5,7 +5,11 @@ Importing this package loads next to nothing; each public name loads its module 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
+
+# Before anybody imports grpc: its own fork handlers, met by a fork while calls run, crash the child.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 from ray import _distribution
 from ray._runtime.current import set_auto_init

@@ -12,7 +12,7 @@ from ray._runtime import serialization
 from ray._runtime.actor_calling import ActorCaller
 from ray._runtime.actor_calls import ActorState, Outcome
 from ray._runtime.actor_creation import ActorCreator
-from ray._runtime.actor_record import HANDLE_PREFIX, Actor
+from ray._runtime.actor_record import HANDLE_PREFIX, Actor, handle_id
 from ray._runtime.gcs_client import GcsError
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.system_errors import error_value
@@ -66,7 +66,8 @@ class Actors:
         return _make_handle(self._process, actor.actor_id, state.class_name, state.methods, state.detached)
 
     def add_handle(self, actor_id: bytes) -> None:
-        self._actors[actor_id].handles += 1
+        with self._process.lock:
+            self._actors[actor_id].handles += 1
 
     def drop_handle(self, actor_id: bytes) -> None:
         """A handle was collected; the lock is held."""
@@ -75,8 +76,12 @@ class Actors:
             actor.handles -= 1
             if actor.handles <= 0:
                 actor.ref = None
-                if not actor.mine and not actor.calls.pending():
-                    self.remove(actor)
+                self._forget_unused(actor)
+
+    def _forget_unused(self, actor: Actor) -> None:
+        """Drop an actor of another process that nobody here calls or can call any more; the lock is held."""
+        if actor.handles <= 0 and not actor.mine and not actor.calls.pending():
+            self.remove(actor)
 
     def export(self, actor_id: bytes) -> tuple[bytes, bytes, bytes, ObjectRef | None]:
         """What a pickled handle holds; the ref in it makes the holder count."""
@@ -204,6 +209,9 @@ class Actors:
             held, actor.held = actor.held, ()
             if held:
                 process.holds.apply(process.refs.task_finished(held))
+            # One of ours whose last handle went before it died: handle_freed waits for no second time.
+            if actor.handles <= 0 and handle_id(actor.actor_id) not in process.objects:
+                self._actors.pop(actor.actor_id, None)
         process.gcs.unsubscribe(actor.actor_id)
         value = self.death_of(actor) if failed else None
         for call in failed:
@@ -240,6 +248,7 @@ class Actors:
             return
         if not refused:
             actor.calls.finished(record.task_id)
+            self._forget_unused(actor)
             return
         actor.calls.refused(record)
         actor.calls.away()

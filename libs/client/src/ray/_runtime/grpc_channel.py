@@ -90,5 +90,9 @@ class GrpcChannel:
             reason = f"{error.code().name}: {error.details()}"
         except asyncio.CancelledError:
             reason = "cancelled"
+        except Exception as error:
+            # A bug of ours. Left open, the channel would be unread, and who waits for an answer would wait for ever.
+            log.exception("frame_failed")
+            reason = f"a frame could not be handled: {error!r}"
         self.close(reason)
         await grpc_channel.close(None)

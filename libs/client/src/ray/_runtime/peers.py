@@ -43,7 +43,8 @@ class PeerTable:
     def get(self, worker_id: bytes, node_id: bytes = b"") -> Peer:
         peer = self._peers.get(worker_id)
         if peer is None:
-            peer = self._peers[worker_id] = Peer(worker_id, node_id)
+            # Not every caller holds the lock: of two that make a peer at once, both get the first.
+            peer = self._peers.setdefault(worker_id, Peer(worker_id, node_id))
         elif node_id and not peer.node_id:
             peer.node_id = node_id
         return peer
@@ -63,7 +64,7 @@ class PeerTable:
     def flush(self, peer: Peer) -> None:
         channel = peer.channel
         if channel is None:
-            if peer.outbox and not peer.connecting and not peer.dead:
+            if peer.outbox and not peer.dead and self._claim(peer):
                 self._connect(peer)
             return
         if peer.outbox:
@@ -76,9 +77,16 @@ class PeerTable:
             for kind, payload in outbox:
                 channel.queue(kind, payload)
 
+    def _claim(self, peer: Peer) -> bool:
+        """Be the only one that gives the peer a channel: over two of them, frames would overtake one another."""
+        with self._process.lock:
+            if peer.channel is not None or peer.connecting:
+                return False
+            peer.connecting = True
+            return True
+
     def _connect(self, peer: Peer) -> None:
         process = self._process
-        peer.connecting = True
         if peer.node_id and peer.node_id != process.node_id:
             process.remote.connect_peer(peer)
             return
@@ -108,15 +116,26 @@ class PeerTable:
         process = self._process
         with process.lock:
             peer.connecting = False
-            peer.channel = channel
-            peer.known_definitions.clear()
-            peer.connections += 1
-            outbox, peer.outbox = peer.outbox, []
-            if peer.connections > 1:
-                process.holds.apply(process.refs.reconnected(peer.worker_id))
-            for kind, payload in outbox:
-                channel.queue(kind, payload)
-        channel.flush()
+            # Closed before it was the peer's, by the reading thread: then closed() did not take it away.
+            lost = channel.closed
+            if not lost:
+                self._begin(peer, channel)
+        if lost:
+            self.failed(peer)
+        else:
+            channel.flush()
+
+    def _begin(self, peer: Peer, channel: Channel) -> None:
+        """Send over this channel from now on, first what waited for one; the lock is held."""
+        process = self._process
+        peer.channel = channel
+        peer.known_definitions.clear()
+        peer.connections += 1
+        outbox, peer.outbox = peer.outbox, []
+        if peer.connections > 1:
+            process.holds.apply(process.refs.reconnected(peer.worker_id))
+        for kind, payload in outbox:
+            channel.queue(kind, payload)
 
     def failed(self, peer: Peer, delay_s: float = _RECONNECT_S) -> None:
         """A channel could not be opened; try again, until the peer is declared dead."""
@@ -124,8 +143,9 @@ class PeerTable:
 
     def closed(self, peer: Peer, channel: Channel, reason: str) -> None:
         log.debug("peer_channel_closed worker_id=%s reason=%s", peer.worker_id.hex(), reason)
-        if peer.channel is channel:
-            peer.channel = None
+        with self._process.lock:
+            if peer.channel is channel:
+                peer.channel = None
         self._process.peer_lost(peer)
 
     def of_node(self, node_id: bytes) -> list[bytes]:
@@ -212,7 +232,7 @@ class PeerTable:
 
     def accepted(self, peer: Peer, channel: Channel) -> None:
         channel.send(worker_pb2.WELCOME, common_pb2.Welcome(node_id=self._process.node_id).SerializeToString())
-        if peer.channel is None and not peer.connecting:
+        if self._claim(peer):
             self.opened(peer, channel)
 
     def close(self) -> None:

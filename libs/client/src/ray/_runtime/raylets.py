@@ -49,6 +49,9 @@ class RayletLink:
         self._endpoints[request_id] = done
         message = raylet_pb2.EndpointWanted(request_id=request_id, worker_id=worker_id)
         self.send(raylet_pb2.ENDPOINT_WANTED, message.SerializeToString())
+        # Lost a moment ago, on another thread: nobody will answer.
+        if self.channel is None and self._endpoints.pop(request_id, None) is not None:
+            done("")
 
     def endpoint_answered(self, message: raylet_pb2.Endpoint) -> None:
         done = self._endpoints.pop(message.request_id, None)
@@ -162,7 +165,14 @@ class Raylets:
             dead = node.state == common_pb2.NodeInfo.DEAD
             if dead and (known is None or known.state != common_pb2.NodeInfo.DEAD):
                 self._process.node_died(node)
+                self._close_link(node.node_id)
             self.on_node(node)
+
+    def _close_link(self, node_id: bytes) -> None:
+        # A node that froze or was cut off does not close its stream; what it was asked for is asked elsewhere.
+        link = self._links.get(node_id)
+        if link is not None and link is not self._process.raylet and link.channel is not None:
+            link.channel.close("its node was declared dead")
 
     def close(self) -> None:
         for link in self.all():

@@ -128,6 +128,10 @@ class Remote:
                     channel.received(frame)
             except aio.UsageError as error:  # the stream ended between two reads
                 channel.close(str(error))
+            except Exception as error:
+                # A bug of ours. Left open, the channel would be unread, and the peer would wait for ever.
+                log.exception("frame_failed")
+                channel.close(f"a frame could not be handled: {error!r}")
             else:
                 channel.close("the peer closed the stream")
 
