@@ -15,8 +15,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = ("unit", "sim", "integration", "e2e")
-# Only cores and small processes of their own: they share nothing. The other suites measure, kill and fill the machine.
-SIDE_BY_SIDE = {"unit": ("-n", "2", "--dist", "loadfile")}
+# By file: a file's tests share a cluster, and each cluster has folders and ports of its own. Integration tests mostly
+# wait for processes, so they pay little for their neighbours.
+SIDE_BY_SIDE = {
+    "unit": ("-n", "2", "--dist", "loadfile"),
+    "integration": ("-n", "3", "--dist", "loadfile"),
+    "e2e": ("-n", "2", "--dist", "load"),
+}
 NO_TESTS = 5  # pytest's exit code when it collected nothing
 PASSING = (0, NO_TESTS)
 
