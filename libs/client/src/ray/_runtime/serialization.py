@@ -10,6 +10,7 @@ little endian, each buffer at an offset that is a multiple of 64, so that arrays
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import struct
@@ -195,9 +196,8 @@ def _dumps(value: Any, raw: list[pickle.PickleBuffer], contained: list[ObjectRef
     import cloudpickle
 
     file = io.BytesIO()
-    pickler = cloudpickle.Pickler(file, protocol=5, buffer_callback=raw.append)
-    if _custom:
-        pickler = _with_custom(pickler)
+    make = _custom_pickler() if _custom else cloudpickle.Pickler
+    pickler = make(file, protocol=5, buffer_callback=raw.append)
     try:
         pickler.dump(value)
     except (pickle.PicklingError, AttributeError, TypeError, ValueError) as error:
@@ -208,12 +208,21 @@ def _dumps(value: Any, raw: list[pickle.PickleBuffer], contained: list[ObjectRef
     return file.getvalue()
 
 
-def _with_custom(pickler: Any) -> Any:
-    table = dict(getattr(pickler, "dispatch_table", {}))
-    for cls, (serializer, deserializer) in _custom.items():
-        table[cls] = lambda instance, s=serializer, d=deserializer: (_call, (d, s(instance)))
-    pickler.dispatch_table = table
-    return pickler
+@functools.cache
+def _custom_pickler() -> type[Any]:
+    """cloudpickle's pickler, which knows the registered serializers."""
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        # Not by a dispatch_table: one that is set after the pickler was made is never looked at.
+        def reducer_override(self, value: Any) -> Any:
+            custom = _custom.get(type(value))
+            if custom is None:
+                return super().reducer_override(value)
+            serializer, deserializer = custom
+            return _call, (deserializer, serializer(value))
+
+    return Pickler
 
 
 def _call(function: Callable[[Any], Any], argument: Any) -> Any:
