@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SUITES = ("unit", "sim", "integration", "e2e")
+SUITES = ("unit", "sim", "integration", "e2e", "soak")
 # By file: a file's tests share a cluster, and each cluster has folders and ports of its own. Integration tests mostly
 # wait for processes, so they pay little for their neighbours.
 SIDE_BY_SIDE = {
