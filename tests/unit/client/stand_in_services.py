@@ -24,7 +24,9 @@ if behaviour == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 else:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-if behaviour == "orphan" and os.fork() == 0 and os.fork() == 0:
+if behaviour == "orphan" and os.fork() == 0:
+    if os.fork() != 0:
+        os._exit(0)
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.close(int(arguments["--ready-fd"]))
