@@ -1,12 +1,17 @@
 """Calls that run for long beside others that wait: who reads, who is told, and how a worker ends after one."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 from ray.exceptions import ActorDiedError, RayTaskError
+
+from tests.integration.conditions import wait_for
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -95,3 +100,52 @@ def test_an_error_that_holds_a_reference_may_be_retried() -> None:
 
     with pytest.raises(Carrier):
         ray.get(carries.remote(), timeout=20)
+
+
+@ray.remote
+def sleeps(seconds: float, started: Path | None = None) -> float:
+    if started is not None:
+        started.touch()
+    time.sleep(seconds)
+    return seconds
+
+
+def test_an_error_among_many_counts_before_the_others_are_there() -> None:
+    failed = fails_after.remote(0.0)
+    slow = sleeps.remote(60)
+    with pytest.raises(ValueError, match="the first of many"):
+        ray.get([slow, failed], timeout=30)
+
+
+def test_short_tasks_do_not_wait_behind_a_long_run_of_the_same_function(tmp_path: Path) -> None:
+    """Their function was short so far, so its worker gets several ahead; it hands them back."""
+    half = sleeps.options(num_cpus=0.5)
+    ray.get([half.remote(0) for _ in range(300)])
+    long = half.remote(60, tmp_path / "started")
+    wait_for((tmp_path / "started").exists, "the long run has begun")
+    assert ray.get([half.remote(0) for _ in range(20)], timeout=20) == [0] * 20
+    del long
+
+
+def test_shutdown_ends_the_waits_of_other_threads(tmp_path: Path) -> None:
+    """A thread that goes on waiting would keep its program from ending."""
+    program = """
+import threading, time, ray
+from ray._runtime import current
+ray.init(num_cpus=1, log_to_driver=False)
+@ray.remote
+def forever(): time.sleep(1000)
+def waits(ref):
+    try:
+        ray.get(ref)
+    except ray.exceptions.RaySystemError as error:
+        print(error)
+ref = forever.remote()
+threading.Thread(target=waits, args=(ref,)).start()
+while not current.runtime().objects.get(ref.binary()).waiters:
+    threading.Event().wait(0.01)
+ray.shutdown()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ray.shutdown() was called" in done.stdout

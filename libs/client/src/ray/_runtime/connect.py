@@ -106,6 +106,8 @@ class Driver(Process):
         """End the job and every connection and thread. In a forked child it does nothing."""
         if os.getpid() != self._pid or self.closing:
             return
+        from ray.exceptions import RaySystemError
+
         current.set_runtime(None)
         self.closing = True
         finished = self.gcs.request(finish_job=gcs_pb2.FinishJob(job_id=self.job_id))
@@ -114,6 +116,8 @@ class Driver(Process):
         except Exception as error:
             # The raylet sees our end by its pidfd and ends the job.
             log.debug("finish_job_not_answered error=%r", error)
+        # Threads that still wait would wait for ever, and keep the program from ending.
+        self.cut_off(RaySystemError("ray.shutdown() was called before this was there"))
         self.reading.stop()
         self.let_interrupts_in()
         self._printer.close()

@@ -22,6 +22,7 @@ from ray._runtime import serialization
 from ray._runtime.definitions import DefinitionCache
 from ray._runtime.execution import Execution, Failure, pack_returns, run
 from ray._runtime.gate import Gate
+from ray._runtime.reading import TAKE_OVER_S
 from ray._runtime.wire import plain_reply, repeated_field
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ class Executor:
         self._main = threading.get_ident()
         # Where the main thread waits while it has nothing to run; whoever brings it something opens it.
         self._idle: Gate | None = None
-        self._flush_set = False
+        # When the main thread began the task that it runs.
+        self._started = 0.0
+        self._look_set = False
 
     # -- arriving, on whichever thread reads
 
@@ -79,11 +82,17 @@ class Executor:
         tasks = [Incoming(peer, channel, batch, task) for task in batch.tasks]
         with self._take:
             self._queue.extend(tasks)
-            blocked = self._blocked > 0
-        if blocked and self.actor is None:
+            busy = self._blocked > 0 or self._is_long()
+        if busy and self.actor is None:
             self.hand_back()
+        elif self.current is not None:
+            self._look_later(TAKE_OVER_S)
         else:
             self.look_around()
+
+    def _is_long(self) -> bool:
+        """Whether the running task has run so long that others should not wait behind it."""
+        return self.current is not None and time.monotonic() - self._started > TAKE_OVER_S
 
     def on_definition(self, definition: worker_pb2.Definition) -> None:
         if definition.pickled:
@@ -167,12 +176,14 @@ class Executor:
         task = incoming.task
         if task.last_attempt:
             self.flush_replies()
+        self._started = time.monotonic()
         self.current = execution = Execution(self._process, incoming.peer, incoming.batch, task)
         refused = self.actor.refusal(task) if self.actor is not None else ""
         if refused:
             outcome = worker_pb2.TaskReply.REFUSED
             reply = worker_pb2.TaskReply(task_id=task.task_id, outcome=outcome, message=refused, attempt=task.attempt)
             self._finish(incoming, reply.SerializeToString(), {})
+            self.current = None
             return
         reply = worker_pb2.TaskReply(task_id=task.task_id, attempt=task.attempt)
         function: Any = None
@@ -252,14 +263,22 @@ class Executor:
             incoming.channel.send(worker_pb2.REPLY_DEFERRED, message.SerializeToString())
         if not self._queue or incoming.task.last_attempt or time.monotonic() - self._replies_since > _REPLY_DELAY_S:
             self.flush_replies()
-        elif not self._flush_set:
-            # The next task may be long, and nobody else looks again while the stand-in reads.
-            self._flush_set = True
-            process.reactor.call_later(_REPLY_DELAY_S, self._flush_late)
+        else:
+            self._look_later(_REPLY_DELAY_S)
 
-    def _flush_late(self) -> None:
-        self._flush_set = False
+    def _look_later(self, delay_s: float) -> None:
+        """Look for what waits behind a long task: the stand-in does so when it takes over, and not while it reads."""
+        if not self._look_set:
+            self._look_set = True
+            self._process.reactor.call_later(delay_s, self._look_late)
+
+    def _look_late(self) -> None:
+        self._look_set = False
         self.flush_replies()
+        if self._queue and self._is_long():
+            self.hand_back()
+        if self._queue:
+            self._look_later(TAKE_OVER_S)
 
     def reply_ready(self, task_id: bytes, kept: tuple[tuple[bytes, int], ...]) -> None:
         """The reference counter lets the reply go; its lock is held."""

@@ -49,7 +49,16 @@ class Fetcher:
             self._await_one(refs[0], deadline)
         else:
             self.await_ready(refs, len(refs), deadline, stop_at_error=True)
+            if not all(self.is_ready(ref) for ref in refs):
+                self._raise_error_among(refs, deadline)
         return [self._load(ref, deadline) for ref in refs]
+
+    def _raise_error_among(self, refs: Sequence[ObjectRef], deadline: float | None) -> None:
+        """One of them is an error, which counts now, whatever becomes of the others."""
+        for ref in refs:
+            entry = self._process.objects.get(ref._id)
+            if entry is not None and entry.value is not None and entry.value.kind == serialization.ERROR:
+                self._load(ref, deadline)
 
     def _await_one(self, ref: ObjectRef, deadline: float | None) -> None:
         """await_ready of a single ref, the commonest of all, without what lists need."""
