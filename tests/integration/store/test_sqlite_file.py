@@ -25,10 +25,7 @@ from tests.integration.store.waiting import Watcher
 
 WRITER = """
 import asyncio, sys
-import structlog
 from manta.gcs.store import Leadership, Put, open_store
-
-structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 async def main() -> None:
     store = await open_store(sys.argv[1], holder="127.0.0.1:4711")

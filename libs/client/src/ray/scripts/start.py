@@ -138,10 +138,11 @@ def _tell(node: LocalNode, options: NodeOptions) -> None:
 
 
 def _block(node: LocalNode) -> int:
-    click.echo("\n--block: this command waits until the node ends; Ctrl-C stops it.")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
+        # Within the try: Ctrl-C may come as soon as the line is read.
+        click.echo("\n--block: this command waits until the node ends; Ctrl-C stops it.")
         node.wait()
     except KeyboardInterrupt:
         node.stop()
