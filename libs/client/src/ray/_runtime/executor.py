@@ -212,9 +212,15 @@ class Executor:
         try:
             contained = pack_returns(execution, reply, result)
         except Failure as failure:
+            # Results that were stored before one failed: the error takes their place, and nobody else would free them.
+            stored = [(done.object_id, list(done.stored.node_ids)) for done in reply.returns if done.HasField("stored")]
+            with self._process.lock:
+                self._process.to_free.extend(stored)
             del reply.returns[:]
             reply.outcome = worker_pb2.TaskReply.RAISED
-            contained = pack_returns(execution, reply, failure.value)
+            # Refs in the error have to be held until the reference counter has taken the end of the task.
+            result = failure.value
+            contained = pack_returns(execution, reply, result)
         if execution.exits and self.actor is not None and result is None:
             # exit_actor(): the call that ends the actor gets no result, as upstream; its caller sees the death.
             self._exit_reason = execution.exits

@@ -245,6 +245,8 @@ class TaskSubmitter:
         raised: list[tuple[TaskRecord, worker_pb2.TaskReply]] = []
         leaving: set[bytes] = set()
         with process.lock:
+            if process.refs.is_dead(peer.worker_id):
+                return  # read on another thread than the news of the death, by which its tasks ended
             for reply in message.replies:
                 record = self.pending.get(reply.task_id)
                 if record is None or reply.attempt != record.attempt:
