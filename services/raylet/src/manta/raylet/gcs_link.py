@@ -63,6 +63,7 @@ class GcsLink:
         self._hint = ""
         self._streaming = False
         self._drain_done = False
+        self._writer = object()
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="gcs link")
@@ -191,6 +192,7 @@ class GcsLink:
         loop = asyncio.get_running_loop()
         self._outgoing.clear()
         self._streaming = True
+        self._writer = mine = object()
         yield gcs_pb2.NodeBatch(messages=self._first_messages())
         last = loop.time()
         while True:
@@ -203,6 +205,8 @@ class GcsLink:
                 urgent = bool(self._outgoing or self._deaths or self._drain_done)
                 if not urgent and loop.time() < last + COALESCE_S:
                     await asyncio.sleep(last + COALESCE_S - loop.time())  # changes within it go as one
+            if self._writer is not mine:
+                return  # of a stream that ended: what there is to say is for the next one
             self._wake.clear()
             messages = self._pending_messages()
             messages.append(gcs_pb2.NodeToGcs(heartbeat=self._heartbeat()))
