@@ -26,6 +26,8 @@ LONG_FILES = {
     "client/exceptions.py": 750,  # one tree of many small classes, which users read in one place
     "client/_runtime/reference.py": 450,  # half of it is the protocol in prose
     "client/_runtime/process.py": 500,  # joins the parts of the runtime
+    "client/_runtime/fetching.py": 420,  # the answers to borrowers are the next to move out
+    "client/_runtime/submission.py": 410,  # what waits for arguments is the next to move out
     "object_manager/store.py": 450,  # joins the object manager's parts
     "raylet/node.py": 500,  # joins the raylet's parts
 }
