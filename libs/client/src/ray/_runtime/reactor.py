@@ -38,6 +38,7 @@ class Reactor:
         self._soon: list[Callable[[], None]] = []
         self._wake_sent = False
         self.token = threading.Lock()
+        self.closed = False
         # Ctrl-C in the middle of a handler would leave its work half done: it is kept until the round is over.
         self._handling = False
         self._interrupt: Callable[[], Any] | None = None
@@ -144,6 +145,13 @@ class Reactor:
             log.exception("reactor_call_failed call=%r", call)
 
     def close(self) -> None:
+        """End it for good. A thread that still polls is woken and let go first."""
+        self.closed = True
+        self.wake()
+        with self.token:
+            self._close()
+
+    def _close(self) -> None:
         self._epoll.close()
         os.close(self._wake)
         self._handlers.clear()

@@ -57,13 +57,15 @@ class Reading:
                     self._read_until(gate, deadline)
                 finally:
                     self.leave()
-                return gate.opened
+                if gate.opened or not self._reactor.closed:
+                    return gate.opened
+                continue
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             self._waiting.append(gate)
             # The reader may have left between our try and our entry in the list; it would not wake us then.
-            if self._reactor.token.locked():
+            if self._reactor.token.locked() or self._reactor.closed:
                 gate.wait(left)
             self._waiting.remove(gate)
         return True
@@ -75,12 +77,17 @@ class Reading:
         left = deadline - time.monotonic()
         # With no time left, what has arrived already still counts.
         poll(0.0 if gate.opened else max(left, 0.0))
-        while not gate.opened and (left := deadline - time.monotonic()) > 0:
+        while not (gate.opened or self._reactor.closed) and (left := deadline - time.monotonic()) > 0:
             poll(left)
 
     def _try_take(self) -> bool:
         token = self._reactor.token
+        if self._reactor.closed:
+            return False
         if token.acquire(blocking=False):
+            if self._reactor.closed:  # meanwhile
+                token.release()
+                return False
             self._unread_since = 0.0
             return True
         if self._standing_in and self._claim.acquire(blocking=False):
