@@ -115,7 +115,7 @@ class Process:
             object_manager_socket,
             identity.token,
             identity.hello(),
-            on_released=self._view_ended,
+            on_released=self.note_drop,
             on_connected=lambda fd: self.reactor.add(fd, self.arena.on_readable),
             on_disconnected=self.reactor.remove,
         )
@@ -188,20 +188,18 @@ class Process:
                 log.debug("free_not_sent objects=%d reason=%s", len(items), error)
 
     def note_drop(self, object_id: bytes) -> None:
-        """An ObjectRef was collected. Runs in a destructor: no lock; the next reader or caller counts it."""
+        """An ObjectRef, or an object's last view, was collected. Runs in a destructor: no lock; a later reader counts it."""
         self.drops.append(object_id)
-        if not self._drain_asked and not self.closing:
-            self._drain_asked = True
-            self.reactor.call_soon(self._drain)
+        self._ask_drain()
 
     def drop_handle(self, actor_id: bytes) -> None:
         self._handle_drops.append(actor_id)
+        self._ask_drain()
+
+    def _ask_drain(self) -> None:
         if not self._drain_asked and not self.closing:
             self._drain_asked = True
             self.reactor.call_soon(self._drain)
-
-    def _view_ended(self, object_id: bytes) -> None:
-        self.note_drop(object_id)
 
     def _drain(self) -> None:
         self._drain_asked = False
@@ -249,7 +247,7 @@ class Process:
         return self.receive_ref(object_id, owner, lambda refs, worker_id: refs.received_elsewhere(object_id, worker_id))
 
     def pinned(self, object_id: bytes, pin: Pinned) -> None:
-        """A view of a stored object begins: it counts as a local reference until _view_ended."""
+        """A view of a stored object begins: it counts as a local reference until note_drop."""
         with self.lock:
             if not pin.counted:
                 pin.counted = True
