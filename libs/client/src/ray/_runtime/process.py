@@ -188,7 +188,7 @@ class Process:
                 log.debug("free_not_sent objects=%d reason=%s", len(items), error)
 
     def note_drop(self, object_id: bytes) -> None:
-        """An ObjectRef, or an object's last view, was collected. Runs in a destructor: no lock; a later reader counts it."""
+        """A ref, or the last view, was collected. Runs in a destructor: no lock; a later reader counts it."""
         self.drops.append(object_id)
         self._ask_drain()
 
