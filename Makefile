@@ -36,8 +36,8 @@ lint: $(READY) ## ruff over everything, mypy --strict over our packages
 demo: $(READY) ## a real job on a local cluster: a census of the standard library
 	@$(PYTHON) examples/stdlib_census.py
 
-bench: $(READY) $(BENCH_READY) ## compare with upstream's wheel, side by side
-	@$(PYTHON) benchmarks/compare.py
+bench: $(READY) $(BENCH_READY) ## compare with upstream's wheel, side by side (ARGS=--quick: a first look)
+	@$(PYTHON) benchmarks/compare.py $(or $(ARGS),--page docs/performance.md)
 
 $(BENCH_READY): Makefile
 	@$(PYTHON) -m venv --without-pip .bench-venv
