@@ -27,6 +27,9 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HOLDS_ACKNOWLEDGED: _ClassVar[Kind]
     HOLD_QUESTIONED: _ClassVar[Kind]
     KILL_ACTOR: _ClassVar[Kind]
+    GENERATOR_ITEMS: _ClassVar[Kind]
+    GENERATOR_PROGRESS: _ClassVar[Kind]
+    GENERATOR_DROPPED: _ClassVar[Kind]
 NONE: Kind
 WELCOME: Kind
 REFUSED: Kind
@@ -44,6 +47,9 @@ HOLDS: Kind
 HOLDS_ACKNOWLEDGED: Kind
 HOLD_QUESTIONED: Kind
 KILL_ACTOR: Kind
+GENERATOR_ITEMS: Kind
+GENERATOR_PROGRESS: Kind
+GENERATOR_DROPPED: Kind
 
 class Definition(_message.Message):
     __slots__ = ("digest", "pickled", "job_id")
@@ -74,7 +80,7 @@ class StoredObject(_message.Message):
     def __init__(self, size: _Optional[int] = ..., node_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("task_id", "definition", "args", "arguments", "num_returns", "name", "attempt", "actor_id", "incarnation", "method", "sequence", "concurrency_group", "retry_exceptions", "placement_group_id", "capture_child_tasks", "parent_task_id", "backpressure", "last_attempt")
+    __slots__ = ("task_id", "definition", "args", "arguments", "num_returns", "name", "attempt", "actor_id", "incarnation", "method", "sequence", "concurrency_group", "retry_exceptions", "placement_group_id", "capture_child_tasks", "parent_task_id", "backpressure", "last_attempt", "items_arrived")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     DEFINITION_FIELD_NUMBER: _ClassVar[int]
     ARGS_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +99,7 @@ class Task(_message.Message):
     PARENT_TASK_ID_FIELD_NUMBER: _ClassVar[int]
     BACKPRESSURE_FIELD_NUMBER: _ClassVar[int]
     LAST_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_ARRIVED_FIELD_NUMBER: _ClassVar[int]
     task_id: bytes
     definition: bytes
     args: _common_pb2.Value
@@ -111,7 +118,8 @@ class Task(_message.Message):
     parent_task_id: bytes
     backpressure: int
     last_attempt: bool
-    def __init__(self, task_id: _Optional[bytes] = ..., definition: _Optional[bytes] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[Argument, _Mapping]]] = ..., num_returns: _Optional[int] = ..., name: _Optional[str] = ..., attempt: _Optional[int] = ..., actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., method: _Optional[str] = ..., sequence: _Optional[int] = ..., concurrency_group: _Optional[str] = ..., retry_exceptions: _Optional[bool] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: _Optional[bool] = ..., parent_task_id: _Optional[bytes] = ..., backpressure: _Optional[int] = ..., last_attempt: _Optional[bool] = ...) -> None: ...
+    items_arrived: int
+    def __init__(self, task_id: _Optional[bytes] = ..., definition: _Optional[bytes] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[Argument, _Mapping]]] = ..., num_returns: _Optional[int] = ..., name: _Optional[str] = ..., attempt: _Optional[int] = ..., actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., method: _Optional[str] = ..., sequence: _Optional[int] = ..., concurrency_group: _Optional[str] = ..., retry_exceptions: _Optional[bool] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: _Optional[bool] = ..., parent_task_id: _Optional[bytes] = ..., backpressure: _Optional[int] = ..., last_attempt: _Optional[bool] = ..., items_arrived: _Optional[int] = ...) -> None: ...
 
 class Tasks(_message.Message):
     __slots__ = ("lease_id", "caller", "job_id", "definitions", "tasks", "resources", "gpu_ids")
@@ -152,7 +160,7 @@ class Return(_message.Message):
     def __init__(self, object_id: _Optional[bytes] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., stored: _Optional[_Union[StoredObject, _Mapping]] = ..., contained: _Optional[_Iterable[_Union[_common_pb2.ObjectReference, _Mapping]]] = ...) -> None: ...
 
 class TaskReply(_message.Message):
-    __slots__ = ("task_id", "outcome", "returns", "kept", "execution_us", "message", "attempt", "lost_object")
+    __slots__ = ("task_id", "outcome", "returns", "kept", "execution_us", "message", "attempt", "lost_object", "items_made")
     class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         DONE: _ClassVar[TaskReply.Outcome]
@@ -175,6 +183,7 @@ class TaskReply(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     LOST_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_MADE_FIELD_NUMBER: _ClassVar[int]
     task_id: bytes
     outcome: TaskReply.Outcome
     returns: _containers.RepeatedCompositeFieldContainer[Return]
@@ -183,7 +192,8 @@ class TaskReply(_message.Message):
     message: str
     attempt: int
     lost_object: bytes
-    def __init__(self, task_id: _Optional[bytes] = ..., outcome: _Optional[_Union[TaskReply.Outcome, str]] = ..., returns: _Optional[_Iterable[_Union[Return, _Mapping]]] = ..., kept: _Optional[_Iterable[_Union[KeptRef, _Mapping]]] = ..., execution_us: _Optional[int] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ..., lost_object: _Optional[bytes] = ...) -> None: ...
+    items_made: int
+    def __init__(self, task_id: _Optional[bytes] = ..., outcome: _Optional[_Union[TaskReply.Outcome, str]] = ..., returns: _Optional[_Iterable[_Union[Return, _Mapping]]] = ..., kept: _Optional[_Iterable[_Union[KeptRef, _Mapping]]] = ..., execution_us: _Optional[int] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ..., lost_object: _Optional[bytes] = ..., items_made: _Optional[int] = ...) -> None: ...
 
 class Replies(_message.Message):
     __slots__ = ("replies",)
@@ -314,3 +324,31 @@ class KillActor(_message.Message):
     actor_id: bytes
     no_restart: bool
     def __init__(self, actor_id: _Optional[bytes] = ..., no_restart: _Optional[bool] = ...) -> None: ...
+
+class GeneratorItems(_message.Message):
+    __slots__ = ("task_id", "attempt", "first", "items")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    task_id: bytes
+    attempt: int
+    first: int
+    items: _containers.RepeatedCompositeFieldContainer[Return]
+    def __init__(self, task_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., first: _Optional[int] = ..., items: _Optional[_Iterable[_Union[Return, _Mapping]]] = ...) -> None: ...
+
+class GeneratorProgress(_message.Message):
+    __slots__ = ("task_id", "arrived", "read")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    ARRIVED_FIELD_NUMBER: _ClassVar[int]
+    READ_FIELD_NUMBER: _ClassVar[int]
+    task_id: bytes
+    arrived: int
+    read: int
+    def __init__(self, task_id: _Optional[bytes] = ..., arrived: _Optional[int] = ..., read: _Optional[int] = ...) -> None: ...
+
+class GeneratorDropped(_message.Message):
+    __slots__ = ("task_id",)
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    task_id: bytes
+    def __init__(self, task_id: _Optional[bytes] = ...) -> None: ...
