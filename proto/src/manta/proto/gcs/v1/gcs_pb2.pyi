@@ -1,5 +1,6 @@
 from manta.proto.common.v1 import common_pb2 as _common_pb2
 from manta.proto.gcs.v1 import actor_pb2 as _actor_pb2
+from manta.proto.gcs.v1 import placement_group_pb2 as _placement_group_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -20,7 +21,7 @@ class ClientBatch(_message.Message):
     def __init__(self, requests: _Optional[_Iterable[_Union[ClientRequest, _Mapping]]] = ...) -> None: ...
 
 class ClientRequest(_message.Message):
-    __slots__ = ("request_id", "hello", "register_job", "finish_job", "register_actor", "kill_actor", "actor_out_of_scope", "find_actor", "list_named_actors", "subscribe_actors", "kv_put", "kv_get", "kv_delete", "kv_keys", "list_nodes", "list_actors", "list_jobs", "cluster_status")
+    __slots__ = ("request_id", "hello", "register_job", "finish_job", "register_actor", "kill_actor", "actor_out_of_scope", "find_actor", "list_named_actors", "subscribe_actors", "kv_put", "kv_get", "kv_delete", "kv_keys", "list_nodes", "list_actors", "list_jobs", "cluster_status", "create_placement_group", "await_placement_group", "remove_placement_group", "find_placement_group", "list_placement_groups")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REGISTER_JOB_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +40,11 @@ class ClientRequest(_message.Message):
     LIST_ACTORS_FIELD_NUMBER: _ClassVar[int]
     LIST_JOBS_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_STATUS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
+    AWAIT_PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
+    FIND_PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
+    LIST_PLACEMENT_GROUPS_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     hello: _common_pb2.Hello
     register_job: RegisterJob
@@ -57,7 +63,12 @@ class ClientRequest(_message.Message):
     list_actors: ListActors
     list_jobs: ListJobs
     cluster_status: ClusterStatusRequest
-    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., register_job: _Optional[_Union[RegisterJob, _Mapping]] = ..., finish_job: _Optional[_Union[FinishJob, _Mapping]] = ..., register_actor: _Optional[_Union[RegisterActor, _Mapping]] = ..., kill_actor: _Optional[_Union[KillActorRequest, _Mapping]] = ..., actor_out_of_scope: _Optional[_Union[ActorOutOfScope, _Mapping]] = ..., find_actor: _Optional[_Union[FindActor, _Mapping]] = ..., list_named_actors: _Optional[_Union[ListNamedActors, _Mapping]] = ..., subscribe_actors: _Optional[_Union[SubscribeActors, _Mapping]] = ..., kv_put: _Optional[_Union[KvPut, _Mapping]] = ..., kv_get: _Optional[_Union[KvGet, _Mapping]] = ..., kv_delete: _Optional[_Union[KvDelete, _Mapping]] = ..., kv_keys: _Optional[_Union[KvKeys, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., list_actors: _Optional[_Union[ListActors, _Mapping]] = ..., list_jobs: _Optional[_Union[ListJobs, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatusRequest, _Mapping]] = ...) -> None: ...
+    create_placement_group: _placement_group_pb2.CreatePlacementGroup
+    await_placement_group: _placement_group_pb2.AwaitPlacementGroup
+    remove_placement_group: _placement_group_pb2.RemovePlacementGroup
+    find_placement_group: _placement_group_pb2.FindPlacementGroup
+    list_placement_groups: _placement_group_pb2.ListPlacementGroups
+    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., register_job: _Optional[_Union[RegisterJob, _Mapping]] = ..., finish_job: _Optional[_Union[FinishJob, _Mapping]] = ..., register_actor: _Optional[_Union[RegisterActor, _Mapping]] = ..., kill_actor: _Optional[_Union[KillActorRequest, _Mapping]] = ..., actor_out_of_scope: _Optional[_Union[ActorOutOfScope, _Mapping]] = ..., find_actor: _Optional[_Union[FindActor, _Mapping]] = ..., list_named_actors: _Optional[_Union[ListNamedActors, _Mapping]] = ..., subscribe_actors: _Optional[_Union[SubscribeActors, _Mapping]] = ..., kv_put: _Optional[_Union[KvPut, _Mapping]] = ..., kv_get: _Optional[_Union[KvGet, _Mapping]] = ..., kv_delete: _Optional[_Union[KvDelete, _Mapping]] = ..., kv_keys: _Optional[_Union[KvKeys, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., list_actors: _Optional[_Union[ListActors, _Mapping]] = ..., list_jobs: _Optional[_Union[ListJobs, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatusRequest, _Mapping]] = ..., create_placement_group: _Optional[_Union[_placement_group_pb2.CreatePlacementGroup, _Mapping]] = ..., await_placement_group: _Optional[_Union[_placement_group_pb2.AwaitPlacementGroup, _Mapping]] = ..., remove_placement_group: _Optional[_Union[_placement_group_pb2.RemovePlacementGroup, _Mapping]] = ..., find_placement_group: _Optional[_Union[_placement_group_pb2.FindPlacementGroup, _Mapping]] = ..., list_placement_groups: _Optional[_Union[_placement_group_pb2.ListPlacementGroups, _Mapping]] = ...) -> None: ...
 
 class GcsBatch(_message.Message):
     __slots__ = ("replies",)
@@ -66,7 +77,7 @@ class GcsBatch(_message.Message):
     def __init__(self, replies: _Optional[_Iterable[_Union[GcsReply, _Mapping]]] = ...) -> None: ...
 
 class GcsReply(_message.Message):
-    __slots__ = ("request_id", "done", "error", "welcome", "job_registered", "actor_found", "named_actors", "actor_statuses", "kv_value", "kv_key_list", "node_list", "actor_list", "job_list", "cluster_status", "kv_changed")
+    __slots__ = ("request_id", "done", "error", "welcome", "job_registered", "actor_found", "named_actors", "actor_statuses", "kv_value", "kv_key_list", "node_list", "actor_list", "job_list", "cluster_status", "kv_changed", "placement_group_found", "placement_group_list")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +93,8 @@ class GcsReply(_message.Message):
     JOB_LIST_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_STATUS_FIELD_NUMBER: _ClassVar[int]
     KV_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_GROUP_FOUND_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_GROUP_LIST_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     done: Empty
     error: Error
@@ -97,7 +110,9 @@ class GcsReply(_message.Message):
     job_list: JobList
     cluster_status: ClusterStatus
     kv_changed: KvChanged
-    def __init__(self, request_id: _Optional[int] = ..., done: _Optional[_Union[Empty, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., welcome: _Optional[_Union[GcsWelcome, _Mapping]] = ..., job_registered: _Optional[_Union[JobRegistered, _Mapping]] = ..., actor_found: _Optional[_Union[ActorFound, _Mapping]] = ..., named_actors: _Optional[_Union[NamedActors, _Mapping]] = ..., actor_statuses: _Optional[_Union[ActorStatuses, _Mapping]] = ..., kv_value: _Optional[_Union[KvValue, _Mapping]] = ..., kv_key_list: _Optional[_Union[KvKeyList, _Mapping]] = ..., node_list: _Optional[_Union[NodeList, _Mapping]] = ..., actor_list: _Optional[_Union[ActorList, _Mapping]] = ..., job_list: _Optional[_Union[JobList, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatus, _Mapping]] = ..., kv_changed: _Optional[_Union[KvChanged, _Mapping]] = ...) -> None: ...
+    placement_group_found: _placement_group_pb2.PlacementGroupInfo
+    placement_group_list: _placement_group_pb2.PlacementGroupList
+    def __init__(self, request_id: _Optional[int] = ..., done: _Optional[_Union[Empty, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., welcome: _Optional[_Union[GcsWelcome, _Mapping]] = ..., job_registered: _Optional[_Union[JobRegistered, _Mapping]] = ..., actor_found: _Optional[_Union[ActorFound, _Mapping]] = ..., named_actors: _Optional[_Union[NamedActors, _Mapping]] = ..., actor_statuses: _Optional[_Union[ActorStatuses, _Mapping]] = ..., kv_value: _Optional[_Union[KvValue, _Mapping]] = ..., kv_key_list: _Optional[_Union[KvKeyList, _Mapping]] = ..., node_list: _Optional[_Union[NodeList, _Mapping]] = ..., actor_list: _Optional[_Union[ActorList, _Mapping]] = ..., job_list: _Optional[_Union[JobList, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatus, _Mapping]] = ..., kv_changed: _Optional[_Union[KvChanged, _Mapping]] = ..., placement_group_found: _Optional[_Union[_placement_group_pb2.PlacementGroupInfo, _Mapping]] = ..., placement_group_list: _Optional[_Union[_placement_group_pb2.PlacementGroupList, _Mapping]] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("code", "message", "leader")
@@ -336,14 +351,16 @@ class ListNodes(_message.Message):
 class NodeList(_message.Message):
     __slots__ = ("items",)
     class Item(_message.Message):
-        __slots__ = ("info", "available", "demands")
+        __slots__ = ("info", "available", "demands", "bundles")
         INFO_FIELD_NUMBER: _ClassVar[int]
         AVAILABLE_FIELD_NUMBER: _ClassVar[int]
         DEMANDS_FIELD_NUMBER: _ClassVar[int]
+        BUNDLES_FIELD_NUMBER: _ClassVar[int]
         info: _common_pb2.NodeInfo
         available: _common_pb2.Resources
         demands: _containers.RepeatedCompositeFieldContainer[ResourceDemand]
-        def __init__(self, info: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ...) -> None: ...
+        bundles: _containers.RepeatedCompositeFieldContainer[_placement_group_pb2.HeldBundle]
+        def __init__(self, info: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[NodeList.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[NodeList.Item, _Mapping]]] = ...) -> None: ...
@@ -385,20 +402,22 @@ class ResourceDemand(_message.Message):
     def __init__(self, resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., count: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ClusterStatus(_message.Message):
-    __slots__ = ("cluster_id", "store", "epoch", "nodes", "pending_actors", "at")
+    __slots__ = ("cluster_id", "store", "epoch", "nodes", "pending_actors", "at", "pending_placement_groups")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     STORE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     PENDING_ACTORS_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
+    PENDING_PLACEMENT_GROUPS_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     store: str
     epoch: int
     nodes: _containers.RepeatedCompositeFieldContainer[NodeList.Item]
     pending_actors: _containers.RepeatedCompositeFieldContainer[ResourceDemand]
     at: float
-    def __init__(self, cluster_id: _Optional[str] = ..., store: _Optional[str] = ..., epoch: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeList.Item, _Mapping]]] = ..., pending_actors: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., at: _Optional[float] = ...) -> None: ...
+    pending_placement_groups: _containers.RepeatedCompositeFieldContainer[_placement_group_pb2.PlacementGroupDemand]
+    def __init__(self, cluster_id: _Optional[str] = ..., store: _Optional[str] = ..., epoch: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeList.Item, _Mapping]]] = ..., pending_actors: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., at: _Optional[float] = ..., pending_placement_groups: _Optional[_Iterable[_Union[_placement_group_pb2.PlacementGroupDemand, _Mapping]]] = ...) -> None: ...
 
 class NodeBatch(_message.Message):
     __slots__ = ("messages",)
@@ -407,46 +426,58 @@ class NodeBatch(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[NodeToGcs, _Mapping]]] = ...) -> None: ...
 
 class NodeToGcs(_message.Message):
-    __slots__ = ("attach", "heartbeat", "actor_report", "workers_died", "driver_gone", "drain_done")
+    __slots__ = ("attach", "heartbeat", "actor_report", "workers_died", "driver_gone", "drain_done", "bundle_report", "watch_placement_groups")
     ATTACH_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     ACTOR_REPORT_FIELD_NUMBER: _ClassVar[int]
     WORKERS_DIED_FIELD_NUMBER: _ClassVar[int]
     DRIVER_GONE_FIELD_NUMBER: _ClassVar[int]
     DRAIN_DONE_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_REPORT_FIELD_NUMBER: _ClassVar[int]
+    WATCH_PLACEMENT_GROUPS_FIELD_NUMBER: _ClassVar[int]
     attach: AttachNode
     heartbeat: Heartbeat
     actor_report: ActorReport
     workers_died: WorkersDiedReport
     driver_gone: DriverGone
     drain_done: DrainDone
-    def __init__(self, attach: _Optional[_Union[AttachNode, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., actor_report: _Optional[_Union[ActorReport, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedReport, _Mapping]] = ..., driver_gone: _Optional[_Union[DriverGone, _Mapping]] = ..., drain_done: _Optional[_Union[DrainDone, _Mapping]] = ...) -> None: ...
+    bundle_report: _placement_group_pb2.BundleReport
+    watch_placement_groups: _placement_group_pb2.WatchPlacementGroups
+    def __init__(self, attach: _Optional[_Union[AttachNode, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., actor_report: _Optional[_Union[ActorReport, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedReport, _Mapping]] = ..., driver_gone: _Optional[_Union[DriverGone, _Mapping]] = ..., drain_done: _Optional[_Union[DrainDone, _Mapping]] = ..., bundle_report: _Optional[_Union[_placement_group_pb2.BundleReport, _Mapping]] = ..., watch_placement_groups: _Optional[_Union[_placement_group_pb2.WatchPlacementGroups, _Mapping]] = ...) -> None: ...
 
 class AttachNode(_message.Message):
-    __slots__ = ("info", "available", "epoch", "actors", "recent_deaths", "job_ids")
+    __slots__ = ("info", "available", "epoch", "actors", "recent_deaths", "job_ids", "bundles", "watched_placement_groups")
     INFO_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ACTORS_FIELD_NUMBER: _ClassVar[int]
     RECENT_DEATHS_FIELD_NUMBER: _ClassVar[int]
     JOB_IDS_FIELD_NUMBER: _ClassVar[int]
+    BUNDLES_FIELD_NUMBER: _ClassVar[int]
+    WATCHED_PLACEMENT_GROUPS_FIELD_NUMBER: _ClassVar[int]
     info: _common_pb2.NodeInfo
     available: _common_pb2.Resources
     epoch: int
     actors: _containers.RepeatedCompositeFieldContainer[ActorReport]
     recent_deaths: _containers.RepeatedCompositeFieldContainer[_common_pb2.DeadWorker]
     job_ids: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, info: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., epoch: _Optional[int] = ..., actors: _Optional[_Iterable[_Union[ActorReport, _Mapping]]] = ..., recent_deaths: _Optional[_Iterable[_Union[_common_pb2.DeadWorker, _Mapping]]] = ..., job_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    bundles: _containers.RepeatedCompositeFieldContainer[_placement_group_pb2.HeldBundle]
+    watched_placement_groups: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, info: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., epoch: _Optional[int] = ..., actors: _Optional[_Iterable[_Union[ActorReport, _Mapping]]] = ..., recent_deaths: _Optional[_Iterable[_Union[_common_pb2.DeadWorker, _Mapping]]] = ..., job_ids: _Optional[_Iterable[bytes]] = ..., bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., watched_placement_groups: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("available", "demands", "demands_changed")
+    __slots__ = ("available", "demands", "demands_changed", "used_bundles", "used_bundles_changed")
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     DEMANDS_FIELD_NUMBER: _ClassVar[int]
     DEMANDS_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    USED_BUNDLES_FIELD_NUMBER: _ClassVar[int]
+    USED_BUNDLES_CHANGED_FIELD_NUMBER: _ClassVar[int]
     available: _common_pb2.Resources
     demands: _containers.RepeatedCompositeFieldContainer[ResourceDemand]
     demands_changed: bool
-    def __init__(self, available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., demands_changed: _Optional[bool] = ...) -> None: ...
+    used_bundles: _containers.RepeatedCompositeFieldContainer[_placement_group_pb2.HeldBundle]
+    used_bundles_changed: bool
+    def __init__(self, available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., demands_changed: _Optional[bool] = ..., used_bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., used_bundles_changed: _Optional[bool] = ...) -> None: ...
 
 class ActorReport(_message.Message):
     __slots__ = ("actor_id", "incarnation", "address", "pid", "failure", "repr_name", "rejected")
@@ -495,7 +526,7 @@ class GcsToNodeBatch(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., messages: _Optional[_Iterable[_Union[GcsToNode, _Mapping]]] = ...) -> None: ...
 
 class GcsToNode(_message.Message):
-    __slots__ = ("attached", "node", "node_resources", "create_actor", "end_actor", "job_started", "job_ended", "workers_died", "workers_died_received", "declared_dead", "drain", "refused")
+    __slots__ = ("attached", "node", "node_resources", "create_actor", "end_actor", "job_started", "job_ended", "workers_died", "workers_died_received", "declared_dead", "drain", "refused", "bundle_orders", "placement_group")
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     NODE_RESOURCES_FIELD_NUMBER: _ClassVar[int]
@@ -508,6 +539,8 @@ class GcsToNode(_message.Message):
     DECLARED_DEAD_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_ORDERS_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
     attached: Attached
     node: _common_pb2.NodeInfo
     node_resources: NodeResources
@@ -520,7 +553,9 @@ class GcsToNode(_message.Message):
     declared_dead: DeclaredDead
     drain: Drain
     refused: Error
-    def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., node_resources: _Optional[_Union[NodeResources, _Mapping]] = ..., create_actor: _Optional[_Union[CreateActor, _Mapping]] = ..., end_actor: _Optional[_Union[EndActor, _Mapping]] = ..., job_started: _Optional[_Union[JobStarted, _Mapping]] = ..., job_ended: _Optional[_Union[JobEnded, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedNotice, _Mapping]] = ..., workers_died_received: _Optional[_Union[WorkersDiedReceived, _Mapping]] = ..., declared_dead: _Optional[_Union[DeclaredDead, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., refused: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+    bundle_orders: _placement_group_pb2.BundleOrders
+    placement_group: _placement_group_pb2.PlacementGroupStatus
+    def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., node_resources: _Optional[_Union[NodeResources, _Mapping]] = ..., create_actor: _Optional[_Union[CreateActor, _Mapping]] = ..., end_actor: _Optional[_Union[EndActor, _Mapping]] = ..., job_started: _Optional[_Union[JobStarted, _Mapping]] = ..., job_ended: _Optional[_Union[JobEnded, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedNotice, _Mapping]] = ..., workers_died_received: _Optional[_Union[WorkersDiedReceived, _Mapping]] = ..., declared_dead: _Optional[_Union[DeclaredDead, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., refused: _Optional[_Union[Error, _Mapping]] = ..., bundle_orders: _Optional[_Union[_placement_group_pb2.BundleOrders, _Mapping]] = ..., placement_group: _Optional[_Union[_placement_group_pb2.PlacementGroupStatus, _Mapping]] = ...) -> None: ...
 
 class Attached(_message.Message):
     __slots__ = ("cluster_id", "nodes", "jobs", "recent_deaths", "ended_actors")
@@ -545,12 +580,14 @@ class NodeResources(_message.Message):
     def __init__(self, node_id: _Optional[bytes] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ...) -> None: ...
 
 class CreateActor(_message.Message):
-    __slots__ = ("spec", "incarnation")
+    __slots__ = ("spec", "incarnation", "bundle_index")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_INDEX_FIELD_NUMBER: _ClassVar[int]
     spec: _actor_pb2.ActorSpec
     incarnation: int
-    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., incarnation: _Optional[int] = ...) -> None: ...
+    bundle_index: int
+    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., incarnation: _Optional[int] = ..., bundle_index: _Optional[int] = ...) -> None: ...
 
 class EndActor(_message.Message):
     __slots__ = ("actor_id", "incarnation", "cause", "graceful")

@@ -25,30 +25,31 @@ _sym_db = _symbol_database.Default()
 from manta.proto.common.v1 import common_pb2 as manta_dot_proto_dot_common_dot_v1_dot_common__pb2
 from manta.proto.gcs.v1 import actor_pb2 as manta_dot_proto_dot_gcs_dot_v1_dot_actor__pb2
 from manta.proto.gcs.v1 import gcs_pb2 as manta_dot_proto_dot_gcs_dot_v1_dot_gcs__pb2
+from manta.proto.gcs.v1 import placement_group_pb2 as manta_dot_proto_dot_gcs_dot_v1_dot_placement__group__pb2
 from manta.proto.worker.v1 import worker_pb2 as manta_dot_proto_dot_worker_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n manta/proto/gcs/v1/records.proto\x12\x0cmanta.gcs.v1\x1a\"manta/proto/common/v1/common.proto\x1a\x1emanta/proto/gcs/v1/actor.proto\x1a\x1cmanta/proto/gcs/v1/gcs.proto\x1a\"manta/proto/worker/v1/worker.proto\"\xa6\x03\n\x0cStoredRecord\x12\x15\n\rversion_major\x18\x01 \x01(\r\x12\x15\n\rversion_minor\x18\x02 \x01(\r\x12(\n\x04node\x18\x03 \x01(\x0b\x32\x18.manta.gcs.v1.StoredNodeH\x00\x12&\n\x03job\x18\x04 \x01(\x0b\x32\x17.manta.gcs.v1.JobRecordH\x00\x12*\n\x05\x61\x63tor\x18\x05 \x01(\x0b\x32\x19.manta.gcs.v1.StoredActorH\x00\x12(\n\x04name\x18\x06 \x01(\x0b\x32\x18.manta.gcs.v1.StoredNameH\x00\x12$\n\x02kv\x18\x07 \x01(\x0b\x32\x16.manta.gcs.v1.StoredKvH\x00\x12.\n\x07\x63luster\x18\x08 \x01(\x0b\x32\x1b.manta.gcs.v1.StoredClusterH\x00\x12\x34\n\ndefinition\x18\t \x01(\x0b\x32\x1e.manta.gcs.v1.StoredDefinitionH\x00\x12,\n\x06\x63hunks\x18\n \x01(\x0b\x32\x1a.manta.gcs.v1.StoredChunksH\x00\x42\x06\n\x04\x62ody\"5\n\nStoredNode\x12\'\n\x04info\x18\x01 \x01(\x0b\x32\x19.manta.common.v1.NodeInfo\"z\n\x0bStoredActor\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.manta.gcs.v1.ActorSpec\x12)\n\x06status\x18\x02 \x01(\x0b\x32\x19.manta.gcs.v1.ActorStatus\x12\x19\n\x11\x64\x65\x66inition_digest\x18\x03 \x01(\x0c\"\x1e\n\nStoredName\x12\x10\n\x08\x61\x63tor_id\x18\x01 \x01(\x0c\"\x19\n\x08StoredKv\x12\r\n\x05value\x18\x01 \x01(\x0c\"K\n\rStoredCluster\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x10\n\x08last_job\x18\x02 \x01(\r\x12\x14\n\x0csession_name\x18\x03 \x01(\t\"C\n\x10StoredDefinition\x12/\n\ndefinition\x18\x01 \x01(\x0b\x32\x1b.manta.worker.v1.Definition\"\x1e\n\x0cStoredChunks\x12\x0e\n\x06\x64igest\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n manta/proto/gcs/v1/records.proto\x12\x0cmanta.gcs.v1\x1a\"manta/proto/common/v1/common.proto\x1a\x1emanta/proto/gcs/v1/actor.proto\x1a\x1cmanta/proto/gcs/v1/gcs.proto\x1a(manta/proto/gcs/v1/placement_group.proto\x1a\"manta/proto/worker/v1/worker.proto\"\xe3\x03\n\x0cStoredRecord\x12\x15\n\rversion_major\x18\x01 \x01(\r\x12\x15\n\rversion_minor\x18\x02 \x01(\r\x12(\n\x04node\x18\x03 \x01(\x0b\x32\x18.manta.gcs.v1.StoredNodeH\x00\x12&\n\x03job\x18\x04 \x01(\x0b\x32\x17.manta.gcs.v1.JobRecordH\x00\x12*\n\x05\x61\x63tor\x18\x05 \x01(\x0b\x32\x19.manta.gcs.v1.StoredActorH\x00\x12(\n\x04name\x18\x06 \x01(\x0b\x32\x18.manta.gcs.v1.StoredNameH\x00\x12$\n\x02kv\x18\x07 \x01(\x0b\x32\x16.manta.gcs.v1.StoredKvH\x00\x12.\n\x07\x63luster\x18\x08 \x01(\x0b\x32\x1b.manta.gcs.v1.StoredClusterH\x00\x12\x34\n\ndefinition\x18\t \x01(\x0b\x32\x1e.manta.gcs.v1.StoredDefinitionH\x00\x12,\n\x06\x63hunks\x18\n \x01(\x0b\x32\x1a.manta.gcs.v1.StoredChunksH\x00\x12;\n\x0fplacement_group\x18\x14 \x01(\x0b\x32 .manta.gcs.v1.PlacementGroupInfoH\x00\x42\x06\n\x04\x62ody\"5\n\nStoredNode\x12\'\n\x04info\x18\x01 \x01(\x0b\x32\x19.manta.common.v1.NodeInfo\"z\n\x0bStoredActor\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.manta.gcs.v1.ActorSpec\x12)\n\x06status\x18\x02 \x01(\x0b\x32\x19.manta.gcs.v1.ActorStatus\x12\x19\n\x11\x64\x65\x66inition_digest\x18\x03 \x01(\x0c\"\x1e\n\nStoredName\x12\x10\n\x08\x61\x63tor_id\x18\x01 \x01(\x0c\"\x19\n\x08StoredKv\x12\r\n\x05value\x18\x01 \x01(\x0c\"K\n\rStoredCluster\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x10\n\x08last_job\x18\x02 \x01(\r\x12\x14\n\x0csession_name\x18\x03 \x01(\t\"C\n\x10StoredDefinition\x12/\n\ndefinition\x18\x01 \x01(\x0b\x32\x1b.manta.worker.v1.Definition\"\x1e\n\x0cStoredChunks\x12\x0e\n\x06\x64igest\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'manta.proto.gcs.v1.records_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STOREDRECORD']._serialized_start=185
-  _globals['_STOREDRECORD']._serialized_end=607
-  _globals['_STOREDNODE']._serialized_start=609
-  _globals['_STOREDNODE']._serialized_end=662
-  _globals['_STOREDACTOR']._serialized_start=664
-  _globals['_STOREDACTOR']._serialized_end=786
-  _globals['_STOREDNAME']._serialized_start=788
-  _globals['_STOREDNAME']._serialized_end=818
-  _globals['_STOREDKV']._serialized_start=820
-  _globals['_STOREDKV']._serialized_end=845
-  _globals['_STOREDCLUSTER']._serialized_start=847
-  _globals['_STOREDCLUSTER']._serialized_end=922
-  _globals['_STOREDDEFINITION']._serialized_start=924
-  _globals['_STOREDDEFINITION']._serialized_end=991
-  _globals['_STOREDCHUNKS']._serialized_start=993
-  _globals['_STOREDCHUNKS']._serialized_end=1023
+  _globals['_STOREDRECORD']._serialized_start=227
+  _globals['_STOREDRECORD']._serialized_end=710
+  _globals['_STOREDNODE']._serialized_start=712
+  _globals['_STOREDNODE']._serialized_end=765
+  _globals['_STOREDACTOR']._serialized_start=767
+  _globals['_STOREDACTOR']._serialized_end=889
+  _globals['_STOREDNAME']._serialized_start=891
+  _globals['_STOREDNAME']._serialized_end=921
+  _globals['_STOREDKV']._serialized_start=923
+  _globals['_STOREDKV']._serialized_end=948
+  _globals['_STOREDCLUSTER']._serialized_start=950
+  _globals['_STOREDCLUSTER']._serialized_end=1025
+  _globals['_STOREDDEFINITION']._serialized_start=1027
+  _globals['_STOREDDEFINITION']._serialized_end=1094
+  _globals['_STOREDCHUNKS']._serialized_start=1096
+  _globals['_STOREDCHUNKS']._serialized_end=1126
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 from manta.proto.common.v1 import common_pb2 as _common_pb2
 from manta.proto.gcs.v1 import actor_pb2 as _actor_pb2
 from manta.proto.gcs.v1 import gcs_pb2 as _gcs_pb2
+from manta.proto.gcs.v1 import placement_group_pb2 as _placement_group_pb2
 from manta.proto.worker.v1 import worker_pb2 as _worker_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -10,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StoredRecord(_message.Message):
-    __slots__ = ("version_major", "version_minor", "node", "job", "actor", "name", "kv", "cluster", "definition", "chunks")
+    __slots__ = ("version_major", "version_minor", "node", "job", "actor", "name", "kv", "cluster", "definition", "chunks", "placement_group")
     VERSION_MAJOR_FIELD_NUMBER: _ClassVar[int]
     VERSION_MINOR_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +22,7 @@ class StoredRecord(_message.Message):
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     DEFINITION_FIELD_NUMBER: _ClassVar[int]
     CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
     version_major: int
     version_minor: int
     node: StoredNode
@@ -31,7 +33,8 @@ class StoredRecord(_message.Message):
     cluster: StoredCluster
     definition: StoredDefinition
     chunks: StoredChunks
-    def __init__(self, version_major: _Optional[int] = ..., version_minor: _Optional[int] = ..., node: _Optional[_Union[StoredNode, _Mapping]] = ..., job: _Optional[_Union[_gcs_pb2.JobRecord, _Mapping]] = ..., actor: _Optional[_Union[StoredActor, _Mapping]] = ..., name: _Optional[_Union[StoredName, _Mapping]] = ..., kv: _Optional[_Union[StoredKv, _Mapping]] = ..., cluster: _Optional[_Union[StoredCluster, _Mapping]] = ..., definition: _Optional[_Union[StoredDefinition, _Mapping]] = ..., chunks: _Optional[_Union[StoredChunks, _Mapping]] = ...) -> None: ...
+    placement_group: _placement_group_pb2.PlacementGroupInfo
+    def __init__(self, version_major: _Optional[int] = ..., version_minor: _Optional[int] = ..., node: _Optional[_Union[StoredNode, _Mapping]] = ..., job: _Optional[_Union[_gcs_pb2.JobRecord, _Mapping]] = ..., actor: _Optional[_Union[StoredActor, _Mapping]] = ..., name: _Optional[_Union[StoredName, _Mapping]] = ..., kv: _Optional[_Union[StoredKv, _Mapping]] = ..., cluster: _Optional[_Union[StoredCluster, _Mapping]] = ..., definition: _Optional[_Union[StoredDefinition, _Mapping]] = ..., chunks: _Optional[_Union[StoredChunks, _Mapping]] = ..., placement_group: _Optional[_Union[_placement_group_pb2.PlacementGroupInfo, _Mapping]] = ...) -> None: ...
 
 class StoredNode(_message.Message):
     __slots__ = ("info",)

@@ -122,7 +122,7 @@ class Task(_message.Message):
     def __init__(self, task_id: _Optional[bytes] = ..., definition: _Optional[bytes] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[Argument, _Mapping]]] = ..., num_returns: _Optional[int] = ..., name: _Optional[str] = ..., attempt: _Optional[int] = ..., actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., method: _Optional[str] = ..., sequence: _Optional[int] = ..., concurrency_group: _Optional[str] = ..., retry_exceptions: _Optional[bool] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: _Optional[bool] = ..., parent_task_id: _Optional[bytes] = ..., backpressure: _Optional[int] = ..., last_attempt: _Optional[bool] = ..., items_arrived: _Optional[int] = ...) -> None: ...
 
 class Tasks(_message.Message):
-    __slots__ = ("lease_id", "caller", "job_id", "definitions", "tasks", "resources", "gpu_ids")
+    __slots__ = ("lease_id", "caller", "job_id", "definitions", "tasks", "resources", "gpu_ids", "placement_group_id", "capture_child_tasks")
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     CALLER_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +130,8 @@ class Tasks(_message.Message):
     TASKS_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
     GPU_IDS_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    CAPTURE_CHILD_TASKS_FIELD_NUMBER: _ClassVar[int]
     lease_id: bytes
     caller: _common_pb2.WorkerAddress
     job_id: bytes
@@ -137,7 +139,9 @@ class Tasks(_message.Message):
     tasks: _containers.RepeatedCompositeFieldContainer[Task]
     resources: _common_pb2.Resources
     gpu_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, lease_id: _Optional[bytes] = ..., caller: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., job_id: _Optional[bytes] = ..., definitions: _Optional[_Iterable[_Union[Definition, _Mapping]]] = ..., tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., gpu_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    placement_group_id: bytes
+    capture_child_tasks: bool
+    def __init__(self, lease_id: _Optional[bytes] = ..., caller: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., job_id: _Optional[bytes] = ..., definitions: _Optional[_Iterable[_Union[Definition, _Mapping]]] = ..., tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., gpu_ids: _Optional[_Iterable[str]] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: _Optional[bool] = ...) -> None: ...
 
 class KeptRef(_message.Message):
     __slots__ = ("object_id", "number")
