@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from ray._runtime.spinning import OTHERS_RAN_S, SPIN_S, Spinning
+
 log = logging.getLogger("ray.runtime")
 
 READ: Final = select.EPOLLIN
@@ -37,6 +39,7 @@ class Reactor:
         self._timer_numbers = itertools.count()
         self._soon: list[Callable[[], None]] = []
         self._wake_sent = False
+        self._spinning = Spinning(len(os.sched_getaffinity(0)))
         self.token = threading.Lock()
         self.closed = False
         # Ctrl-C in the middle of a handler would leave its work half done: it is kept until the round is over.
@@ -96,7 +99,7 @@ class Reactor:
             timeout_s = until if timeout_s < 0 else min(timeout_s, until)
         if self._soon:
             timeout_s = 0.0
-        ready = self._epoll.poll(timeout_s, 64)
+        ready = self._epoll.poll(0.0, 64) if timeout_s == 0.0 else self._await_events(timeout_s)
         # Were this interrupted here, the events would come again: the epoll is level-triggered.
         self._handling = True
         try:
@@ -106,6 +109,26 @@ class Reactor:
             if self._interrupt is not None:
                 interrupt, self._interrupt = self._interrupt, None
                 interrupt()
+
+    def _await_events(self, timeout_s: float) -> list[tuple[int, int]]:
+        """Wait for events; see spinning.py for the moment before the sleep."""
+        poll = self._epoll.poll
+        spinning = self._spinning
+        began = last = time.monotonic()
+        if spinning.worthwhile():
+            while True:
+                ready = poll(0.0, 64)
+                now = time.monotonic()
+                if ready:
+                    spinning.waited(now - began)
+                    return ready
+                if now - began > SPIN_S or now - last > OTHERS_RAN_S:
+                    break
+                last = now
+                os.sched_yield()
+        ready = poll(timeout_s, 64)
+        spinning.waited(time.monotonic() - began)
+        return ready
 
     def defer_interrupt(self, interrupt: Callable[[], Any]) -> bool:
         """From a signal handler: call `interrupt` after this round. returns: False when none is being handled."""
