@@ -106,7 +106,7 @@ def test_what_a_node_s_death_ends_and_what_goes_on_elsewhere(cluster: Cluster, t
     for refs in ([call], [actor.node.remote()]):
         with pytest.raises(ActorDiedError, match=doomed.node_id):
             ray.get(refs, timeout=WAIT_S)
-    assert ray.get(restarting.node.remote(), timeout=WAIT_S) != doomed.node_id
+    assert ray.get(restarting.node.options(max_task_retries=1).remote(), timeout=WAIT_S) != doomed.node_id
     with pytest.raises(ObjectLostError):
         ray.get(only_copy, timeout=WAIT_S)
     with pytest.raises(ObjectLostError):

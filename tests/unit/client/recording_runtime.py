@@ -70,11 +70,11 @@ class RecordingRuntime:
         self.calls.append(Call(actor_id, method, options, args, kwargs))
         return ObjectRef((1000 + len(self.calls)).to_bytes(28, "big"))
 
-    def add_handle(self, actor_id: bytes) -> None:
-        self.handles[actor_id] = self.handles.get(actor_id, 0) + 1
+    def add_handle(self, actor_id: bytes, weak: bool) -> None:
+        self.handles[actor_id] = self.handles.get(actor_id, 0) + (not weak)
 
-    def drop_handle(self, actor_id: bytes) -> None:
-        self.handles[actor_id] -= 1
+    def drop_handle(self, actor_id: bytes, weak: bool) -> None:
+        self.handles[actor_id] -= not weak
 
     def export_handle(self, actor_id: bytes) -> bytes:
         return actor_id

@@ -72,11 +72,36 @@ def test_a_restart_fails_what_was_sent_unless_it_may_be_retried() -> None:
     for call in sent:
         actor.submit(call)
     actor.sendable()
-    waiting = a_call(4)
+    waiting = a_call(4, retries=1)
     actor.submit(waiting)
     assert actor.restarting().fail == [sent[0]]
     assert actor.alive(1).send == [sent[1], sent[2], waiting]
     assert [(call.retries_left, call.attempt) for call in sent[1:]] == [(0, 1), (-1, 1)]
+
+
+def test_a_call_that_may_not_be_repeated_does_not_wait_for_a_restart() -> None:
+    actor = ActorCalls(ACTOR, in_order=True)
+    actor.alive(0)
+    actor.away()
+    early, patient = a_call(1), a_call(2, retries=1)
+    assert actor.submit(early) and actor.submit(patient)  # nobody knows yet what comes of the actor
+    assert actor.restarting().fail == [early]
+    assert not actor.submit(a_call(3))
+    late = a_call(4, retries=-1)
+    assert actor.submit(late)
+    assert actor.alive(1).send == [patient, late]
+
+
+def test_a_retry_that_was_paid_for_outlasts_a_second_restart() -> None:
+    actor = ActorCalls(ACTOR, in_order=True)
+    actor.alive(0)
+    call = a_call(1, retries=1)
+    actor.submit(call)
+    actor.sendable()
+    assert actor.restarting().fail == [] and call.retries_left == 0
+    assert actor.restarting().fail == []
+    assert actor.alive(2).send == [call]
+    assert actor.restarting().fail == [call]
 
 
 def test_a_new_incarnation_settles_the_old_one_when_its_restart_went_unnoticed() -> None:
@@ -103,14 +128,14 @@ def test_an_incarnation_whose_end_was_announced_does_not_come_back() -> None:
     actor = ActorCalls(ACTOR, in_order=True)
     actor.alive(0)
     actor.restarting()
-    waiting = calls_of(actor, 1)
+    waiting = calls_of(actor, 1, retries=1)
     assert actor.alive(0) == ([], [])
     assert actor.alive(1) == (waiting, [])
 
 
 def test_the_first_incarnation_comes_after_a_restart_that_nobody_here_saw() -> None:
     actor = ActorCalls(ACTOR, in_order=True)
-    waiting = calls_of(actor, 1)
+    waiting = calls_of(actor, 1, retries=1)
     actor.restarting()
     actor.restarting()
     assert actor.alive(1).send == waiting
@@ -158,6 +183,7 @@ class Model(RuleBasedStateMachine):
         self.last_sent = 0  # the highest sequence that the present incarnation got
         self.incarnation = 0
         self.serving = False
+        self.restarting = False
         self.dead = False
 
     def took(self, calls: list[TaskRecord]) -> None:
@@ -174,8 +200,7 @@ class Model(RuleBasedStateMachine):
             if call.cancelled:
                 continue
             assert self.place[call.task_id] in ("queued", "sent")
-            if not self.dead:
-                assert self.place[call.task_id] == "sent" and call.retries_left == 0
+            assert self.dead or call.retries_left == 0
             self.place[call.task_id] = "failed"
 
     def in_place(self, place: str) -> list[TaskRecord]:
@@ -186,9 +211,11 @@ class Model(RuleBasedStateMachine):
     def submit(self, ready: bool, retries: int, count: int) -> None:
         for _ in range(count):
             call = a_call(len(self.calls) + 1, retries, ready)
-            self.calls.append(call)
-            self.place[call.task_id] = "queued"
-            self.actor.submit(call)
+            taken = self.actor.submit(call)
+            assert taken == (not self.restarting or bool(retries))
+            if taken:
+                self.calls.append(call)
+                self.place[call.task_id] = "queued"
         self.took(self.actor.sendable())
 
     @precondition(lambda self: any(not call.message for call in self.in_place("queued")))
@@ -218,10 +245,11 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: not self.dead)
     @rule()
     def restart_is_announced(self) -> None:
-        self.serving = False
+        self.serving, self.restarting = False, True
         before = {call.task_id for call in self.in_place("sent") if not call.retries_left}
+        before |= {call.task_id for call in self.in_place("queued") if not call.retries_left and not call.attempt}
         outcome = self.actor.restarting()
-        assert {call.task_id for call in outcome.fail} == before
+        assert {call.task_id for call in outcome.fail if not call.cancelled} == before
         self.failed(outcome.fail)
         self.requeued()
 
@@ -233,7 +261,7 @@ class Model(RuleBasedStateMachine):
     @rule(step=st.integers(1, 2))
     def next_incarnation_serves(self, step: int) -> None:
         self.incarnation += step
-        self.serving, self.last_sent = True, 0
+        self.serving, self.restarting, self.last_sent = True, False, 0
         outcome = self.actor.alive(self.incarnation)
         self.failed(outcome.fail)
         self.requeued()

@@ -133,19 +133,20 @@ class ActorMethod:
 
 
 class ActorHandle(Generic[T]):
-    """A reference to an actor; its attributes are the actor's methods. The actor lives while any handle does.
+    """A reference to an actor; its attributes are the actor's methods. The actor lives while any handle does, but for
+    handles that were found by name.
 
     Handles go into arguments, results and objects, and come out as handles of the same actor.
     """
 
-    __slots__ = ("__weakref__", "_actor_id", "_class_name", "_counted", "_detached", "_methods", "_runtime")
+    __slots__ = ("__weakref__", "_actor_id", "_class_name", "_detached", "_methods", "_runtime", "_weak")
 
     _actor_id: bytes
     _class_name: str
-    _counted: bool
     _detached: bool
     _methods: Mapping[str, MethodInfo]
     _runtime: Runtime
+    _weak: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise TypeError("Actor handles are made by Class.remote(...), ray.get_actor(name) and unpickling, not by hand")
@@ -196,11 +197,10 @@ class ActorHandle(Generic[T]):
         if sys is None or sys.is_finalizing():
             return
         try:
-            counted, runtime, actor_id = self._counted, self._runtime, self._actor_id
+            weak, runtime, actor_id = self._weak, self._runtime, self._actor_id
         except AttributeError:  # never finished
             return
-        if counted:
-            runtime.drop_handle(actor_id)
+        runtime.drop_handle(actor_id, weak)
 
 
 def _make_handle(
@@ -210,12 +210,12 @@ def _make_handle(
     methods: Mapping[str, MethodInfo],
     is_detached: bool = False,
     *,
-    counted: bool = True,
+    weak: bool = False,
 ) -> ActorHandle[Any]:
     """The runtime makes handles by this, in create_actor, find_actor and import_handle.
 
-    methods: as in ClassDescriptor.methods, or what another process pickled of it. counted: the handle keeps the actor
-    alive: add_handle is called here, drop_handle at the handle's end. An actor's handle to itself is not counted.
+    methods: as in ClassDescriptor.methods, or what another process pickled of it. weak: the handle does not keep the
+    actor alive: found by name, or the actor's own. add_handle is called here, drop_handle at the handle's end.
     """
     handle: ActorHandle[Any] = ActorHandle.__new__(ActorHandle)
     handle._runtime = runtime
@@ -223,10 +223,8 @@ def _make_handle(
     handle._class_name = class_name
     handle._methods = methods
     handle._detached = is_detached
-    handle._counted = False
-    if counted:
-        runtime.add_handle(actor_id)
-        handle._counted = True
+    runtime.add_handle(actor_id, weak)
+    handle._weak = weak
     return handle
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
-from ray._runtime.actor_calls import ActorState
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.task_record import TaskRecord, Timing
 from ray._runtime.wire import attempt_field, incarnation_field, plain_task, repeated_field
@@ -58,11 +57,9 @@ class ActorCaller:
             held = (*held, actor.ref._id)
         returns = process.submitter.register(record, held)
         with process.lock:
-            dead = actor.calls.state is ActorState.DEAD
-            if not dead:
-                actor.calls.submit(record)
-        if dead:
-            process.submitter.fail(record, self._actors.death_of(actor))
+            taken = actor.calls.submit(record)
+        if not taken:
+            process.submitter.fail(record, self._actors.refusal_of(actor))
         elif encoded is None:
             assert stream is not None
             record.message = plain_task(self._template(actor, method), record.task_id, stream)
@@ -79,12 +76,19 @@ class ActorCaller:
 
     def _record(self, actor: Actor, method: MethodInfo, options: Mapping[str, Any], num_returns: int) -> TaskRecord:
         retries = method.max_task_retries
+        retry_exceptions = method.retry_exceptions
+        name = f"{actor.class_name}.{method.name}"
+        if options:
+            retries = options.get("max_task_retries", retries)
+            retry_exceptions = options.get("retry_exceptions", retry_exceptions)
+            name = options.get("name") or name
         if retries is None:
             retries = actor.handle_state.max_task_retries
-        name = (options.get("name") if options else None) or f"{actor.class_name}.{method.name}"
         task_id = self._process.ids.next_actor_task(actor.actor_id)
         record = TaskRecord(task_id, name, num_returns, None, None, _NO_TIMING, retries)
         record.actor_id = actor.actor_id
+        if retry_exceptions:
+            record.retry_exceptions = retry_exceptions
         return record
 
     def _template(self, actor: Actor, method: MethodInfo) -> bytes:

@@ -19,16 +19,19 @@ class ActorState(Enum):
     # No address known yet: being created, or not asked for.
     PENDING = auto()
     ALIVE = auto()
-    # Its process is gone, or it restarts; calls wait for news.
+    # Its process is gone and nobody has said what comes of the actor; calls wait for the verdict.
     AWAY = auto()
+    # The verdict is a new process: calls that may be repeated wait for it, others fail at once.
+    RESTARTING = auto()
     DEAD = auto()
 
 
 S = ActorState
 LEGAL: Final[Mapping[ActorState, Set[ActorState]]] = {
-    S.PENDING: {S.PENDING, S.ALIVE, S.AWAY, S.DEAD},
-    S.ALIVE: {S.ALIVE, S.AWAY, S.DEAD},
-    S.AWAY: {S.AWAY, S.ALIVE, S.DEAD},
+    S.PENDING: {S.PENDING, S.ALIVE, S.AWAY, S.RESTARTING, S.DEAD},
+    S.ALIVE: {S.ALIVE, S.AWAY, S.RESTARTING, S.DEAD},
+    S.AWAY: {S.AWAY, S.ALIVE, S.RESTARTING, S.DEAD},
+    S.RESTARTING: {S.RESTARTING, S.ALIVE, S.DEAD},
     S.DEAD: {S.DEAD},
 }
 
@@ -63,11 +66,17 @@ class ActorCalls:
         """Calls that are not finished."""
         return len(self.queue) + len(self.in_flight)
 
-    def submit(self, call: TaskRecord) -> None:
-        """Take a place in the order; the call leaves when it is ready and its turn has come."""
+    def submit(self, call: TaskRecord) -> bool:
+        """Take a place in the order; the call leaves when it is ready and its turn has come.
+
+        returns: False when there is no place, for the actor is dead, or restarts and the call may not be repeated.
+        """
+        if self.state is S.DEAD or (self.state is S.RESTARTING and not _waits(call)):
+            return False
         self._sequence += 1
         call.sequence = self._sequence
         self.queue.append(call)
+        return True
 
     def sendable(self) -> list[TaskRecord]:
         """Calls that can go now; they are in flight from here on."""
@@ -109,17 +118,20 @@ class ActorCalls:
 
     def away(self) -> Outcome:
         """Its process died and nobody has said yet what comes of the actor; what was sent is settled then."""
-        if self.state is not S.DEAD:
+        if self.state not in (S.DEAD, S.RESTARTING):
             self.move(S.AWAY)
         return Outcome([], [])
 
     def restarting(self) -> Outcome:
-        """The incarnation that calls were sent to will not answer them."""
+        """The incarnation that calls were sent to will not answer them; who may not be repeated does not wait."""
         if self.state is S.DEAD:
             return Outcome([], [])
-        self.move(S.AWAY)
+        self.move(S.RESTARTING)
         self._ended = self.incarnation
-        return Outcome([], self._give_up_in_flight())
+        failed = self._give_up_in_flight()
+        failed += [call for call in self.queue if not _waits(call)]
+        self.queue = collections.deque(call for call in self.queue if _waits(call))
+        return Outcome([], failed)
 
     def dead(self) -> Outcome:
         """Final: everything fails."""
@@ -145,3 +157,8 @@ class ActorCalls:
     def _requeue(self, calls: list[TaskRecord]) -> None:
         merged = sorted([*calls, *self.queue], key=lambda call: call.sequence)
         self.queue = collections.deque(merged)
+
+
+def _waits(call: TaskRecord) -> bool:
+    """Whether the call outlasts a restart: it may be repeated, or has paid for the attempt that it waits for."""
+    return bool(call.retries_left or call.attempt)

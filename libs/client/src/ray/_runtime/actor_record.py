@@ -40,7 +40,7 @@ class HandleState(NamedTuple):
 
 
 class Actor:
-    """One actor. `ref` keeps it alive while `handles` > 0; it is None for weak handles: by name, or the actor's own."""
+    """One actor. `ref` keeps it alive while `handles` > 0; `weak_handles` do not: those by name, the actor's own."""
 
     __slots__ = (
         "calls",
@@ -55,6 +55,7 @@ class Actor:
         "status",
         "subscribed",
         "templates",
+        "weak_handles",
     )
 
     def __init__(self, actor_id: bytes, pickled_state: bytes) -> None:
@@ -62,6 +63,7 @@ class Actor:
         self.handle_state = HandleState(*pickle.loads(pickled_state))
         self.calls = ActorCalls(actor_id, self.handle_state.in_order)
         self.handles = 0
+        self.weak_handles = 0
         self.ref: ObjectRef | None = None
         self.status: actor_pb2.ActorStatus | None = None
         self.peer: Peer | None = None

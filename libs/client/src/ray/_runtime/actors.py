@@ -12,7 +12,7 @@ from ray._runtime import serialization
 from ray._runtime.actor_calling import ActorCaller
 from ray._runtime.actor_calls import ActorState, Outcome
 from ray._runtime.actor_creation import ActorCreator
-from ray._runtime.actor_record import HANDLE_PREFIX, Actor, handle_id
+from ray._runtime.actor_record import HANDLE_PREFIX, Actor
 from ray._runtime.gcs_client import GcsError
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.system_errors import error_value
@@ -58,29 +58,38 @@ class Actors:
 
     # -- handles
 
-    def handle(self, actor: Actor) -> Any:
-        """A new ActorHandle."""
+    def handle(self, actor: Actor, *, weak: bool = False) -> Any:
+        """A new ActorHandle. weak: it does not keep the actor alive."""
         from ray.actor import _make_handle
 
         state = actor.handle_state
-        return _make_handle(self._process, actor.actor_id, state.class_name, state.methods, state.detached)
+        return _make_handle(self._process, actor.actor_id, state.class_name, state.methods, state.detached, weak=weak)
 
-    def add_handle(self, actor_id: bytes) -> None:
+    def add_handle(self, actor_id: bytes, weak: bool) -> None:
         with self._process.lock:
-            self._actors[actor_id].handles += 1
+            actor = self._actors[actor_id]
+            if weak:
+                actor.weak_handles += 1
+            else:
+                actor.handles += 1
 
-    def drop_handle(self, actor_id: bytes) -> None:
+    def drop_handle(self, actor_id: bytes, weak: bool) -> None:
         """A handle was collected; the lock is held."""
         actor = self._actors.get(actor_id)
-        if actor is not None:
+        if actor is None:
+            return
+        if weak:
+            actor.weak_handles -= 1
+        else:
             actor.handles -= 1
-            if actor.handles <= 0:
-                actor.ref = None
-                self._forget_unused(actor)
+        if actor.handles <= 0:
+            actor.ref = None
+            self._forget_unused(actor)
 
     def _forget_unused(self, actor: Actor) -> None:
-        """Drop an actor of another process that nobody here calls or can call any more; the lock is held."""
-        if actor.handles <= 0 and not actor.mine and not actor.calls.pending():
+        """Drop an actor that nobody here calls or can call any more, unless we own it; the lock is held."""
+        mine = actor.mine and actor.calls.state is not ActorState.DEAD
+        if not (mine or actor.handles > 0 or actor.weak_handles > 0 or actor.calls.pending()):
             self.remove(actor)
 
     def export(self, actor_id: bytes) -> tuple[bytes, bytes, bytes, ObjectRef | None]:
@@ -96,7 +105,7 @@ class Actors:
             actor.ref = ref
         if status and actor.status is None:
             self.on_statuses([actor_pb2.ActorStatus.FromString(status)])
-        return self.handle(actor)
+        return self.handle(actor, weak=ref is None)
 
     def _known(self, actor_id: bytes, pickled_state: bytes) -> Actor:
         with self._process.lock:
@@ -130,13 +139,13 @@ class Actors:
                 incarnation=host.incarnation,
             )
             self.on_statuses([status])
-        return self.handle(actor)
+        return self.handle(actor, weak=True)
 
     def found(self, found: gcs_pb2.ActorFound) -> Any:
         """A weak handle of an actor that the GCS named."""
         actor = self._known(found.spec.actor_id, found.spec.handle_state)
         self.on_statuses([found.status])
-        return self.handle(actor)
+        return self.handle(actor, weak=True)
 
     def handle_freed(self, object_id: bytes) -> None:
         """Nothing refers to one of our actors any more; the lock is held."""
@@ -146,7 +155,7 @@ class Actors:
         if actor is None or not actor.mine:
             return
         if actor.calls.state is ActorState.DEAD:
-            del self._actors[actor.actor_id]
+            self._forget_unused(actor)
         elif not actor.handle_state.detached:
             self._process.gcs.request(actor_out_of_scope=gcs_pb2.ActorOutOfScope(actor_id=actor.actor_id))
 
@@ -190,13 +199,20 @@ class Actors:
         return outcome.fail
 
     def _fail_away(self, actor: Actor, calls: Sequence[TaskRecord]) -> None:
-        from ray.exceptions import ActorUnavailableError
-
         if calls:
-            error = ActorUnavailableError("its process died while the call ran, and it restarts", actor.actor_id)
-            value = error_value(error)
+            value = self._restarts(actor)
             for call in calls:
                 self._process.submitter.fail(call, value)
+
+    def _restarts(self, actor: Actor) -> common_pb2.Value:
+        from ray.exceptions import ActorUnavailableError
+
+        reason = "its process died and it restarts; with max_task_retries the call would wait and be repeated"
+        return error_value(ActorUnavailableError(reason, actor.actor_id))
+
+    def refusal_of(self, actor: Actor) -> common_pb2.Value:
+        """The error of a call that ActorCalls did not take."""
+        return self.death_of(actor) if actor.calls.state is ActorState.DEAD else self._restarts(actor)
 
     def died(self, actor: Actor, cause: common_pb2.DeathCause) -> None:
         """The actor is dead for good: all its calls fail."""
@@ -210,8 +226,7 @@ class Actors:
             if held:
                 process.holds.apply(process.refs.task_finished(held))
             # One of ours whose last handle went before it died: handle_freed waits for no second time.
-            if actor.handles <= 0 and handle_id(actor.actor_id) not in process.objects:
-                self._actors.pop(actor.actor_id, None)
+            self._forget_unused(actor)
         process.gcs.unsubscribe(actor.actor_id)
         value = self.death_of(actor) if failed else None
         for call in failed:
@@ -254,6 +269,23 @@ class Actors:
         actor.calls.away()
         actor.status = None
         self.subscribe(actor)
+
+    def raised(self, record: TaskRecord, *, again: bool) -> bool:
+        """A call's user code raised; the lock is held. returns: whether it will run once more, behind what waits."""
+        actor = self._actors.get(record.actor_id)
+        if actor is None:
+            return False
+        if record.task_id not in actor.calls.in_flight:
+            return True  # the actor restarted meanwhile, and the call waits for its next attempt already
+        actor.calls.finished(record.task_id)
+        if again:
+            record.next_attempt()
+            again = actor.calls.submit(record)
+        if again:
+            self._caller.send(actor, actor.calls.sendable())
+        else:
+            self._forget_unused(actor)
+        return again
 
     def kill(self, actor_id: bytes, no_restart: bool) -> None:
         request = gcs_pb2.KillActorRequest(actor_id=actor_id, no_restart=no_restart)

@@ -187,10 +187,11 @@ class Runtime(Protocol):
 
     def list_named_actors(self, all_namespaces: bool) -> list[dict[str, str]]: ...
 
-    def add_handle(self, actor_id: bytes) -> None:
-        """One more ActorHandle instance of this actor in this process; drop_handle is its end."""
+    def add_handle(self, actor_id: bytes, weak: bool) -> None:
+        """One more ActorHandle instance of this actor in this process; drop_handle is its end. weak: the instance
+        does not keep the actor alive."""
 
-    def drop_handle(self, actor_id: bytes) -> None: ...
+    def drop_handle(self, actor_id: bytes, weak: bool) -> None: ...
 
     def export_handle(self, actor_id: bytes) -> bytes:
         """What goes into a pickled handle; import_handle reads it in another process."""

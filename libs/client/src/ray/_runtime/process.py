@@ -92,7 +92,7 @@ class Process:
 
         # Filled by destructors, which may not take the lock: see note_drop.
         self.drops: collections.deque[bytes] = collections.deque()
-        self._handle_drops: collections.deque[bytes] = collections.deque()
+        self._handle_drops: collections.deque[tuple[bytes, bool]] = collections.deque()
         self._drain_asked = False
         # Filled under the lock, emptied by after_lock.
         self.dirty: set[Peer | RayletLink] = set()
@@ -192,8 +192,8 @@ class Process:
         self.drops.append(object_id)
         self._ask_drain()
 
-    def drop_handle(self, actor_id: bytes) -> None:
-        self._handle_drops.append(actor_id)
+    def drop_handle(self, actor_id: bytes, weak: bool) -> None:
+        self._handle_drops.append((actor_id, weak))
         self._ask_drain()
 
     def _ask_drain(self) -> None:
@@ -218,7 +218,7 @@ class Process:
         drops, handles = self.drops, self._handle_drops
         while drops or handles:
             if handles:
-                self.actors.drop_handle(handles.popleft())
+                self.actors.drop_handle(*handles.popleft())
                 continue
             commands = self.refs.drop_local(drops.popleft())
             if commands:
@@ -385,8 +385,8 @@ class Process:
     def list_named_actors(self, all_namespaces: bool) -> list[dict[str, str]]:
         return cluster_view.list_named_actors(self, all_namespaces)
 
-    def add_handle(self, actor_id: bytes) -> None:
-        self.actors.add_handle(actor_id)
+    def add_handle(self, actor_id: bytes, weak: bool) -> None:
+        self.actors.add_handle(actor_id, weak)
 
     def export_handle(self, actor_id: bytes) -> Any:
         return self.actors.export(actor_id)

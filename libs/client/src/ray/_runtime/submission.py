@@ -255,7 +255,7 @@ class TaskSubmitter:
                     finished.setdefault(record.lease_id, []).append(reply.task_id)
                 if reply.outcome in (_DONE, _RAISED, _EXITING):
                     record.timing.ran(reply.execution_us)
-                if reply.outcome == _RAISED and record.options is not None and record.options.retry_exceptions:
+                if reply.outcome == _RAISED and record.retry_exceptions:
                     raised.append((record, reply))
                     continue
                 if record.actor_id:
@@ -287,13 +287,15 @@ class TaskSubmitter:
         with process.lock:
             if self.pending.get(record.task_id) is not record:
                 return
-            if again:
-                self._take_refs(peer, reply)
-                record.next_attempt()
-                assert record.options is not None
-                self.leasing.queue(self.leasing.manager.requeue(record.options.cache[3], [record]))
-            else:
+            if record.actor_id:
+                again = process.actors.raised(record, again=again)
+            if not again:
                 self.take(peer, record, reply)
+            else:
+                self._take_refs(peer, reply)
+            if again and record.options is not None:
+                record.next_attempt()
+                self.leasing.queue(self.leasing.manager.requeue(record.options.cache[3], [record]))
         process.after_lock()
 
     def _take_refs(self, peer: Peer, reply: worker_pb2.TaskReply) -> None:
@@ -308,17 +310,16 @@ class TaskSubmitter:
             process.holds.apply(process.refs.task_finished((), peer.worker_id, kept))
 
     def _is_retriable(self, record: TaskRecord, reply: worker_pb2.TaskReply) -> bool:
-        options = record.options
-        assert options is not None
-        if isinstance(options.retry_exceptions, bool) or not reply.returns:
-            return bool(options.retry_exceptions)
+        classes = record.retry_exceptions
+        if isinstance(classes, bool) or not reply.returns:
+            return bool(classes)
         try:
             with serialization.receiving(ObjectRef):
                 error = serialization.load_proto(reply.returns[0].value)
         except Exception as problem:
             log.warning("error_not_unpickled task=%s error=%r: it is not retried", record.name, problem)
             return False
-        return isinstance(getattr(error, "cause", error), options.retry_exceptions)
+        return isinstance(getattr(error, "cause", error), classes)
 
     def take(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
         """Take a final reply; the lock is held."""

@@ -59,6 +59,7 @@ class TaskRecord:
         "options",
         "parts",
         "retries_left",
+        "retry_exceptions",
         "sequence",
         "task_id",
         "timing",
@@ -81,6 +82,10 @@ class TaskRecord:
         self.options = options
         self.timing = timing
         self.retries_left = retries_left
+        # Which errors of the user's code are worth another attempt: all, none, or those of some classes.
+        self.retry_exceptions: bool | tuple[type[BaseException], ...] = (
+            options.retry_exceptions if options is not None else False
+        )
         self.attempt = 0
         self.message = b""
         # What `message` is made of, while arguments are missing or for another attempt: see submission.py.
