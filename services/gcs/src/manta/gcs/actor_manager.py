@@ -113,10 +113,6 @@ class ActorManager:
             )
         return _found(actor, existed=True)
 
-    def listing(self, actor_id: bytes) -> gcs_pb2.ActorList:
-        actors = [self._known(actor_id)] if actor_id else list(self.table)
-        return gcs_pb2.ActorList(items=[_found(actor, existed=True) for actor in actors])
-
     def statuses(self, actor_ids: list[bytes]) -> gcs_pb2.ActorStatuses:
         """The present ones. An id not known yet is left out, for its registration may be on the way; unless its
         job is over, in which case nothing will ever come."""

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from manta.common.ids import ACTOR_ID_SIZE, NODE_ID_SIZE, WORKER_ID_SIZE, ActorId
+from manta.gcs.actor_query import actor_list
 from manta.gcs.commands import Answer, Command, Persist, note
 from manta.gcs.events import ClientAsked
 from manta.gcs.refusal import INVALID, RequestRefused, need_size
+from manta.gcs.state_query import filters_of
+from manta.gcs.task_query import COLUMNS, TaskQuery, summary
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
 
 if TYPE_CHECKING:
@@ -97,7 +100,23 @@ class ClientRequests:
         return gcs_pb2.GcsReply(node_list=gcs_pb2.NodeList(items=self._nodes())), []
 
     def list_actors(self, event: ClientAsked) -> Outcome:
-        return gcs_pb2.GcsReply(actor_list=self._core.actors.listing(event.request.list_actors.actor_id)), []
+        wanted = event.request.list_actors
+        if wanted.actor_id:
+            need_size("actor id", wanted.actor_id, ACTOR_ID_SIZE)
+            found = self._core.actors.table.get(wanted.actor_id)
+            return gcs_pb2.GcsReply(actor_list=actor_list([found] if found is not None else [], [], 0)), []
+        return gcs_pb2.GcsReply(actor_list=actor_list(self._core.actors.table, wanted.filters, wanted.limit)), []
+
+    def list_tasks(self, event: ClientAsked) -> Outcome:
+        wanted = event.request.list_tasks
+        query = TaskQuery(filters_of(wanted.filters, COLUMNS), wanted.limit)
+        return gcs_pb2.GcsReply(task_list=query.answer(self._core.tasks, self._core.actors.table)), []
+
+    def summarize_tasks(self, event: ClientAsked) -> Outcome:
+        return gcs_pb2.GcsReply(task_summary=summary(self._core.tasks, self._core.actors.table)), []
+
+    def list_dead_workers(self, event: ClientAsked) -> Outcome:
+        return gcs_pb2.GcsReply(dead_worker_list=gcs_pb2.DeadWorkerList(items=self._core.deaths.recent())), []
 
     def list_jobs(self, event: ClientAsked) -> Outcome:
         return gcs_pb2.GcsReply(job_list=gcs_pb2.JobList(items=self._core.jobs.all())), []

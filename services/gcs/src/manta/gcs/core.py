@@ -27,6 +27,7 @@ from manta.gcs.job import Jobs
 from manta.gcs.kv import KeyValues
 from manta.gcs.node import Node, NodeTable
 from manta.gcs.reconciliation import reconcile_actors_on, reconcile_records
+from manta.gcs.task_table import TaskTable
 from manta.gcs.worker_death import WorkerDeaths
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
@@ -55,6 +56,7 @@ class GcsCore:
         self.jobs = Jobs(identity.last_job)
         self.kv = KeyValues()
         self.deaths = WorkerDeaths()
+        self.tasks = TaskTable()
         self.actors = ActorManager(self.nodes, self.jobs, self.deaths, rng)
         self._requests = ClientRequests(self)
 
@@ -82,6 +84,7 @@ class GcsCore:
                 self.nodes.detach(node_id, session)
                 return []
             case TimePassed(at=at):
+                self.tasks.expire(at)
                 return [command for node_id in self.nodes.expired(at) for command in self._node_timed_out(node_id, at)]
 
     def settle(self, at: Moment) -> list[Command]:
@@ -90,7 +93,7 @@ class GcsCore:
 
     def deadline(self) -> float | None:
         """When (Moment.steady) a TimePassed is wanted at the latest, if nothing else happens."""
-        due = (self.nodes.deadline(), self.actors.placement.deadline())
+        due = (self.nodes.deadline(), self.actors.placement.deadline(), self.tasks.deadline())
         return min((moment for moment in due if moment is not None), default=None)
 
     def actor_counts(self) -> Mapping[ActorState, int]:
@@ -101,6 +104,9 @@ class GcsCore:
         ended = self.jobs.finish(job_id, at.wall)
         if not ended:
             return []
+        job = self.jobs.get(job_id)
+        if job is not None:
+            self.tasks.owner_gone(job.driver.worker_id, at)
         told = self.nodes.tell_others(None, gcs_pb2.GcsToNode(job_ended=gcs_pb2.JobEnded(job_id=job_id)))
         return [*ended, *self.actors.job_ended(job_id, at), *told, note("job_finished", job_id=job_id)]
 
@@ -181,6 +187,10 @@ class GcsCore:
                 return [*self._node_died(node, cause, event.at), Close(event.session, "drained")]
             case "attach":
                 return self._attach(event.session, message.attach, event.at)
+            case "task_events":
+                wrong = self.tasks.take(message.task_events)
+                teller = message.task_events.teller.worker_id
+                return [note("task_events_malformed", Level.WARNING, worker_id=teller, reason=wrong)] if wrong else []
             case _:
                 return [Close(event.session, "malformed: a message without a body this version knows")]
 
@@ -192,6 +202,7 @@ class GcsCore:
         commands = self.nodes.tell_others(node_id, notice)
         for worker in fresh:
             commands += self.actors.worker_died(worker, at)
+            self.tasks.owner_gone(worker.address.worker_id, at)
             job = self.jobs.of_driver(worker.address.worker_id)
             if job is not None:
                 commands += self.finish_job(job.job_id, at)
@@ -218,4 +229,5 @@ class GcsCore:
             commands += self.finish_job(job.job_id, at)
         lost = Cause(kind=Cause.NODE_DIED, node_id=node.id, message=cause.message)
         commands += self.actors.node_died(node.id, lost, at)
+        self.tasks.node_gone(node.id, at)
         return [*commands, note("node_died", Level.WARNING, node_id=node.id, cause=cause.message)]

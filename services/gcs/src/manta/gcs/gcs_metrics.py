@@ -5,6 +5,7 @@ from __future__ import annotations
 from manta.common.metrics import Metrics
 from manta.gcs.actor_state import ActorState
 from manta.gcs.core import GcsCore
+from manta.gcs.task_metrics import TaskCollector
 
 RPC_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -30,9 +31,12 @@ class GcsMetrics:
             "manta_gcs_batch_events", "Events of one group commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
         )
         self.stream_ends = metrics.counter("manta_gcs_streams_ended", "Streams that the GCS ended", ["kind"])
+        self._tasks = TaskCollector()
+        metrics.registry.register(self._tasks)
         self.standing_by()
 
     def standing_by(self) -> None:
+        self._tasks.table = None
         self._leader.set(0)
         self._nodes.set(0)
         self._jobs.set(0)
@@ -45,6 +49,7 @@ class GcsMetrics:
 
     def show(self, core: GcsCore) -> None:
         self._leader.set(1)
+        self._tasks.table = core.tasks
         self._epoch.set(core.epoch)
         self._nodes.set(len(core.nodes))
         self._jobs.set(core.jobs.running_count)

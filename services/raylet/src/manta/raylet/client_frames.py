@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from manta.common.channel.framing import ProtocolError
 from manta.common.ids import LEASE_ID_SIZE, WORKER_ID_SIZE, LeaseId, NodeId, WorkerId
 from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import task_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.client import Client
 from manta.raylet.death import dead, node_cause
@@ -153,6 +154,12 @@ class ClientFrames:
         raylet_pb2.LogsWanted.FromString(payload)
         self._node.logs_wanted(client)
 
+    def _task_events(self, client: Client, payload: bytes) -> None:
+        events = task_pb2.TaskEvents.FromString(payload)
+        if events.teller.worker_id != client.id:
+            raise ValueError(f"{client.id.hex()} tells of tasks in the name of {events.teller.worker_id.hex()}")
+        self._node.gcs.tell_tasks(len(payload), events)
+
     def _worker(self, client: Client) -> Worker:
         worker = self._node.core.worker(client.id)
         if worker is None:
@@ -185,4 +192,5 @@ _HANDLERS: Mapping[int, Handler] = {
     raylet_pb2.EXITING: ClientFrames._exiting,
     raylet_pb2.EXIT_DECLINED: ClientFrames._exit_declined,
     raylet_pb2.LOGS_WANTED: ClientFrames._logs_wanted,
+    raylet_pb2.TASK_EVENTS: ClientFrames._task_events,
 }

@@ -24,7 +24,7 @@ def register(metrics: Metrics, node: Node) -> None:
         resources.labels(Name=name, State="USED").set_function(used(name))
         resources.labels(Name=name, State="AVAILABLE").set_function(available(name))
 
-    tasks = metrics.gauge("ray_tasks", "Tasks by state, as far as this node's leases tell.", ["State"])
+    tasks = metrics.gauge("manta_lease_tasks", "Tasks by state, as far as this node's leases tell.", ["State"])
 
     def tasks_in(state: str) -> Callable[[], float]:
         return lambda: node.core.leases.task_states()[state]

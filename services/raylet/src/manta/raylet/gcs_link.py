@@ -14,8 +14,9 @@ from manta.common.logs import get
 from manta.common.resources import ResourceSet
 from manta.common.rpc import method, open_channel
 from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
+from manta.proto.gcs.v1 import gcs_pb2, task_pb2
 from manta.raylet.node import Node
+from manta.raylet.task_event_backlog import TaskEventBacklog
 
 _log = get("manta.raylet.gcs")
 
@@ -55,6 +56,7 @@ class GcsLink:
         self._deaths: list[common_pb2.DeadWorker] = []
         self._reports: OrderedDict[int, gcs_pb2.WorkersDiedReport] = OrderedDict()
         self._drivers_gone: OrderedDict[WorkerId, JobId] = OrderedDict()
+        self._task_events = TaskEventBacklog()
         self._next_report = 1
         self._sent_available: ResourceSet | None = None
         self._sent_demands: list[gcs_pb2.ResourceDemand] = []
@@ -108,6 +110,11 @@ class GcsLink:
         if self._streaming:
             self._outgoing.append(_driver_gone(job_id, worker_id))
             self._wake.set()
+
+    def tell_tasks(self, size: int, events: task_pb2.TaskEvents) -> None:
+        """Pass on what a process told of its tasks; size: of the serialized message, bytes."""
+        self._task_events.add(size, events)
+        self._wake.set()
 
     # ---- the stream
 
@@ -239,6 +246,7 @@ class GcsLink:
     def _pending_messages(self) -> list[gcs_pb2.NodeToGcs]:
         messages = list(self._outgoing)
         self._outgoing.clear()
+        messages += [gcs_pb2.NodeToGcs(task_events=events) for events in self._task_events.take()]
         if self._deaths:
             report = gcs_pb2.WorkersDiedReport(report_id=self._next_report, workers=self._deaths)
             self._deaths = []

@@ -10,7 +10,7 @@ from manta.common.credentials import Token
 from manta.common.ids import JobId, NodeId, WorkerId
 from manta.common.logs import get
 from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
+from manta.proto.gcs.v1 import gcs_pb2, task_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet import command_messages as messages
 from manta.raylet.client import Client, ClientTable
@@ -51,6 +51,7 @@ class GcsOutlet(Protocol):
     def report_actor(self, report: gcs_pb2.ActorReport) -> None: ...
     def report_deaths(self, deaths: list[common_pb2.DeadWorker]) -> None: ...
     def driver_gone(self, job_id: JobId, worker_id: WorkerId) -> None: ...
+    def tell_tasks(self, size: int, events: task_pb2.TaskEvents) -> None: ...
 
 
 class ObjectManagerOutlet(Protocol):

@@ -1,6 +1,7 @@
 from manta.proto.common.v1 import common_pb2 as _common_pb2
 from manta.proto.gcs.v1 import actor_pb2 as _actor_pb2
 from manta.proto.gcs.v1 import placement_group_pb2 as _placement_group_pb2
+from manta.proto.gcs.v1 import task_pb2 as _task_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -21,7 +22,7 @@ class ClientBatch(_message.Message):
     def __init__(self, requests: _Optional[_Iterable[_Union[ClientRequest, _Mapping]]] = ...) -> None: ...
 
 class ClientRequest(_message.Message):
-    __slots__ = ("request_id", "hello", "register_job", "finish_job", "register_actor", "kill_actor", "actor_out_of_scope", "find_actor", "list_named_actors", "subscribe_actors", "kv_put", "kv_get", "kv_delete", "kv_keys", "list_nodes", "list_actors", "list_jobs", "cluster_status", "create_placement_group", "await_placement_group", "remove_placement_group", "find_placement_group", "list_placement_groups")
+    __slots__ = ("request_id", "hello", "register_job", "finish_job", "register_actor", "kill_actor", "actor_out_of_scope", "find_actor", "list_named_actors", "subscribe_actors", "kv_put", "kv_get", "kv_delete", "kv_keys", "list_nodes", "list_actors", "list_jobs", "cluster_status", "create_placement_group", "await_placement_group", "remove_placement_group", "find_placement_group", "list_placement_groups", "list_tasks", "summarize_tasks", "list_dead_workers")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REGISTER_JOB_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +46,9 @@ class ClientRequest(_message.Message):
     REMOVE_PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
     FIND_PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
     LIST_PLACEMENT_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    LIST_TASKS_FIELD_NUMBER: _ClassVar[int]
+    SUMMARIZE_TASKS_FIELD_NUMBER: _ClassVar[int]
+    LIST_DEAD_WORKERS_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     hello: _common_pb2.Hello
     register_job: RegisterJob
@@ -68,7 +72,10 @@ class ClientRequest(_message.Message):
     remove_placement_group: _placement_group_pb2.RemovePlacementGroup
     find_placement_group: _placement_group_pb2.FindPlacementGroup
     list_placement_groups: _placement_group_pb2.ListPlacementGroups
-    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., register_job: _Optional[_Union[RegisterJob, _Mapping]] = ..., finish_job: _Optional[_Union[FinishJob, _Mapping]] = ..., register_actor: _Optional[_Union[RegisterActor, _Mapping]] = ..., kill_actor: _Optional[_Union[KillActorRequest, _Mapping]] = ..., actor_out_of_scope: _Optional[_Union[ActorOutOfScope, _Mapping]] = ..., find_actor: _Optional[_Union[FindActor, _Mapping]] = ..., list_named_actors: _Optional[_Union[ListNamedActors, _Mapping]] = ..., subscribe_actors: _Optional[_Union[SubscribeActors, _Mapping]] = ..., kv_put: _Optional[_Union[KvPut, _Mapping]] = ..., kv_get: _Optional[_Union[KvGet, _Mapping]] = ..., kv_delete: _Optional[_Union[KvDelete, _Mapping]] = ..., kv_keys: _Optional[_Union[KvKeys, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., list_actors: _Optional[_Union[ListActors, _Mapping]] = ..., list_jobs: _Optional[_Union[ListJobs, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatusRequest, _Mapping]] = ..., create_placement_group: _Optional[_Union[_placement_group_pb2.CreatePlacementGroup, _Mapping]] = ..., await_placement_group: _Optional[_Union[_placement_group_pb2.AwaitPlacementGroup, _Mapping]] = ..., remove_placement_group: _Optional[_Union[_placement_group_pb2.RemovePlacementGroup, _Mapping]] = ..., find_placement_group: _Optional[_Union[_placement_group_pb2.FindPlacementGroup, _Mapping]] = ..., list_placement_groups: _Optional[_Union[_placement_group_pb2.ListPlacementGroups, _Mapping]] = ...) -> None: ...
+    list_tasks: _task_pb2.ListTasks
+    summarize_tasks: _task_pb2.SummarizeTasks
+    list_dead_workers: ListDeadWorkers
+    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., register_job: _Optional[_Union[RegisterJob, _Mapping]] = ..., finish_job: _Optional[_Union[FinishJob, _Mapping]] = ..., register_actor: _Optional[_Union[RegisterActor, _Mapping]] = ..., kill_actor: _Optional[_Union[KillActorRequest, _Mapping]] = ..., actor_out_of_scope: _Optional[_Union[ActorOutOfScope, _Mapping]] = ..., find_actor: _Optional[_Union[FindActor, _Mapping]] = ..., list_named_actors: _Optional[_Union[ListNamedActors, _Mapping]] = ..., subscribe_actors: _Optional[_Union[SubscribeActors, _Mapping]] = ..., kv_put: _Optional[_Union[KvPut, _Mapping]] = ..., kv_get: _Optional[_Union[KvGet, _Mapping]] = ..., kv_delete: _Optional[_Union[KvDelete, _Mapping]] = ..., kv_keys: _Optional[_Union[KvKeys, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., list_actors: _Optional[_Union[ListActors, _Mapping]] = ..., list_jobs: _Optional[_Union[ListJobs, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatusRequest, _Mapping]] = ..., create_placement_group: _Optional[_Union[_placement_group_pb2.CreatePlacementGroup, _Mapping]] = ..., await_placement_group: _Optional[_Union[_placement_group_pb2.AwaitPlacementGroup, _Mapping]] = ..., remove_placement_group: _Optional[_Union[_placement_group_pb2.RemovePlacementGroup, _Mapping]] = ..., find_placement_group: _Optional[_Union[_placement_group_pb2.FindPlacementGroup, _Mapping]] = ..., list_placement_groups: _Optional[_Union[_placement_group_pb2.ListPlacementGroups, _Mapping]] = ..., list_tasks: _Optional[_Union[_task_pb2.ListTasks, _Mapping]] = ..., summarize_tasks: _Optional[_Union[_task_pb2.SummarizeTasks, _Mapping]] = ..., list_dead_workers: _Optional[_Union[ListDeadWorkers, _Mapping]] = ...) -> None: ...
 
 class GcsBatch(_message.Message):
     __slots__ = ("replies",)
@@ -77,7 +84,7 @@ class GcsBatch(_message.Message):
     def __init__(self, replies: _Optional[_Iterable[_Union[GcsReply, _Mapping]]] = ...) -> None: ...
 
 class GcsReply(_message.Message):
-    __slots__ = ("request_id", "done", "error", "welcome", "job_registered", "actor_found", "named_actors", "actor_statuses", "kv_value", "kv_key_list", "node_list", "actor_list", "job_list", "cluster_status", "kv_changed", "placement_group_found", "placement_group_list")
+    __slots__ = ("request_id", "done", "error", "welcome", "job_registered", "actor_found", "named_actors", "actor_statuses", "kv_value", "kv_key_list", "node_list", "actor_list", "job_list", "cluster_status", "kv_changed", "placement_group_found", "placement_group_list", "task_list", "task_summary", "dead_worker_list")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +102,9 @@ class GcsReply(_message.Message):
     KV_CHANGED_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_GROUP_FOUND_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_GROUP_LIST_FIELD_NUMBER: _ClassVar[int]
+    TASK_LIST_FIELD_NUMBER: _ClassVar[int]
+    TASK_SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    DEAD_WORKER_LIST_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     done: Empty
     error: Error
@@ -112,7 +122,10 @@ class GcsReply(_message.Message):
     kv_changed: KvChanged
     placement_group_found: _placement_group_pb2.PlacementGroupInfo
     placement_group_list: _placement_group_pb2.PlacementGroupList
-    def __init__(self, request_id: _Optional[int] = ..., done: _Optional[_Union[Empty, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., welcome: _Optional[_Union[GcsWelcome, _Mapping]] = ..., job_registered: _Optional[_Union[JobRegistered, _Mapping]] = ..., actor_found: _Optional[_Union[ActorFound, _Mapping]] = ..., named_actors: _Optional[_Union[NamedActors, _Mapping]] = ..., actor_statuses: _Optional[_Union[ActorStatuses, _Mapping]] = ..., kv_value: _Optional[_Union[KvValue, _Mapping]] = ..., kv_key_list: _Optional[_Union[KvKeyList, _Mapping]] = ..., node_list: _Optional[_Union[NodeList, _Mapping]] = ..., actor_list: _Optional[_Union[ActorList, _Mapping]] = ..., job_list: _Optional[_Union[JobList, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatus, _Mapping]] = ..., kv_changed: _Optional[_Union[KvChanged, _Mapping]] = ..., placement_group_found: _Optional[_Union[_placement_group_pb2.PlacementGroupInfo, _Mapping]] = ..., placement_group_list: _Optional[_Union[_placement_group_pb2.PlacementGroupList, _Mapping]] = ...) -> None: ...
+    task_list: _task_pb2.TaskList
+    task_summary: _task_pb2.TaskSummary
+    dead_worker_list: DeadWorkerList
+    def __init__(self, request_id: _Optional[int] = ..., done: _Optional[_Union[Empty, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., welcome: _Optional[_Union[GcsWelcome, _Mapping]] = ..., job_registered: _Optional[_Union[JobRegistered, _Mapping]] = ..., actor_found: _Optional[_Union[ActorFound, _Mapping]] = ..., named_actors: _Optional[_Union[NamedActors, _Mapping]] = ..., actor_statuses: _Optional[_Union[ActorStatuses, _Mapping]] = ..., kv_value: _Optional[_Union[KvValue, _Mapping]] = ..., kv_key_list: _Optional[_Union[KvKeyList, _Mapping]] = ..., node_list: _Optional[_Union[NodeList, _Mapping]] = ..., actor_list: _Optional[_Union[ActorList, _Mapping]] = ..., job_list: _Optional[_Union[JobList, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatus, _Mapping]] = ..., kv_changed: _Optional[_Union[KvChanged, _Mapping]] = ..., placement_group_found: _Optional[_Union[_placement_group_pb2.PlacementGroupInfo, _Mapping]] = ..., placement_group_list: _Optional[_Union[_placement_group_pb2.PlacementGroupList, _Mapping]] = ..., task_list: _Optional[_Union[_task_pb2.TaskList, _Mapping]] = ..., task_summary: _Optional[_Union[_task_pb2.TaskSummary, _Mapping]] = ..., dead_worker_list: _Optional[_Union[DeadWorkerList, _Mapping]] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("code", "message", "leader")
@@ -366,16 +379,34 @@ class NodeList(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[NodeList.Item, _Mapping]]] = ...) -> None: ...
 
 class ListActors(_message.Message):
-    __slots__ = ("actor_id",)
+    __slots__ = ("actor_id", "filters", "limit")
     ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
     actor_id: bytes
-    def __init__(self, actor_id: _Optional[bytes] = ...) -> None: ...
+    filters: _containers.RepeatedCompositeFieldContainer[_task_pb2.StateFilter]
+    limit: int
+    def __init__(self, actor_id: _Optional[bytes] = ..., filters: _Optional[_Iterable[_Union[_task_pb2.StateFilter, _Mapping]]] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class ActorList(_message.Message):
+    __slots__ = ("items", "total", "matched")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[ActorFound]
+    total: int
+    matched: int
+    def __init__(self, items: _Optional[_Iterable[_Union[ActorFound, _Mapping]]] = ..., total: _Optional[int] = ..., matched: _Optional[int] = ...) -> None: ...
+
+class ListDeadWorkers(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DeadWorkerList(_message.Message):
     __slots__ = ("items",)
     ITEMS_FIELD_NUMBER: _ClassVar[int]
-    items: _containers.RepeatedCompositeFieldContainer[ActorFound]
-    def __init__(self, items: _Optional[_Iterable[_Union[ActorFound, _Mapping]]] = ...) -> None: ...
+    items: _containers.RepeatedCompositeFieldContainer[_common_pb2.DeadWorker]
+    def __init__(self, items: _Optional[_Iterable[_Union[_common_pb2.DeadWorker, _Mapping]]] = ...) -> None: ...
 
 class ListJobs(_message.Message):
     __slots__ = ()
@@ -426,7 +457,7 @@ class NodeBatch(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[NodeToGcs, _Mapping]]] = ...) -> None: ...
 
 class NodeToGcs(_message.Message):
-    __slots__ = ("attach", "heartbeat", "actor_report", "workers_died", "driver_gone", "drain_done", "bundle_report", "watch_placement_groups")
+    __slots__ = ("attach", "heartbeat", "actor_report", "workers_died", "driver_gone", "drain_done", "bundle_report", "watch_placement_groups", "task_events")
     ATTACH_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     ACTOR_REPORT_FIELD_NUMBER: _ClassVar[int]
@@ -435,6 +466,7 @@ class NodeToGcs(_message.Message):
     DRAIN_DONE_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_REPORT_FIELD_NUMBER: _ClassVar[int]
     WATCH_PLACEMENT_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    TASK_EVENTS_FIELD_NUMBER: _ClassVar[int]
     attach: AttachNode
     heartbeat: Heartbeat
     actor_report: ActorReport
@@ -443,7 +475,8 @@ class NodeToGcs(_message.Message):
     drain_done: DrainDone
     bundle_report: _placement_group_pb2.BundleReport
     watch_placement_groups: _placement_group_pb2.WatchPlacementGroups
-    def __init__(self, attach: _Optional[_Union[AttachNode, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., actor_report: _Optional[_Union[ActorReport, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedReport, _Mapping]] = ..., driver_gone: _Optional[_Union[DriverGone, _Mapping]] = ..., drain_done: _Optional[_Union[DrainDone, _Mapping]] = ..., bundle_report: _Optional[_Union[_placement_group_pb2.BundleReport, _Mapping]] = ..., watch_placement_groups: _Optional[_Union[_placement_group_pb2.WatchPlacementGroups, _Mapping]] = ...) -> None: ...
+    task_events: _task_pb2.TaskEvents
+    def __init__(self, attach: _Optional[_Union[AttachNode, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., actor_report: _Optional[_Union[ActorReport, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedReport, _Mapping]] = ..., driver_gone: _Optional[_Union[DriverGone, _Mapping]] = ..., drain_done: _Optional[_Union[DrainDone, _Mapping]] = ..., bundle_report: _Optional[_Union[_placement_group_pb2.BundleReport, _Mapping]] = ..., watch_placement_groups: _Optional[_Union[_placement_group_pb2.WatchPlacementGroups, _Mapping]] = ..., task_events: _Optional[_Union[_task_pb2.TaskEvents, _Mapping]] = ...) -> None: ...
 
 class AttachNode(_message.Message):
     __slots__ = ("info", "available", "epoch", "actors", "recent_deaths", "job_ids", "bundles", "watched_placement_groups")

@@ -28,6 +28,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENDPOINT_OPENED: _ClassVar[Kind]
     LOGS_WANTED: _ClassVar[Kind]
     EXIT_DECLINED: _ClassVar[Kind]
+    TASK_EVENTS: _ClassVar[Kind]
     LEASE_GRANTED: _ClassVar[Kind]
     LEASE_SPILLED: _ClassVar[Kind]
     LEASE_REFUSED: _ClassVar[Kind]
@@ -56,6 +57,7 @@ EXITING: Kind
 ENDPOINT_OPENED: Kind
 LOGS_WANTED: Kind
 EXIT_DECLINED: Kind
+TASK_EVENTS: Kind
 LEASE_GRANTED: Kind
 LEASE_SPILLED: Kind
 LEASE_REFUSED: Kind
@@ -69,16 +71,18 @@ EXIT: Kind
 OPEN_ENDPOINT: Kind
 
 class RayletWelcome(_message.Message):
-    __slots__ = ("node_id", "object_manager_socket", "gcs_addresses", "node")
+    __slots__ = ("node_id", "object_manager_socket", "gcs_addresses", "node", "task_event_interval_ms")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     OBJECT_MANAGER_SOCKET_FIELD_NUMBER: _ClassVar[int]
     GCS_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
+    TASK_EVENT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     node_id: bytes
     object_manager_socket: str
     gcs_addresses: str
     node: _common_pb2.NodeInfo
-    def __init__(self, node_id: _Optional[bytes] = ..., object_manager_socket: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ...) -> None: ...
+    task_event_interval_ms: int
+    def __init__(self, node_id: _Optional[bytes] = ..., object_manager_socket: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., task_event_interval_ms: _Optional[int] = ...) -> None: ...
 
 class LeasesWanted(_message.Message):
     __slots__ = ("request_id", "job_id", "resources", "strategy", "runtime_env", "backlog", "hops", "argument_bytes", "name")

@@ -1,0 +1,31 @@
+"""Tasks by state and function, read from the table when the metrics page is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from manta.gcs.task_table import TaskTable
+from manta.proto.gcs.v1 import task_pb2
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+
+class TaskCollector(Collector):
+    """Follows the table of the present term; without one there is nothing to show."""
+
+    def __init__(self) -> None:
+        self.table: TaskTable | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """cost: O(functions)."""
+        tasks = GaugeMetricFamily(
+            "ray_tasks", "Task attempts by state and function; those that ended, ever", labels=["State", "Name"]
+        )
+        kept = GaugeMetricFamily("manta_gcs_task_rows", "Task attempts of which details are kept")
+        dropped = GaugeMetricFamily("manta_gcs_task_rows_dropped", "Task attempts of which details were dropped")
+        if self.table is not None:
+            for key, count in self.table.counts().items():
+                tasks.add_metric([task_pb2.TaskStatus.Name(key.status), key.function], count)
+            kept.add_metric([], len(self.table))
+            dropped.add_metric([], self.table.dropped)
+        yield from (tasks, kept, dropped)
