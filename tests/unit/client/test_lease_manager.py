@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from ray._runtime.lease_demand import HOME, Place
 from ray._runtime.lease_manager import (
     MAX_BACKLOG,
-    AskElsewhere,
     AskLeases,
+    CancelLeases,
     Command,
     IdleTimer,
     Lease,
@@ -21,7 +22,8 @@ from ray._runtime.lease_manager import (
 )
 from ray._runtime.task_record import TaskRecord, Timing
 
-RAYLET = b"raylet-b"
+ELSEWHERE = Place(b"raylet-b", 1, "host:1")
+FURTHER = Place(b"raylet-c", 2, "host:2")
 
 
 def a_task(number: int, timing: Timing | None = None) -> TaskRecord:
@@ -190,9 +192,34 @@ def test_a_spillback_asks_there_for_no_more_than_waits() -> None:
     manager = LeaseManager()
     key = manager.new_key(None)
     manager.submit(key, a_task(1))
-    assert manager.spilled(key, RAYLET, "host:1", 5, 2) == [AskElsewhere(key, RAYLET, "host:1", 1, 2)]
+    assert manager.spilled(key, HOME, ELSEWHERE, 5) == [AskLeases(key, 1, ELSEWHERE)]
     assert manager.assign(key) == []
-    assert manager.ask_failed(key, 1) == [AskLeases(key, 1)]
+    assert manager.raylet_gone(ELSEWHERE.node_id) == [AskLeases(key, 1)]
+
+
+def test_units_that_are_sent_to_one_raylet_in_turn_add_up_there() -> None:
+    manager = LeaseManager()
+    key = manager.new_key(None)
+    for number in range(6):
+        key.queue.append(a_task(number))
+    manager.assign(key)
+    assert manager.spilled(key, HOME, ELSEWHERE, 2) == [AskLeases(key, 2, ELSEWHERE)]
+    assert manager.spilled(key, HOME, ELSEWHERE, 3) == [AskLeases(key, 5, ELSEWHERE)]
+    manager.granted(key, b"l1", None, ELSEWHERE)
+    assert key.asked.at(ELSEWHERE) == 4 and key.asked.at(HOME) == 1
+    assert manager.spilled(key, ELSEWHERE, FURTHER, 1) == [AskLeases(key, 1, FURTHER)]
+    assert key.asked.at(ELSEWHERE) == 3 and key.asked.total == 5
+
+
+def test_a_cancel_goes_to_every_raylet_that_was_asked() -> None:
+    manager = LeaseManager()
+    key = manager.new_key(None)
+    key.queue.extend(a_task(number) for number in range(2))
+    manager.assign(key)
+    manager.spilled(key, HOME, ELSEWHERE, 1)
+    key.queue.clear()
+    assert manager.assign(key) == [CancelLeases(key, (b"", ELSEWHERE.node_id))]
+    assert key.asked.total == 0
 
 
 def test_a_refusal_empties_the_queue_and_a_later_task_asks_again() -> None:
@@ -201,7 +228,7 @@ def test_a_refusal_empties_the_queue_and_a_later_task_asks_again() -> None:
     tasks = [a_task(1), a_task(2)]
     for task in tasks:
         manager.submit(key, task)
-    assert manager.refused(key) == tasks
+    assert manager.refused(key) == (tasks, [CancelLeases(key, (b"",))])
     assert manager.submit(key, a_task(3)) == [AskLeases(key, 1)]
 
 
@@ -232,7 +259,8 @@ class Model(RuleBasedStateMachine):
         self.where: dict[bytes, bytes | None] = {}  # task -> lease; None: in the queue
         self.tasks: dict[bytes, TaskRecord] = {}
         self.key_of: dict[bytes, SchedulingKey] = {}
-        self.asked: dict[int, int] = {key.request_id: 0 for key in self.keys}
+        # What each raylet believes is wanted of it.
+        self.asked: dict[int, dict[tuple[bytes, int], int]] = {key.request_id: {} for key in self.keys}
         self.timers: list[IdleTimer] = []
         self.drained: set[bytes] = set()
         self.returned: set[bytes] = set()
@@ -256,9 +284,12 @@ class Model(RuleBasedStateMachine):
                 held = [self.tasks[t].timing.window for t, at in self.where.items() if at == lease.lease_id]
                 assert before == 1 or before <= min(held), "beyond the window of a task that was there"
             elif isinstance(command, AskLeases):
-                self.asked[command.key.request_id] = command.wanted
-            elif isinstance(command, AskElsewhere):
-                self.asked[command.key.request_id] += command.wanted
+                assert command.wanted > 0
+                self.asked[command.key.request_id][command.place[:2]] = command.wanted
+            elif isinstance(command, CancelLeases):
+                asked = self.asked[command.key.request_id]
+                assert {place[0] for place in asked} == set(command.node_ids)
+                asked.clear()
             elif isinstance(command, ReturnLease):
                 lease_id = command.lease.lease_id
                 assert lease_id not in self.returned, "returned twice"
@@ -299,8 +330,17 @@ class Model(RuleBasedStateMachine):
     def grant(self, which: int) -> None:
         key = self.keys[which]
         self.number += 1
-        self.asked[key.request_id] = max(0, self.asked[key.request_id] - 1)
-        self.perform(self.manager.granted(key, b"lease%d" % self.number, None))
+        place = self.less(key, 1)
+        self.perform(self.manager.granted(key, b"lease%d" % self.number, None, place))
+
+    def less(self, key: SchedulingKey, count: int) -> Place:
+        """A raylet that was asked does something about `count` units; or one speaks of what was cancelled."""
+        asked = self.asked[key.request_id]
+        where = next(iter(asked), HOME[:2])
+        asked[where] = asked.get(where, 0) - count
+        if asked[where] <= 0:
+            del asked[where]
+        return Place(*where)
 
     @precondition(lambda self: self.held())
     @rule(data=st.data())
@@ -354,23 +394,24 @@ class Model(RuleBasedStateMachine):
         self.drained |= before & set(self.held())
         self.perform(commands)
 
-    @rule(which=st.integers(0, 1), count=st.integers(1, 4))
-    def spill(self, which: int, count: int) -> None:
+    @rule(which=st.integers(0, 1), count=st.integers(1, 4), to=st.sampled_from([ELSEWHERE, FURTHER]))
+    def spill(self, which: int, count: int, to: Place) -> None:
         key = self.keys[which]
-        self.asked[key.request_id] = max(0, self.asked[key.request_id] - count)
-        self.perform(self.manager.spilled(key, RAYLET, "host:1", count, 1))
+        place = self.less(key, count)
+        self.perform(self.manager.spilled(key, place, to, count))
 
-    @rule(which=st.integers(0, 1))
-    def raylet_fails(self, which: int) -> None:
-        key = self.keys[which]
-        count, self.asked[key.request_id] = self.asked[key.request_id], 0
-        self.perform(self.manager.ask_failed(key, count))
+    @rule(place=st.sampled_from([ELSEWHERE, FURTHER]))
+    def raylet_fails(self, place: Place) -> None:
+        for asked in self.asked.values():
+            asked.pop(place[:2], None)
+        self.perform(self.manager.raylet_gone(place.node_id))
 
     @rule(which=st.integers(0, 1))
     def refuse(self, which: int) -> None:
         key = self.keys[which]
-        self.asked[key.request_id] = 0
-        for task in self.manager.refused(key):
+        tasks, commands = self.manager.refused(key)
+        self.perform(commands)
+        for task in tasks:
             del self.where[task.task_id]
 
     @invariant()
@@ -383,8 +424,8 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def waiting_tasks_have_asked_for_workers(self) -> None:
         for which, key in enumerate(self.keys):
-            asked = self.asked[key.request_id]
-            assert asked == key.asked
+            asked = sum(self.asked[key.request_id].values())
+            assert asked == key.asked.total
             if key.queue and which not in self.unsaid:
                 assert asked > 0, "tasks wait and nobody was asked"
 
@@ -392,7 +433,7 @@ class Model(RuleBasedStateMachine):
     def nothing_is_asked_for_an_empty_queue(self) -> None:
         for which, key in enumerate(self.keys):
             if not key.queue and which not in self.unsaid:
-                assert self.asked[key.request_id] == 0
+                assert not self.asked[key.request_id]
 
     @invariant()
     def an_idle_lease_has_one_timer(self) -> None:

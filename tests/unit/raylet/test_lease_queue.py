@@ -90,9 +90,9 @@ def test_placed_units_are_not_offered_again() -> None:
     queue.serve(seat)
     assert (entry.backlog, entry.placed, entry.open) == (2, 2, 0)
     queue.settle(entry)
-    assert queue.get(*entry.id) is entry
+    assert queue.get(entry.id) is entry
     queue.settle(entry)
-    assert queue.get(*entry.id) is None, "an entry without backlog is gone"
+    assert queue.get(entry.id) is None, "an entry without backlog is gone"
 
 
 def test_a_unit_that_loses_its_place_waits_again() -> None:
@@ -107,8 +107,8 @@ def test_a_unit_that_loses_its_place_waits_again() -> None:
 def test_a_cancelled_request_is_gone() -> None:
     queue = LeaseQueue()
     entry = queue.put(request(1, 1), 2)
-    assert queue.remove(*entry.id) is entry
-    assert queue.remove(*entry.id) is None
+    queue.remove(entry)
+    queue.remove(entry)
     assert len(queue) == 0 and queue.demands() == []
 
 
@@ -131,7 +131,9 @@ def test_every_unit_is_served_once_however_it_was_put(puts: list[tuple[int, int,
     queue = LeaseQueue()
     wanted: dict[tuple[int, int], int] = {}
     for client, number, job, cpu, backlog in puts:
-        queue.remove(request(client, number).client, number)
+        for entry in queue.of_client(request(client, number).client):
+            if entry.request.request_id == number:
+                queue.remove(entry)
         queue.put(request(client, number, job, cpu), backlog)
         wanted[client, number] = backlog
     assert len(queue) == sum(wanted.values())

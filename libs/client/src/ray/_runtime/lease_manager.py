@@ -10,6 +10,7 @@ import collections
 from collections.abc import Iterable
 from typing import Final, NamedTuple, TypeAlias
 
+from ray._runtime.lease_demand import HOME, Asked, Place
 from ray._runtime.task_record import TaskRecord
 
 # One request names at most this many workers; more would not be granted at once anyway.
@@ -24,20 +25,18 @@ class Push(NamedTuple):
 
 
 class AskLeases(NamedTuple):
-    """Want that many workers (0: no more) for the key, from its raylet."""
+    """Want that many workers for the key, in all, at that place."""
 
     key: SchedulingKey
     wanted: int
+    place: Place = HOME
 
 
-class AskElsewhere(NamedTuple):
-    """Want that many workers from the raylet that was named in a spillback."""
+class CancelLeases(NamedTuple):
+    """Want no more workers for the key from these raylets."""
 
     key: SchedulingKey
-    node_id: bytes
-    raylet_address: str
-    wanted: int
-    hops: int
+    node_ids: tuple[bytes, ...]
 
 
 class ReturnLease(NamedTuple):
@@ -54,7 +53,7 @@ class IdleTimer(NamedTuple):
     mark: int
 
 
-Command: TypeAlias = Push | AskLeases | AskElsewhere | ReturnLease | IdleTimer
+Command: TypeAlias = Push | AskLeases | CancelLeases | ReturnLease | IdleTimer
 
 
 class Lease:
@@ -87,8 +86,7 @@ class SchedulingKey:
         self.demand = demand
         self.queue: collections.deque[TaskRecord] = collections.deque()
         self.leases: dict[bytes, Lease] = {}
-        # Workers asked for and not granted yet.
-        self.asked = 0
+        self.asked = Asked()
 
 
 class LeaseManager:
@@ -131,7 +129,7 @@ class LeaseManager:
                     lease.idle_mark += 1
                     return (Push(lease, [task]),)
         key.queue.append(task)
-        if not key.leases and not key.asked:
+        if not key.leases and not key.asked.total:
             return self.assign(key)
         return None
 
@@ -173,19 +171,20 @@ class LeaseManager:
 
     def _adjust_demand(self, key: SchedulingKey, commands: list[Command]) -> None:
         wanted = min(len(key.queue), MAX_BACKLOG)
+        asked = key.asked
         if wanted == 0:
-            if key.asked:
-                key.asked = 0
-                commands.append(AskLeases(key, 0))
+            if asked.total:
+                commands.append(CancelLeases(key, asked.clear()))
         # A message for each change would cost more than it tells: the raylet needs "some", "more" and "none".
-        elif key.asked == 0 or wanted > 2 * key.asked:
-            key.asked = wanted
-            commands.append(AskLeases(key, wanted))
+        elif asked.total == 0 or wanted > 2 * asked.total:
+            at_home = wanted - (asked.total - asked.at(HOME))
+            asked.set(HOME, at_home)
+            commands.append(AskLeases(key, at_home))
 
-    def granted(self, key: SchedulingKey, lease_id: bytes, route: object) -> list[Command]:
-        """A worker is ours; it is returned at once when nothing waits any more."""
+    def granted(self, key: SchedulingKey, lease_id: bytes, route: object, place: Place = HOME) -> list[Command]:
+        """A worker is ours; it is returned at once when nothing waits any more. place: where it was asked for."""
         lease = Lease(lease_id, key, route)
-        key.asked = max(0, key.asked - 1)
+        key.asked.less(place, 1)
         self._leases[lease_id] = lease
         key.leases[lease_id] = lease
         commands = self.assign(key)
@@ -193,27 +192,32 @@ class LeaseManager:
             commands.extend(self._now_idle(lease))
         return commands
 
-    def spilled(self, key: SchedulingKey, node_id: bytes, raylet_address: str, count: int, hops: int) -> list[Command]:
-        """The raylet names another one for `count` of the workers."""
-        key.asked = max(0, key.asked - count)
-        count = min(count, len(key.queue))
-        if not count:
-            return []
+    def spilled(self, key: SchedulingKey, place: Place, better: Place, count: int) -> list[Command]:
+        """The raylet asked at `place` names another one for `count` of the workers."""
+        asked = key.asked
+        asked.less(place, count)
         # Asked elsewhere is asked: else the next assign would ask here again for the same tasks.
-        key.asked += count
-        return [AskElsewhere(key, node_id, raylet_address, count, hops)]
+        count = min(count, len(key.queue) - asked.total)
+        if count <= 0:
+            return self.assign(key)
+        there = asked.at(better) + count
+        asked.set(better, there)
+        return [AskLeases(key, there, better)]
 
-    def ask_failed(self, key: SchedulingKey, count: int) -> list[Command]:
-        """A raylet that was asked is gone; ask again at home."""
-        key.asked = max(0, key.asked - count)
-        return self.assign(key)
+    def raylet_gone(self, node_id: bytes) -> list[Command]:
+        """What was asked of it is asked at home again."""
+        return [
+            command
+            for key in self._keys.values()
+            if key.asked.drop_node(node_id) and key.queue
+            for command in self.assign(key)
+        ]
 
-    def refused(self, key: SchedulingKey) -> list[TaskRecord]:
-        """No worker will come for this key; returns the tasks that fail."""
+    def refused(self, key: SchedulingKey) -> tuple[list[TaskRecord], list[Command]]:
+        """No worker will come for this key; returns the tasks that fail, and what takes back what was asked."""
         tasks = list(key.queue)
         key.queue.clear()
-        key.asked = 0
-        return tasks
+        return tasks, [CancelLeases(key, key.asked.clear())] if key.asked.total else []
 
     def finished(self, lease_id: bytes, task_ids: Iterable[bytes], *, leaving: bool = False) -> list[Command]:
         """Replies came in: the lease has room again.

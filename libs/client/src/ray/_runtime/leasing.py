@@ -10,6 +10,7 @@ from manta.common.resources import ResourceSet
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import lease_manager
+from ray._runtime.lease_demand import Place
 from ray._runtime.wire import repeated_field
 
 if TYPE_CHECKING:
@@ -102,10 +103,9 @@ class Leasing:
             if type(command) is lease_manager.Push:
                 self._push(command.lease, command.tasks)
             elif type(command) is lease_manager.AskLeases:
-                self._ask(process.raylet, command.key, command.wanted, 0)
-            elif type(command) is lease_manager.AskElsewhere:
-                link = process.raylets.get(command.node_id, command.raylet_address)
-                self._ask(link, command.key, command.wanted, command.hops)
+                self._ask(command.key, command.wanted, command.place)
+            elif type(command) is lease_manager.CancelLeases:
+                self._cancel(command.key, command.node_ids)
             elif type(command) is lease_manager.ReturnLease:
                 route: Route = command.lease.route  # type: ignore[assignment]
                 message = raylet_pb2.LeaseReturned(lease_id=command.lease.lease_id, retire_worker=command.retire)
@@ -115,18 +115,26 @@ class Leasing:
                 idle = functools.partial(self._idle, command.lease, command.mark)
                 process.reactor.call_later(LEASE_IDLE_S, idle)
 
-    def _ask(self, link: RayletLink, key: SchedulingKey, count: int, hops: int) -> None:
+    def _ask(self, key: SchedulingKey, count: int, place: Place) -> None:
+        process = self._process
+        link = process.raylets.get(place.node_id, place.address) if place.node_id else process.raylet
         demand: Demand = key.demand  # type: ignore[assignment]
-        if count:
-            demand.message.backlog = count
-            demand.message.hops = hops
-            link.queue(raylet_pb2.LEASES_WANTED, demand.message.SerializeToString())
-        else:
-            for asked in self._process.raylets.all():
-                message = raylet_pb2.LeaseCancelled(request_id=key.request_id)
-                asked.queue(raylet_pb2.LEASE_CANCELLED, message.SerializeToString())
-                self._process.dirty.add(asked)
-        self._process.dirty.add(link)
+        demand.message.backlog = count
+        demand.message.hops = place.hops
+        link.queue(raylet_pb2.LEASES_WANTED, demand.message.SerializeToString())
+        process.dirty.add(link)
+
+    def _cancel(self, key: SchedulingKey, node_ids: Iterable[bytes]) -> None:
+        process = self._process
+        payload = raylet_pb2.LeaseCancelled(request_id=key.request_id).SerializeToString()
+        for node_id in node_ids:
+            link = process.raylets.known(node_id) if node_id else process.raylet
+            if link is not None:
+                link.queue(raylet_pb2.LEASE_CANCELLED, payload)
+                process.dirty.add(link)
+
+    def _place(self, node_id: bytes, hops: int, address: str = "") -> Place:
+        return Place(b"" if node_id == self._process.raylet.node_id else node_id, hops, address)
 
     def _push(self, lease: Lease, tasks: list[TaskRecord]) -> None:
         route: Route = lease.route  # type: ignore[assignment]
@@ -170,17 +178,26 @@ class Leasing:
                 gpu_ids=message.gpu_ids,
             )
             route = Route(peer, link, header.SerializeToString())
-            self.queue(self.manager.granted(key, message.lease_id, route))
+            self.queue(self.manager.granted(key, message.lease_id, route, self._place(link.node_id, message.hops)))
         process.after_lock()
 
-    def on_spilled(self, message: raylet_pb2.LeaseSpilled) -> None:
+    def on_spilled(self, link: RayletLink, message: raylet_pb2.LeaseSpilled) -> None:
         with self._process.lock:
             key = self.manager.key_of(message.request_id)
             if key is not None:
-                self.queue(
-                    self.manager.spilled(key, message.node_id, message.raylet_address, message.count, message.hops)
-                )
+                asked = self._place(link.node_id, message.hops - 1)
+                better = self._place(message.node_id, message.hops, message.raylet_address)
+                self.queue(self.manager.spilled(key, asked, better, message.count))
         self._process.after_lock()
+
+    def refused(self, request_id: int) -> list[TaskRecord]:
+        """The tasks that fail because their request was refused; the lock is held."""
+        key = self.manager.key_of(request_id)
+        if key is None:
+            return []
+        tasks, commands = self.manager.refused(key)
+        self.queue(commands)
+        return tasks
 
     def on_short(self) -> None:
         with self._process.lock:
@@ -190,9 +207,7 @@ class Leasing:
     def on_raylet_gone(self, link: RayletLink) -> None:
         """A remote raylet cannot be reached: ask at home for what it was asked for."""
         with self._process.lock:
-            for key in list(self.manager.keys()):
-                if key.asked and key.queue:
-                    self.queue(self.manager.ask_failed(key, key.asked))
+            self.queue(self.manager.raylet_gone(link.node_id))
         self._process.after_lock()
 
     def on_worker(self, worker_id: bytes) -> list[Lease]:

@@ -109,6 +109,10 @@ class Raylets:
             self._process.remote.open_raylet(opened, address, closed)
         return link
 
+    def known(self, node_id: bytes) -> RayletLink | None:
+        """The link that was used before, open or not."""
+        return self._links.get(node_id)
+
     def of_node(self, node_id: bytes) -> RayletLink | None:
         """A link to the raylet of a node that is known and alive."""
         link = self._links.get(node_id)
@@ -133,7 +137,7 @@ class Raylets:
         if kind == raylet_pb2.LEASE_GRANTED:
             submitter.leasing.on_granted(link, raylet_pb2.LeaseGranted.FromString(payload))
         elif kind == raylet_pb2.LEASE_SPILLED:
-            submitter.leasing.on_spilled(raylet_pb2.LeaseSpilled.FromString(payload))
+            submitter.leasing.on_spilled(link, raylet_pb2.LeaseSpilled.FromString(payload))
         elif kind == raylet_pb2.LEASE_REFUSED:
             submitter.on_refused(raylet_pb2.LeaseRefused.FromString(payload))
         elif kind == raylet_pb2.LEASES_SHORT:

@@ -202,8 +202,7 @@ class TaskSubmitter:
         from ray.exceptions import RuntimeEnvSetupError, TaskPlacementGroupRemoved, TaskUnschedulableError
 
         with self._process.lock:
-            key = self.leasing.manager.key_of(message.request_id)
-            tasks = self.leasing.manager.refused(key) if key is not None else []
+            tasks = self.leasing.refused(message.request_id)
         reasons = raylet_pb2.LeaseRefused
         error: Exception
         if message.reason == reasons.PLACEMENT_GROUP_REMOVED:

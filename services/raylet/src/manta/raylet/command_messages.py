@@ -17,6 +17,7 @@ def granted(lease: Lease, node_id: NodeId, pid: int) -> raylet_pb2.LeaseGranted:
         resources=lease.key.resources.to_proto(),
         gpu_ids=lease.gpu_ids,
         pid=pid,
+        hops=lease.key.hops,
     )
 
 

@@ -27,7 +27,7 @@ class SchedulingKey:
     resources: ResourceSet
     strategy: bytes
     runtime_env: str
-    # One that has been sent on to the limit must wait here; others of its kind need not wait behind it.
+    # Those that were sent on decide otherwise than those that were not; neither waits behind the other.
     hops: int
 
 
@@ -43,7 +43,10 @@ class WorkerKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRequest:
-    """What one client wants a number of, under a number of its own."""
+    """What one client wants a number of, under a number of its own.
+
+    hops: how often its units were sent on by other raylets. argument_bytes: node -> bytes of large arguments there.
+    """
 
     client: ClientId
     request_id: int
@@ -55,6 +58,10 @@ class LeaseRequest:
     argument_bytes: Mapping[NodeId, int] = field(default_factory=dict, hash=False)
     name: str = ""
     num_threads: int = 1
+
+    @property
+    def id(self) -> tuple[ClientId, int, int]:
+        return self.client, self.request_id, self.hops
 
     @property
     def key(self) -> SchedulingKey:

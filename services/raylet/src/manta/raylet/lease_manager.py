@@ -47,7 +47,9 @@ class LeaseManager:
         self._leases: dict[LeaseId, Lease] = {}
         self._failures: dict[WorkerKey, int] = {}
         self._commands: list[Command] = []
-        self._spills: dict[tuple[ClientId, int, NodeId], tuple[str, int, int]] = {}
+        # What goes where in this step, counted: (client, request id, node, hops) -> (address, units).
+        self._spills: dict[tuple[ClientId, int, NodeId, int], tuple[str, int]] = {}
+        self._now = 0.0
 
     @property
     def leases(self) -> int:
@@ -83,21 +85,25 @@ class LeaseManager:
 
     def wanted(self, request: LeaseRequest, backlog: int) -> None:
         """A client wants `backlog` workers in all; those it was granted before do not count."""
+        known = self.queue.get(request.id)
+        # Another wish under an old number: what was taken for the old one is of no use to it.
+        if known is not None and (backlog <= 0 or known.key != request.key):
+            self._drop(known)
         if backlog <= 0:
-            self.cancelled(request.client, request.request_id)
             return
-        known = self.queue.get(request.client, request.request_id)
-        if known is not None and known.key != request.key:
-            # Another wish under an old number: what was taken for the old one is of no use to it.
-            self.cancelled(request.client, request.request_id)
         entry = self.queue.put(request, backlog)
         if entry.placed > backlog:
             self._give_up_seats(entry, entry.placed - backlog)
 
     def cancelled(self, client: ClientId, request_id: int) -> None:
-        entry = self.queue.remove(client, request_id)
-        if entry is not None:
-            self._give_up_seats(entry, entry.placed)
+        """The client wants no more workers under that number, whichever way its units came here."""
+        for entry in self.queue.of_client(client):
+            if entry.request.request_id == request_id:
+                self._drop(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        self.queue.remove(entry)
+        self._give_up_seats(entry, entry.placed)
 
     def returned(self, client: ClientId, lease_id: LeaseId, retire: bool, at: float) -> bool:
         """The client is done with the worker. returns: False when it holds no such lease (its worker died before)."""
@@ -126,7 +132,7 @@ class LeaseManager:
     def client_gone(self, client: ClientId, at: float) -> None:
         """Its requests go, and the workers it leased are killed: they may be in the middle of its tasks."""
         for entry in self.queue.of_client(client):
-            self.cancelled(client, entry.request.request_id)
+            self._drop(entry)
         for lease in self.held_by(client):
             worker = self._close(lease)
             if worker is None:
@@ -142,7 +148,7 @@ class LeaseManager:
     def forget_requests(self, client: ClientId) -> None:
         """Its connection broke: it asks again when it is back; what it leased stays leased."""
         for entry in self.queue.of_client(client):
-            self.cancelled(client, entry.request.request_id)
+            self._drop(entry)
 
     def worker_ready(self, worker: Worker) -> None:
         self._failures.pop(worker.key, None)
@@ -163,13 +169,17 @@ class LeaseManager:
         del self._failures[key]
         text = f"{failures} workers in a row did not start: {message}"
         for entry in {seat.entry.id: seat.entry for seat in self._seats.get(key, ())}.values():
-            self.cancelled(*entry.id)
-            self._commands.append(RefuseLease(*entry.id, raylet_pb2.LeaseRefused.WORKER_START_FAILED, text))
+            self._drop(entry)
+            self._refuse(entry, raylet_pb2.LeaseRefused.WORKER_START_FAILED, text)
+
+    def _refuse(self, entry: Entry, reason: int, text: str) -> None:
+        self._commands.append(RefuseLease(entry.request.client, entry.request.request_id, reason, text))
 
     def serve(self, at: float) -> list[Command]:
         """Do all that can be done now. cost: O(units placed + scheduling keys)."""
+        self._now = at
         self.queue.serve(self._offer)
-        for (client, request_id, node_id), (address, count, hops) in self._spills.items():
+        for (client, request_id, node_id, hops), (address, count) in self._spills.items():
             self._commands.append(SpillLease(client, request_id, node_id, address, count, hops))
         self._spills.clear()
         for key in list(self._seats):
@@ -189,7 +199,9 @@ class LeaseManager:
 
     def _offer(self, entry: Entry) -> Verdict:
         request = entry.request
-        placement = self._spillback.place(request)
+        if entry.since is None:
+            entry.since = self._now
+        placement = self._spillback.place(request, self._now - entry.since)
         if isinstance(placement, Here):
             allocation = self._ledger.allocate(request.resources)
             if allocation is None:
@@ -200,14 +212,14 @@ class LeaseManager:
             entry.placed += 1
             return Verdict.TAKEN
         if isinstance(placement, Elsewhere):
-            spill = (request.client, request.request_id, placement.node_id)
-            _, count, _ = self._spills.get(spill, ("", 0, 0))
-            self._spills[spill] = (placement.address, count + 1, request.hops + 1)
+            spill = (request.client, request.request_id, placement.node_id, request.hops + 1)
+            _, count = self._spills.get(spill, ("", 0))
+            self._spills[spill] = (placement.address, count + 1)
             entry.backlog -= 1
             return Verdict.TAKEN
         if isinstance(placement, Unschedulable):
             self._give_up_seats(entry, entry.placed)
-            self._commands.append(RefuseLease(*entry.id, raylet_pb2.LeaseRefused.UNSCHEDULABLE, placement.reason))
+            self._refuse(entry, raylet_pb2.LeaseRefused.UNSCHEDULABLE, placement.reason)
             return Verdict.REFUSED
         entry.reason, entry.feasible = placement.reason, placement.feasible_here
         return Verdict.WAITS

@@ -10,6 +10,9 @@ from enum import Enum, auto
 from manta.common.ids import JobId
 from manta.raylet.lease import ClientId, LeaseRequest, SchedulingKey
 
+# A client, the number of its request, and how often it was sent on: units that came by other ways are counted apart.
+EntryId = tuple[ClientId, int, int]
+
 
 class Verdict(Enum):
     """What became of one unit that was offered."""
@@ -21,7 +24,10 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class Entry:
-    """One request with its counts. backlog: what the client still waits for; placed: of these, awaiting a worker."""
+    """One request with its counts. backlog: what the client still waits for; placed: of these, awaiting a worker.
+
+    since: when it was first offered, None before.
+    """
 
     request: LeaseRequest
     key: SchedulingKey
@@ -29,14 +35,15 @@ class Entry:
     placed: int = 0
     reason: str = ""
     feasible: bool = True
+    since: float | None = None
 
     @property
     def open(self) -> int:
         return self.backlog - self.placed
 
     @property
-    def id(self) -> tuple[ClientId, int]:
-        return self.request.client, self.request.request_id
+    def id(self) -> EntryId:
+        return self.request.client, self.request.request_id, self.request.hops
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +56,26 @@ class Demand:
 
 
 class LeaseQueue:
-    """Requests per (client, request id). Bounded by the clients: one entry per scheduling key of each."""
+    """Bounded by the clients: one entry per scheduling key of each and count of hops."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[ClientId, int], Entry] = {}
+        self._clients: dict[ClientId, dict[EntryId, Entry]] = {}
         # job -> key -> entries in the order of their arrival. The order of jobs is the rotation.
-        self._jobs: OrderedDict[JobId, OrderedDict[SchedulingKey, OrderedDict[tuple[ClientId, int], Entry]]] = (
-            OrderedDict()
-        )
+        self._jobs: OrderedDict[JobId, OrderedDict[SchedulingKey, OrderedDict[EntryId, Entry]]] = OrderedDict()
 
     def __len__(self) -> int:
         """Open units."""
-        return sum(entry.open for entry in self._entries.values() if entry.open > 0)
+        return sum(entry.open for entry in self.entries() if entry.open > 0)
 
-    def get(self, client: ClientId, request_id: int) -> Entry | None:
-        return self._entries.get((client, request_id))
+    def get(self, entry_id: EntryId) -> Entry | None:
+        return self._clients.get(entry_id[0], {}).get(entry_id)
 
     def put(self, request: LeaseRequest, backlog: int) -> Entry:
         """Create an entry or replace its count; its place in line stays.
 
         raises: ValueError when the entry is there with another key; remove it first.
         """
-        entry = self._entries.get((request.client, request.request_id))
+        entry = self.get(request.id)
         key = request.key
         if entry is not None:
             if entry.key != key:
@@ -79,25 +84,24 @@ class LeaseQueue:
             entry.backlog = backlog
         else:
             entry = Entry(request, key, backlog)
-            self._entries[entry.id] = entry
+            self._clients.setdefault(request.client, {})[entry.id] = entry
         if entry.open > 0:
             self._jobs.setdefault(request.job_id, OrderedDict()).setdefault(key, OrderedDict()).setdefault(
                 entry.id, entry
             )
         return entry
 
-    def remove(self, client: ClientId, request_id: int) -> Entry | None:
-        entry = self._entries.pop((client, request_id), None)
-        if entry is not None:
-            self._unlink(entry)
-        return entry
+    def remove(self, entry: Entry) -> None:
+        """Forget it, if it is there."""
+        self._forget(entry)
+        self._unlink(entry)
 
     def entries(self) -> list[Entry]:
         """All, with and without open units."""
-        return list(self._entries.values())
+        return [entry for entries in self._clients.values() for entry in entries.values()]
 
     def of_client(self, client: ClientId) -> list[Entry]:
-        return [entry for entry in self._entries.values() if entry.request.client == client]
+        return list(self._clients.get(client, {}).values())
 
     def settle(self, entry: Entry) -> None:
         """A placed unit was granted: the client waits for one less."""
@@ -108,7 +112,7 @@ class LeaseQueue:
     def unplace(self, entry: Entry) -> None:
         """A placed unit lost its place; it waits again."""
         entry.placed -= 1
-        if entry.open > 0 and self._entries.get(entry.id) is entry:
+        if entry.open > 0 and self.get(entry.id) is entry:
             keys = self._jobs.setdefault(entry.request.job_id, OrderedDict())
             keys.setdefault(entry.key, OrderedDict()).setdefault(entry.id, entry)
 
@@ -141,7 +145,7 @@ class LeaseQueue:
                 if verdict is Verdict.WAITS:
                     waiting.add(key)
                 elif verdict is Verdict.REFUSED:
-                    self.remove(*entry.id)
+                    self.remove(entry)
                 else:
                     # The next unit of this key comes from the next client in line.
                     if entry.id in line:
@@ -167,15 +171,22 @@ class LeaseQueue:
             counts[entry.key] = (count + entry.open, entry.reason or reason)
         return [Demand(key, count, reason) for key, (count, reason) in counts.items()]
 
-    def _line(self, job_id: JobId, key: SchedulingKey) -> OrderedDict[tuple[ClientId, int], Entry] | None:
+    def _line(self, job_id: JobId, key: SchedulingKey) -> OrderedDict[EntryId, Entry] | None:
         keys = self._jobs.get(job_id)
         return keys.get(key) if keys is not None else None
 
     def _drop_if_done(self, entry: Entry) -> None:
         if entry.open <= 0:
             self._unlink(entry)
-        if entry.backlog <= 0 and self._entries.get(entry.id) is entry:
-            del self._entries[entry.id]
+        if entry.backlog <= 0:
+            self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        entries = self._clients.get(entry.request.client)
+        if entries is not None and entries.get(entry.id) is entry:
+            del entries[entry.id]
+            if not entries:
+                del self._clients[entry.request.client]
 
     def _unlink(self, entry: Entry) -> None:
         keys = self._jobs.get(entry.request.job_id)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Final
 
 from manta.common.ids import NodeId
 from manta.common.resources import ResourceSet
-from manta.common.scheduling import NodeView
+from manta.common.scheduling import ClusterIndex, NodeView
 from manta.proto.common.v1 import common_pb2
 
 # Enough to answer a watcher that asks late; older ones are unknown nodes.
@@ -15,14 +16,16 @@ DEAD_NODES_KEPT: Final = 1_000
 
 
 class NodeTable:
-    """Living nodes by id, and the last dead ones. The own node is not in it."""
+    """Living nodes by id, and the last dead ones.
+
+    view: what the policies see of the living ones. The own node is in it, put there by who knows its ledger, and in
+    nothing else here.
+    """
 
     def __init__(self) -> None:
+        self.view = ClusterIndex()
         self._infos: dict[NodeId, common_pb2.NodeInfo] = {}
-        self._totals: dict[NodeId, ResourceSet] = {}
-        self._available: dict[NodeId, ResourceSet] = {}
         self._dead: OrderedDict[NodeId, common_pb2.NodeInfo] = OrderedDict()
-        self._spread: dict[NodeId, int] = {}
 
     def put(self, info: common_pb2.NodeInfo) -> bool:
         """Learn of a node. returns: whether it died by this news; death is final and told once."""
@@ -30,39 +33,44 @@ class NodeTable:
         if node_id in self._dead:
             return False
         if info.state == common_pb2.NodeInfo.DEAD:
-            for table in (self._infos, self._totals, self._available, self._spread):
-                table.pop(node_id, None)
+            self._infos.pop(node_id, None)
+            self.view.remove(node_id)
             self._dead[node_id] = info
             if len(self._dead) > DEAD_NODES_KEPT:
                 self._dead.popitem(last=False)
             return True
+        known = self.view.get(node_id) if node_id in self._infos else None
         self._infos[node_id] = info
         total = ResourceSet.from_proto(info.total)
-        self._totals[node_id] = total
-        self._available.setdefault(node_id, total)
-        # A new node must not get every spread task until it has caught up with the others.
-        self._spread.setdefault(node_id, min(self._spread.values(), default=0))
+        self.view.put(
+            NodeView(
+                node_id=node_id,
+                total=total,
+                available=known.available if known is not None else total,
+                labels=dict(info.labels),
+                # A new node must not get every spread task until it has caught up with the others.
+                spread=known.spread if known is not None else self._least_spread(),
+                schedulable=info.state == common_pb2.NodeInfo.ALIVE,
+            )
+        )
         return False
+
+    def _least_spread(self) -> int:
+        return min((self.view[node_id].spread for node_id in self._infos if node_id in self.view), default=0)
 
     def set_available(self, node_id: NodeId, available: ResourceSet) -> None:
         """News of what is free there; it replaces what this raylet had subtracted."""
-        if node_id in self._infos:
-            self._available[node_id] = available
+        if node_id in self._infos and self.view[node_id].available != available:
+            self.view.put(replace(self.view[node_id], available=available))
 
     def retain(self, living: set[NodeId]) -> list[NodeId]:
         """Only these are alive, says a GCS that has just accepted us. returns: those that are gone, to be told."""
         return [node_id for node_id in self._infos if node_id not in living]
 
-    def sent_to(self, node_id: NodeId, resources: ResourceSet) -> None:
-        """One unit goes there: until news arrive, its resources count as taken."""
-        if node_id in self._available:
-            self._available[node_id] = self._available[node_id] - resources
-
-    def count_spread(self, node_id: NodeId) -> None:
-        self._spread[node_id] = self._spread.get(node_id, 0) + 1
-
-    def spread_count(self, node_id: NodeId) -> int:
-        return self._spread.get(node_id, 0)
+    def sent_to(self, node_id: NodeId, resources: ResourceSet, *, spread: bool) -> None:
+        """One unit goes there: until news arrive, its resources count as taken. spread: for the sake of SPREAD."""
+        node = self.view[node_id]
+        self.view.put(replace(node, available=node.available - resources, spread=node.spread + spread))
 
     def address(self, node_id: NodeId) -> str:
         """host:port of the raylet there. raises: KeyError for a node that is not alive."""
@@ -81,24 +89,5 @@ class NodeTable:
     def living(self) -> list[NodeId]:
         return list(self._infos)
 
-    def feasible(self, resources: ResourceSet) -> list[NodeId]:
-        """Living nodes that could hold the resources when idle, lowest id first."""
-        return sorted(
-            node_id
-            for node_id, total in self._totals.items()
-            if total.covers(resources) and self._infos[node_id].state == common_pb2.NodeInfo.ALIVE
-        )
-
-    def views(self, spread: bool) -> dict[NodeId, NodeView]:
-        """What the policies see. spread: count as running what this raylet has spread there before."""
-        return {
-            node_id: NodeView(
-                node_id=node_id,
-                total=self._totals[node_id],
-                available=self._available[node_id],
-                labels=info.labels,
-                running=self._spread[node_id] if spread else 0,
-                schedulable=info.state == common_pb2.NodeInfo.ALIVE,
-            )
-            for node_id, info in self._infos.items()
-        }
+    def is_living(self, node_id: NodeId) -> bool:
+        return node_id in self._infos

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from manta.raylet.lease import ClientId, Lease
-from manta.raylet.lease_queue import Entry
+from manta.raylet.lease_queue import Entry, EntryId
 
 PER_CLIENT_S: Final = 0.02
 
@@ -19,7 +19,7 @@ class ShortNotices:
 
     def __init__(self, per_client_s: float = PER_CLIENT_S) -> None:
         self._per_client_s = per_client_s
-        self._waiting: set[tuple[ClientId, int]] = set()
+        self._waiting: set[EntryId] = set()
         self._told_at: dict[ClientId, float] = {}
         self._due: set[ClientId] = set()
 

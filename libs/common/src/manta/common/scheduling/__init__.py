@@ -5,11 +5,14 @@ from __future__ import annotations
 from random import Random
 
 from manta.common.ids import NodeId
-from manta.common.scheduling.hybrid import HybridSettings, choose_hybrid
+from manta.common.scheduling.hybrid import ByScore, HybridSettings, choose_hybrid
+from manta.common.scheduling.index import ClusterIndex
+from manta.common.scheduling.locality import choose_holder
 from manta.common.scheduling.node_affinity import choose_affine
-from manta.common.scheduling.node_label import prefer_labels
+from manta.common.scheduling.node_label import rank_by_labels
 from manta.common.scheduling.random_node import choose_random
-from manta.common.scheduling.spread import choose_spread
+from manta.common.scheduling.ranking import Ranking, Shape
+from manta.common.scheduling.spread import by_placed, choose_spread
 from manta.common.scheduling.strategy import (
     Default,
     LabelConstraint,
@@ -22,9 +25,10 @@ from manta.common.scheduling.strategy import (
     label_selector_from_proto,
     strategy_from_proto,
 )
-from manta.common.scheduling.view import ClusterView, Infeasible, NodeView, Refusal, Request, filter_nodes
+from manta.common.scheduling.view import ClusterView, Infeasible, NodeView, Refusal, Request
 
 __all__ = [
+    "ClusterIndex",
     "ClusterView",
     "Default",
     "HybridSettings",
@@ -35,14 +39,18 @@ __all__ = [
     "NodeLabels",
     "NodeView",
     "PlacementGroup",
+    "Ranking",
     "Refusal",
     "Request",
     "Spread",
     "Strategy",
     "choose",
     "label_selector_from_proto",
+    "rank",
     "strategy_from_proto",
 ]
+
+_DEFAULTS = HybridSettings()
 
 
 def choose(
@@ -56,7 +64,8 @@ def choose(
 
     view: living nodes. local_node: where the request comes from, preferred by the default policy only.
     returns: a Refusal when waiting may help, an Infeasible when no present node could ever hold it; a final one
-    must fail as unschedulable. cost: O(n log n) in the nodes.
+    must fail as unschedulable. cost: O(c log n) for c of the n nodes changed since the last request of its shape when
+    `view` is a ClusterIndex, else O(n log n).
     """
     strategy = request.strategy
     if isinstance(strategy, PlacementGroup):
@@ -71,23 +80,33 @@ def choose(
         answer = choose_affine(request, strategy, view)
         if answer is not None:
             return answer
-    candidates = filter_nodes(request, view, strategy.hard if isinstance(strategy, NodeLabels) else ())
-    free = candidates.free
-    if not free:
-        return candidates.answer
+    settings = settings or _DEFAULTS
+    ranking = rank(request, ClusterIndex.of(view), settings)
+    if not ranking.free:
+        return ranking.refusal()
     if isinstance(strategy, Spread):
-        return choose_spread(request.resources, free, rng)
+        return choose_spread(ranking, rng)
+    if isinstance(strategy, Default):
+        if request.is_actor and not request.resources:
+            return choose_random(ranking, rng)
+        if request.argument_bytes:
+            holder = choose_holder(ranking, request.argument_bytes, local_node)
+            if holder is not None:
+                return holder
+    return choose_hybrid(ranking, len(view), rng, local_node, settings)
+
+
+def rank(request: Request, index: ClusterIndex, settings: HybridSettings | None = None) -> Ranking:
+    """All nodes as the request's strategy sees them: those with room in order, and what hinders the others."""
+    strategy = request.strategy
     if isinstance(strategy, NodeLabels):
-        return choose_hybrid(
-            request.resources, prefer_labels(free, strategy.soft), len(view), rng, local_node, settings
-        )
-    if request.is_actor and not request.resources:
-        return choose_random(free, rng)
-    if isinstance(strategy, Default) and request.argument_bytes:
-        holders = [(size, node.node_id) for node in free if (size := request.argument_bytes.get(node.node_id, 0)) > 0]
-        most = max(request.argument_bytes.values())
-        # Only the node with the most bytes overrides the score; holding a lesser part is no reason to crowd a node.
-        best = [node_id for size, node_id in holders if size == most]
-        if best:
-            return local_node if local_node in best else min(best)
-    return choose_hybrid(request.resources, free, len(view), rng, local_node, settings)
+        order = ByScore((settings or _DEFAULTS).spread_threshold)
+        hard = (*request.label_selector, *strategy.hard)
+        return rank_by_labels(index, request.resources, hard, strategy.soft, order)
+    spread = isinstance(strategy, Spread)
+    shape = Shape(
+        request.resources,
+        request.label_selector,
+        by_placed if spread else ByScore((settings or _DEFAULTS).spread_threshold),
+    )
+    return index.ranking(shape)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
 from manta.common.ids import NodeId
 from manta.common.resources import ResourceSet
+from manta.common.scheduling.ranking import Key, Ranking
 from manta.common.scheduling.view import NodeView
 
 
@@ -20,32 +20,34 @@ class HybridSettings:
     top_k_absolute: int = 1  # RAY_scheduler_top_k_absolute
 
 
-def score(node: NodeView, resources: ResourceSet, settings: HybridSettings) -> float:
-    """0 below the threshold, else the utilization; lower is better."""
-    used = node.utilization(resources)
-    return 0.0 if used < settings.spread_threshold else used
+@dataclass(frozen=True, slots=True)
+class ByScore:
+    """The order: by score, then nodes that run something before idle ones.
+
+    score: 0 below the threshold, else the utilization. Nodes that run something come first among equals, so that a
+    lightly used cluster keeps nodes idle.
+    """
+
+    spread_threshold: float
+
+    def __call__(self, node: NodeView, resources: ResourceSet) -> Key:
+        used = node.utilization(resources)
+        return (0.0 if used < self.spread_threshold else used, node.idle, node.node_id)
 
 
 def choose_hybrid(
-    resources: ResourceSet,
-    free: Sequence[NodeView],
-    cluster_size: int,
-    rng: Random,
-    local_node: NodeId | None = None,
-    settings: HybridSettings | None = None,
+    ranking: Ranking, cluster_size: int, rng: Random, local_node: NodeId | None, settings: HybridSettings
 ) -> NodeId:
     """Pick among nodes that have room now.
 
-    free: at least one node. cluster_size: all living nodes, from which k is counted. local_node: taken when no
-    node scores better, so that work stays where its data is until that node is half used.
-    cost: O(n log n).
+    ranking: by score, with at least one free node. cluster_size: all living nodes, from which k is counted.
+    local_node: taken when no node scores better, so that work stays where its data is until that node is half used.
+    cost: O(1).
     """
-    settings = settings or HybridSettings()
-    # Nodes that run something come first among equals, so that a lightly used cluster keeps nodes idle;
-    # the id makes the order, and with the generator the choice, repeatable.
-    ranked = sorted((score(node, resources, settings), node.idle, node.node_id) for node in free)
-    best_score = ranked[0][0]
-    if local_node is not None and any(s == best_score and node_id == local_node for s, _, node_id in ranked):
-        return local_node
+    free = ranking.free
+    if local_node is not None:
+        local = ranking.key_of(local_node)
+        if local is not None and local[0] == free[0][0]:
+            return local_node
     k = max(int(cluster_size * settings.top_k_fraction), settings.top_k_absolute, 1)
-    return rng.choice(ranked[:k])[2]
+    return free[rng.randrange(min(k, len(free)))][2]

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from manta.common.resources import ResourceSet
+from manta.common.scheduling.index import ClusterIndex
+from manta.common.scheduling.ranking import Order, Ranking, Shape
 from manta.common.scheduling.strategy import LabelConstraint
-from manta.common.scheduling.view import NodeView
 
 
-def prefer_labels(free: Sequence[NodeView], soft: Sequence[LabelConstraint]) -> Sequence[NodeView]:
-    """The nodes that meet all of `soft`, or all of `free` when none does."""
-    preferred = [node for node in free if all(constraint.matches(node.labels) for constraint in soft)]
-    return preferred or free
+def rank_by_labels(
+    index: ClusterIndex,
+    resources: ResourceSet,
+    hard: tuple[LabelConstraint, ...],
+    soft: tuple[LabelConstraint, ...],
+    order: Order,
+) -> Ranking:
+    """The nodes that meet all of both, or all of `hard` when none that meets both has room."""
+    if soft:
+        preferred = index.ranking(Shape(resources, (*hard, *soft), order))
+        if preferred.free:
+            return preferred
+    return index.ranking(Shape(resources, hard, order))

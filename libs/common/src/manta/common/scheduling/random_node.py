@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 
 from manta.common.ids import NodeId
-from manta.common.scheduling.view import NodeView
+from manta.common.scheduling.ranking import Ranking
 
 
-def choose_random(free: Sequence[NodeView], rng: Random) -> NodeId:
-    """Each node with the same chance, however busy. free: at least one node."""
-    return rng.choice(sorted(node.node_id for node in free))
+def choose_random(ranking: Ranking, rng: Random) -> NodeId:
+    """Each node with the same chance, however busy. ranking: with at least one free node. cost: O(1)."""
+    return ranking.free[rng.randrange(len(ranking.free))][2]

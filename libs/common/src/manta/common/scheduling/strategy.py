@@ -69,10 +69,15 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class NodeAffinity:
-    """That node; with `soft` another one if it is gone or could never hold the request."""
+    """That node; with `soft` another one if it is gone or could never hold the request.
+
+    While it could, but is busy, the request waits; or a soft one looks elsewhere, or it fails.
+    """
 
     node_id: NodeId
     soft: bool
+    spill_on_unavailable: bool = False
+    fail_on_unavailable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +104,12 @@ def strategy_from_proto(message: common_pb2.SchedulingStrategy) -> Strategy:
     """raises: ValueError naming what is malformed; an absent strategy is Default."""
     match message.WhichOneof("kind"):
         case "node_affinity":
-            node_id = message.node_affinity.node_id
-            if len(node_id) != NODE_ID_SIZE:
-                raise ValueError(f"node affinity: node id {node_id.hex()!r} must have {NODE_ID_SIZE} bytes")
-            return NodeAffinity(NodeId(node_id), message.node_affinity.soft)
+            affinity = message.node_affinity
+            if len(affinity.node_id) != NODE_ID_SIZE:
+                raise ValueError(f"node affinity: node id {affinity.node_id.hex()!r} must have {NODE_ID_SIZE} bytes")
+            return NodeAffinity(
+                NodeId(affinity.node_id), affinity.soft, affinity.spill_on_unavailable, affinity.fail_on_unavailable
+            )
         case "node_labels":
             labels = message.node_labels
             return NodeLabels(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from manta.common.ids import NodeId
@@ -18,8 +18,8 @@ class NodeView:
     """One living node. A dead node is simply not in the view.
 
     available: free now, promises already subtracted; may be below zero where CPUs were lent out.
-    running: leases and actors there, for spreading what needs no resources.
-    schedulable: False while it drains, or while nobody knows what it has free.
+    running: leases and actors there, for spreading what needs no resources. spread: what SPREAD has sent there so far,
+    by whoever keeps this view. schedulable: False while it drains, or while nobody knows what it has free.
     """
 
     node_id: NodeId
@@ -27,15 +27,21 @@ class NodeView:
     available: ResourceSet
     labels: Mapping[str, str] = field(default_factory=dict)
     running: int = 0
+    spread: int = 0
     schedulable: bool = True
 
     def utilization(self, request: ResourceSet) -> float:
         """The used share, 0 to 1, of the busiest of CPU, memory, object store and what the request asks for."""
+        totals, free = self.total, self.available
         worst = 0.0
-        for name in {*_LOAD_RESOURCES, *request}:
-            total = self.total.get(name)
+        for name in _LOAD_RESOURCES:
+            total = totals.get(name)
             if total > 0:
-                worst = max(worst, (total - self.available.get(name)) / total)
+                worst = max(worst, (total - free.get(name)) / total)
+        for name in request:
+            total = totals.get(name)
+            if total > 0 and name not in _LOAD_RESOURCES:
+                worst = max(worst, (total - free.get(name)) / total)
         return worst
 
     @property
@@ -95,49 +101,6 @@ def _reasons(seen: int, filtered: Mapping[str, int], short: Mapping[str, int], v
     parts = [f"{count} excluded by {name}" for name, count in sorted(filtered.items())]
     parts += [f"{count} {verb} {name}" for name, count in sorted(short.items())]
     return f"of {seen} node{'' if seen == 1 else 's'}: " + (", ".join(parts) if parts else "none fits")
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """The nodes sorted by what hinders them, and the reasons counted."""
-
-    free: tuple[NodeView, ...]  # could take the request now
-    busy: tuple[NodeView, ...]  # could take it later
-    answer: Refusal | Infeasible  # what to say when `free` is empty
-
-
-def filter_nodes(request: Request, view: ClusterView, hard: Sequence[LabelConstraint] = ()) -> Candidates:
-    """Sort out the nodes that meet the labels and have the resources. cost: O(nodes x (labels + resources))."""
-    constraints: Iterable[LabelConstraint] = (*request.label_selector, *hard)
-    free: list[NodeView] = []
-    busy: list[NodeView] = []
-    filtered: dict[str, int] = {}
-    exhausted: dict[str, int] = {}
-    missing: dict[str, int] = {}
-    held_back = 0
-    for node in view.values():
-        failed = next((c for c in constraints if not c.matches(node.labels)), None)
-        if failed is not None:
-            filtered[f"label {failed}"] = filtered.get(f"label {failed}", 0) + 1
-        elif not node.total.covers(request.resources):
-            for name in node.total.missing(request.resources):
-                missing[name] = missing.get(name, 0) + 1
-        elif not node.schedulable:
-            busy.append(node)
-            held_back += 1
-        elif node.available.covers(request.resources):
-            free.append(node)
-        else:
-            busy.append(node)
-            for name in node.available.missing(request.resources):
-                exhausted[name] = exhausted.get(name, 0) + 1
-    answer: Refusal | Infeasible
-    if busy or free:
-        waiting = {**filtered, "draining or out of touch": held_back} if held_back else filtered
-        answer = Refusal(nodes_seen=len(view), filtered=waiting, exhausted=exhausted)
-    else:
-        answer = Infeasible(nodes_seen=len(view), filtered=filtered, missing=missing)
-    return Candidates(tuple(free), tuple(busy), answer)
 
 
 def describe_request(resources: ResourceSet) -> str:

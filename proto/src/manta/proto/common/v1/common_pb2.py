@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"manta/proto/common/v1/common.proto\x12\x0fmanta.common.v1\"3\n\rWorkerAddress\x12\x0f\n\x07node_id\x18\x01 \x01(\x0c\x12\x11\n\tworker_id\x18\x02 \x01(\x0c\"S\n\x0fObjectReference\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12-\n\x05owner\x18\x02 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\"u\n\tResources\x12\x38\n\x07\x61mounts\x18\x01 \x03(\x0b\x32\'.manta.common.v1.Resources.AmountsEntry\x1a.\n\x0c\x41mountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xab\x01\n\x0fLabelConstraint\x12\x0b\n\x03key\x18\x01 \x01(\t\x12;\n\x08operator\x18\x02 \x01(\x0e\x32).manta.common.v1.LabelConstraint.Operator\x12\x0e\n\x06values\x18\x03 \x03(\t\">\n\x08Operator\x12\x06\n\x02IN\x10\x00\x12\n\n\x06NOT_IN\x10\x01\x12\n\n\x06\x45XISTS\x10\x02\x12\x12\n\x0e\x44OES_NOT_EXIST\x10\x03\"-\n\x0cNodeAffinity\x12\x0f\n\x07node_id\x18\x01 \x01(\x0c\x12\x0c\n\x04soft\x18\x02 \x01(\x08\"l\n\nNodeLabels\x12.\n\x04hard\x18\x01 \x03(\x0b\x32 .manta.common.v1.LabelConstraint\x12.\n\x04soft\x18\x02 \x03(\x0b\x32 .manta.common.v1.LabelConstraint\"b\n\x11PlacementGroupUse\x12\x1a\n\x12placement_group_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x62undle_index\x18\x02 \x01(\x05\x12\x1b\n\x13\x63\x61pture_child_tasks\x18\x03 \x01(\x08\"\xe2\x02\n\x12SchedulingStrategy\x12<\n\x06simple\x18\x01 \x01(\x0e\x32*.manta.common.v1.SchedulingStrategy.SimpleH\x00\x12\x36\n\rnode_affinity\x18\x02 \x01(\x0b\x32\x1d.manta.common.v1.NodeAffinityH\x00\x12\x32\n\x0bnode_labels\x18\x03 \x01(\x0b\x32\x1b.manta.common.v1.NodeLabelsH\x00\x12=\n\x0fplacement_group\x18\x04 \x01(\x0b\x32\".manta.common.v1.PlacementGroupUseH\x00\x12\x38\n\x0elabel_selector\x18\x05 \x03(\x0b\x32 .manta.common.v1.LabelConstraint\"!\n\x06Simple\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\n\n\x06SPREAD\x10\x01\x42\x06\n\x04kind\"{\n\x05Hello\x12#\n\x04role\x18\x01 \x01(\x0e\x32\x15.manta.common.v1.Role\x12\x0f\n\x07node_id\x18\x02 \x01(\x0c\x12\x11\n\tworker_id\x18\x03 \x01(\x0c\x12\x0e\n\x06job_id\x18\x04 \x01(\x0c\x12\x0b\n\x03pid\x18\x05 \x01(\x05\x12\x0c\n\x04name\x18\x06 \x01(\t\"+\n\x07Welcome\x12\x0f\n\x07node_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x64\x65tails\x18\x02 \x01(\x0c\"\x19\n\x07Refused\x12\x0e\n\x06reason\x18\x01 \x01(\t\"&\n\x05\x46rame\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\"\xac\x03\n\nDeathCause\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .manta.common.v1.DeathCause.Kind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\texit_code\x18\x03 \x01(\x11\x12\x0f\n\x07node_id\x18\x04 \x01(\x0c\x12\x0b\n\x03pid\x18\x05 \x01(\x05\x12\r\n\x05\x65rror\x18\x06 \x01(\x0c\x12\x16\n\x0elast_log_lines\x18\x07 \x03(\t\"\x84\x02\n\x04Kind\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0f\n\x0bWORKER_DIED\x10\x01\x12\r\n\tNODE_DIED\x10\x02\x12\x0e\n\nOWNER_DIED\x10\x03\x12\x10\n\x0cJOB_FINISHED\x10\x04\x12\n\n\x06KILLED\x10\x05\x12\x0f\n\x0bINIT_FAILED\x10\x06\x12\x10\n\x0cOUT_OF_SCOPE\x10\x07\x12\x0c\n\x08INTENDED\x10\x08\x12\x11\n\rOUT_OF_MEMORY\x10\t\x12\x1b\n\x17PLACEMENT_GROUP_REMOVED\x10\n\x12\x11\n\rUNSCHEDULABLE\x10\x0b\x12\x16\n\x12RUNTIME_ENV_FAILED\x10\x0c\x12\x15\n\x11LEASE_HOLDER_DIED\x10\r\"i\n\nDeadWorker\x12/\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\x12*\n\x05\x63\x61use\x18\x02 \x01(\x0b\x32\x1b.manta.common.v1.DeathCause\"\xb1\x05\n\x08NodeInfo\x12\x0f\n\x07node_id\x18\x01 \x01(\x0c\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.manta.common.v1.NodeInfo.State\x12\x16\n\x0eraylet_address\x18\x03 \x01(\t\x12\x16\n\x0e\x66light_address\x18\x04 \x01(\t\x12\x1e\n\x16object_manager_address\x18\x05 \x01(\t\x12\x10\n\x08hostname\x18\x06 \x01(\t\x12\x12\n\nmachine_id\x18\x07 \x01(\t\x12\x12\n\nsocket_dir\x18\x08 \x01(\t\x12\x13\n\x0bsession_dir\x18\t \x01(\t\x12)\n\x05total\x18\n \x01(\x0b\x32\x1a.manta.common.v1.Resources\x12\x35\n\x06labels\x18\x0b \x03(\x0b\x32%.manta.common.v1.NodeInfo.LabelsEntry\x12\x11\n\tnode_name\x18\x0c \x01(\t\x12\x0f\n\x07is_head\x18\r \x01(\x08\x12\x37\n\x07metrics\x18\x0e \x03(\x0b\x32&.manta.common.v1.NodeInfo.MetricsEntry\x12\x30\n\x0b\x64\x65\x61th_cause\x18\x0f \x01(\x0b\x32\x1b.manta.common.v1.DeathCause\x12\x12\n\nstarted_at\x18\x10 \x01(\x01\x12\x10\n\x08\x65nded_at\x18\x11 \x01(\x01\x12\x0f\n\x07version\x18\x12 \x01(\t\x12\x12\n\nip_address\x18\x13 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"*\n\x05State\x12\t\n\x05\x41LIVE\x10\x00\x12\x0c\n\x08\x44RAINING\x10\x01\x12\x08\n\x04\x44\x45\x41\x44\x10\x02\"\xae\x01\n\x05Value\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.manta.common.v1.Value.Kind\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0f\n\x07\x62uffers\x18\x03 \x03(\x0c\x12\x33\n\tcontained\x18\x04 \x03(\x0b\x32 .manta.common.v1.ObjectReference\"&\n\x04Kind\x12\n\n\x06PICKLE\x10\x00\x12\t\n\x05\x45RROR\x10\x01\x12\x07\n\x03RAW\x10\x02*g\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\n\n\x06\x44RIVER\x10\x01\x12\n\n\x06WORKER\x10\x02\x12\n\n\x06RAYLET\x10\x03\x12\x12\n\x0eOBJECT_MANAGER\x10\x04\x12\x07\n\x03GCS\x10\x05\x12\x08\n\x04TOOL\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"manta/proto/common/v1/common.proto\x12\x0fmanta.common.v1\"3\n\rWorkerAddress\x12\x0f\n\x07node_id\x18\x01 \x01(\x0c\x12\x11\n\tworker_id\x18\x02 \x01(\x0c\"S\n\x0fObjectReference\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12-\n\x05owner\x18\x02 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\"u\n\tResources\x12\x38\n\x07\x61mounts\x18\x01 \x03(\x0b\x32\'.manta.common.v1.Resources.AmountsEntry\x1a.\n\x0c\x41mountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xab\x01\n\x0fLabelConstraint\x12\x0b\n\x03key\x18\x01 \x01(\t\x12;\n\x08operator\x18\x02 \x01(\x0e\x32).manta.common.v1.LabelConstraint.Operator\x12\x0e\n\x06values\x18\x03 \x03(\t\">\n\x08Operator\x12\x06\n\x02IN\x10\x00\x12\n\n\x06NOT_IN\x10\x01\x12\n\n\x06\x45XISTS\x10\x02\x12\x12\n\x0e\x44OES_NOT_EXIST\x10\x03\"h\n\x0cNodeAffinity\x12\x0f\n\x07node_id\x18\x01 \x01(\x0c\x12\x0c\n\x04soft\x18\x02 \x01(\x08\x12\x1c\n\x14spill_on_unavailable\x18\x03 \x01(\x08\x12\x1b\n\x13\x66\x61il_on_unavailable\x18\x04 \x01(\x08\"l\n\nNodeLabels\x12.\n\x04hard\x18\x01 \x03(\x0b\x32 .manta.common.v1.LabelConstraint\x12.\n\x04soft\x18\x02 \x03(\x0b\x32 .manta.common.v1.LabelConstraint\"b\n\x11PlacementGroupUse\x12\x1a\n\x12placement_group_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x62undle_index\x18\x02 \x01(\x05\x12\x1b\n\x13\x63\x61pture_child_tasks\x18\x03 \x01(\x08\"\xe2\x02\n\x12SchedulingStrategy\x12<\n\x06simple\x18\x01 \x01(\x0e\x32*.manta.common.v1.SchedulingStrategy.SimpleH\x00\x12\x36\n\rnode_affinity\x18\x02 \x01(\x0b\x32\x1d.manta.common.v1.NodeAffinityH\x00\x12\x32\n\x0bnode_labels\x18\x03 \x01(\x0b\x32\x1b.manta.common.v1.NodeLabelsH\x00\x12=\n\x0fplacement_group\x18\x04 \x01(\x0b\x32\".manta.common.v1.PlacementGroupUseH\x00\x12\x38\n\x0elabel_selector\x18\x05 \x03(\x0b\x32 .manta.common.v1.LabelConstraint\"!\n\x06Simple\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\n\n\x06SPREAD\x10\x01\x42\x06\n\x04kind\"{\n\x05Hello\x12#\n\x04role\x18\x01 \x01(\x0e\x32\x15.manta.common.v1.Role\x12\x0f\n\x07node_id\x18\x02 \x01(\x0c\x12\x11\n\tworker_id\x18\x03 \x01(\x0c\x12\x0e\n\x06job_id\x18\x04 \x01(\x0c\x12\x0b\n\x03pid\x18\x05 \x01(\x05\x12\x0c\n\x04name\x18\x06 \x01(\t\"+\n\x07Welcome\x12\x0f\n\x07node_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x64\x65tails\x18\x02 \x01(\x0c\"\x19\n\x07Refused\x12\x0e\n\x06reason\x18\x01 \x01(\t\"&\n\x05\x46rame\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\"\xac\x03\n\nDeathCause\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .manta.common.v1.DeathCause.Kind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\texit_code\x18\x03 \x01(\x11\x12\x0f\n\x07node_id\x18\x04 \x01(\x0c\x12\x0b\n\x03pid\x18\x05 \x01(\x05\x12\r\n\x05\x65rror\x18\x06 \x01(\x0c\x12\x16\n\x0elast_log_lines\x18\x07 \x03(\t\"\x84\x02\n\x04Kind\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0f\n\x0bWORKER_DIED\x10\x01\x12\r\n\tNODE_DIED\x10\x02\x12\x0e\n\nOWNER_DIED\x10\x03\x12\x10\n\x0cJOB_FINISHED\x10\x04\x12\n\n\x06KILLED\x10\x05\x12\x0f\n\x0bINIT_FAILED\x10\x06\x12\x10\n\x0cOUT_OF_SCOPE\x10\x07\x12\x0c\n\x08INTENDED\x10\x08\x12\x11\n\rOUT_OF_MEMORY\x10\t\x12\x1b\n\x17PLACEMENT_GROUP_REMOVED\x10\n\x12\x11\n\rUNSCHEDULABLE\x10\x0b\x12\x16\n\x12RUNTIME_ENV_FAILED\x10\x0c\x12\x15\n\x11LEASE_HOLDER_DIED\x10\r\"i\n\nDeadWorker\x12/\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\x12*\n\x05\x63\x61use\x18\x02 \x01(\x0b\x32\x1b.manta.common.v1.DeathCause\"\xb1\x05\n\x08NodeInfo\x12\x0f\n\x07node_id\x18\x01 \x01(\x0c\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.manta.common.v1.NodeInfo.State\x12\x16\n\x0eraylet_address\x18\x03 \x01(\t\x12\x16\n\x0e\x66light_address\x18\x04 \x01(\t\x12\x1e\n\x16object_manager_address\x18\x05 \x01(\t\x12\x10\n\x08hostname\x18\x06 \x01(\t\x12\x12\n\nmachine_id\x18\x07 \x01(\t\x12\x12\n\nsocket_dir\x18\x08 \x01(\t\x12\x13\n\x0bsession_dir\x18\t \x01(\t\x12)\n\x05total\x18\n \x01(\x0b\x32\x1a.manta.common.v1.Resources\x12\x35\n\x06labels\x18\x0b \x03(\x0b\x32%.manta.common.v1.NodeInfo.LabelsEntry\x12\x11\n\tnode_name\x18\x0c \x01(\t\x12\x0f\n\x07is_head\x18\r \x01(\x08\x12\x37\n\x07metrics\x18\x0e \x03(\x0b\x32&.manta.common.v1.NodeInfo.MetricsEntry\x12\x30\n\x0b\x64\x65\x61th_cause\x18\x0f \x01(\x0b\x32\x1b.manta.common.v1.DeathCause\x12\x12\n\nstarted_at\x18\x10 \x01(\x01\x12\x10\n\x08\x65nded_at\x18\x11 \x01(\x01\x12\x0f\n\x07version\x18\x12 \x01(\t\x12\x12\n\nip_address\x18\x13 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"*\n\x05State\x12\t\n\x05\x41LIVE\x10\x00\x12\x0c\n\x08\x44RAINING\x10\x01\x12\x08\n\x04\x44\x45\x41\x44\x10\x02\"\xae\x01\n\x05Value\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.manta.common.v1.Value.Kind\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0f\n\x07\x62uffers\x18\x03 \x03(\x0c\x12\x33\n\tcontained\x18\x04 \x03(\x0b\x32 .manta.common.v1.ObjectReference\"&\n\x04Kind\x12\n\n\x06PICKLE\x10\x00\x12\t\n\x05\x45RROR\x10\x01\x12\x07\n\x03RAW\x10\x02*g\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\n\n\x06\x44RIVER\x10\x01\x12\n\n\x06WORKER\x10\x02\x12\n\n\x06RAYLET\x10\x03\x12\x12\n\x0eOBJECT_MANAGER\x10\x04\x12\x07\n\x03GCS\x10\x05\x12\x08\n\x04TOOL\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODEINFO_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_NODEINFO_METRICSENTRY']._loaded_options = None
   _globals['_NODEINFO_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_ROLE']._serialized_start=2744
-  _globals['_ROLE']._serialized_end=2847
+  _globals['_ROLE']._serialized_start=2803
+  _globals['_ROLE']._serialized_end=2906
   _globals['_WORKERADDRESS']._serialized_start=55
   _globals['_WORKERADDRESS']._serialized_end=106
   _globals['_OBJECTREFERENCE']._serialized_start=108
@@ -52,39 +52,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LABELCONSTRAINT_OPERATOR']._serialized_start=422
   _globals['_LABELCONSTRAINT_OPERATOR']._serialized_end=484
   _globals['_NODEAFFINITY']._serialized_start=486
-  _globals['_NODEAFFINITY']._serialized_end=531
-  _globals['_NODELABELS']._serialized_start=533
-  _globals['_NODELABELS']._serialized_end=641
-  _globals['_PLACEMENTGROUPUSE']._serialized_start=643
-  _globals['_PLACEMENTGROUPUSE']._serialized_end=741
-  _globals['_SCHEDULINGSTRATEGY']._serialized_start=744
-  _globals['_SCHEDULINGSTRATEGY']._serialized_end=1098
-  _globals['_SCHEDULINGSTRATEGY_SIMPLE']._serialized_start=1057
-  _globals['_SCHEDULINGSTRATEGY_SIMPLE']._serialized_end=1090
-  _globals['_HELLO']._serialized_start=1100
-  _globals['_HELLO']._serialized_end=1223
-  _globals['_WELCOME']._serialized_start=1225
-  _globals['_WELCOME']._serialized_end=1268
-  _globals['_REFUSED']._serialized_start=1270
-  _globals['_REFUSED']._serialized_end=1295
-  _globals['_FRAME']._serialized_start=1297
-  _globals['_FRAME']._serialized_end=1335
-  _globals['_DEATHCAUSE']._serialized_start=1338
-  _globals['_DEATHCAUSE']._serialized_end=1766
-  _globals['_DEATHCAUSE_KIND']._serialized_start=1506
-  _globals['_DEATHCAUSE_KIND']._serialized_end=1766
-  _globals['_DEADWORKER']._serialized_start=1768
-  _globals['_DEADWORKER']._serialized_end=1873
-  _globals['_NODEINFO']._serialized_start=1876
-  _globals['_NODEINFO']._serialized_end=2565
-  _globals['_NODEINFO_LABELSENTRY']._serialized_start=2428
-  _globals['_NODEINFO_LABELSENTRY']._serialized_end=2473
-  _globals['_NODEINFO_METRICSENTRY']._serialized_start=2475
-  _globals['_NODEINFO_METRICSENTRY']._serialized_end=2521
-  _globals['_NODEINFO_STATE']._serialized_start=2523
-  _globals['_NODEINFO_STATE']._serialized_end=2565
-  _globals['_VALUE']._serialized_start=2568
-  _globals['_VALUE']._serialized_end=2742
-  _globals['_VALUE_KIND']._serialized_start=2704
-  _globals['_VALUE_KIND']._serialized_end=2742
+  _globals['_NODEAFFINITY']._serialized_end=590
+  _globals['_NODELABELS']._serialized_start=592
+  _globals['_NODELABELS']._serialized_end=700
+  _globals['_PLACEMENTGROUPUSE']._serialized_start=702
+  _globals['_PLACEMENTGROUPUSE']._serialized_end=800
+  _globals['_SCHEDULINGSTRATEGY']._serialized_start=803
+  _globals['_SCHEDULINGSTRATEGY']._serialized_end=1157
+  _globals['_SCHEDULINGSTRATEGY_SIMPLE']._serialized_start=1116
+  _globals['_SCHEDULINGSTRATEGY_SIMPLE']._serialized_end=1149
+  _globals['_HELLO']._serialized_start=1159
+  _globals['_HELLO']._serialized_end=1282
+  _globals['_WELCOME']._serialized_start=1284
+  _globals['_WELCOME']._serialized_end=1327
+  _globals['_REFUSED']._serialized_start=1329
+  _globals['_REFUSED']._serialized_end=1354
+  _globals['_FRAME']._serialized_start=1356
+  _globals['_FRAME']._serialized_end=1394
+  _globals['_DEATHCAUSE']._serialized_start=1397
+  _globals['_DEATHCAUSE']._serialized_end=1825
+  _globals['_DEATHCAUSE_KIND']._serialized_start=1565
+  _globals['_DEATHCAUSE_KIND']._serialized_end=1825
+  _globals['_DEADWORKER']._serialized_start=1827
+  _globals['_DEADWORKER']._serialized_end=1932
+  _globals['_NODEINFO']._serialized_start=1935
+  _globals['_NODEINFO']._serialized_end=2624
+  _globals['_NODEINFO_LABELSENTRY']._serialized_start=2487
+  _globals['_NODEINFO_LABELSENTRY']._serialized_end=2532
+  _globals['_NODEINFO_METRICSENTRY']._serialized_start=2534
+  _globals['_NODEINFO_METRICSENTRY']._serialized_end=2580
+  _globals['_NODEINFO_STATE']._serialized_start=2582
+  _globals['_NODEINFO_STATE']._serialized_end=2624
+  _globals['_VALUE']._serialized_start=2627
+  _globals['_VALUE']._serialized_end=2801
+  _globals['_VALUE_KIND']._serialized_start=2763
+  _globals['_VALUE_KIND']._serialized_end=2801
 # @@protoc_insertion_point(module_scope)

@@ -74,12 +74,16 @@ class LabelConstraint(_message.Message):
     def __init__(self, key: _Optional[str] = ..., operator: _Optional[_Union[LabelConstraint.Operator, str]] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class NodeAffinity(_message.Message):
-    __slots__ = ("node_id", "soft")
+    __slots__ = ("node_id", "soft", "spill_on_unavailable", "fail_on_unavailable")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     SOFT_FIELD_NUMBER: _ClassVar[int]
+    SPILL_ON_UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    FAIL_ON_UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
     node_id: bytes
     soft: bool
-    def __init__(self, node_id: _Optional[bytes] = ..., soft: _Optional[bool] = ...) -> None: ...
+    spill_on_unavailable: bool
+    fail_on_unavailable: bool
+    def __init__(self, node_id: _Optional[bytes] = ..., soft: _Optional[bool] = ..., spill_on_unavailable: _Optional[bool] = ..., fail_on_unavailable: _Optional[bool] = ...) -> None: ...
 
 class NodeLabels(_message.Message):
     __slots__ = ("hard", "soft")

@@ -128,20 +128,22 @@ class LeaseReturned(_message.Message):
     def __init__(self, lease_id: _Optional[bytes] = ..., retire_worker: _Optional[bool] = ...) -> None: ...
 
 class LeaseGranted(_message.Message):
-    __slots__ = ("request_id", "lease_id", "worker", "resources", "gpu_ids", "pid")
+    __slots__ = ("request_id", "lease_id", "worker", "resources", "gpu_ids", "pid", "hops")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
     GPU_IDS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
+    HOPS_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     lease_id: bytes
     worker: _common_pb2.WorkerAddress
     resources: _common_pb2.Resources
     gpu_ids: _containers.RepeatedScalarFieldContainer[str]
     pid: int
-    def __init__(self, request_id: _Optional[int] = ..., lease_id: _Optional[bytes] = ..., worker: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., gpu_ids: _Optional[_Iterable[str]] = ..., pid: _Optional[int] = ...) -> None: ...
+    hops: int
+    def __init__(self, request_id: _Optional[int] = ..., lease_id: _Optional[bytes] = ..., worker: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., gpu_ids: _Optional[_Iterable[str]] = ..., pid: _Optional[int] = ..., hops: _Optional[int] = ...) -> None: ...
 
 class LeaseSpilled(_message.Message):
     __slots__ = ("request_id", "node_id", "raylet_address", "count", "hops")
