@@ -15,6 +15,8 @@ from manta.proto.common.v1.common_pb2 import NodeInfo
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_client import ArenaFull, ArenaTimeout, ObjectNotFound, copy_into
 
+from tests.integration.etcd_server import free_ports
+
 MIB = 1024 * 1024
 Until = Callable[[Callable[[], bool]], None]
 
@@ -146,8 +148,8 @@ def test_the_owner_frees_copies_on_other_nodes(cluster: Any, until: Until) -> No
     assert sender.describe().objects_count == 0
 
 
-def test_a_source_killed_during_the_transfer_leaves_nothing_behind(cluster: Any, until: Until) -> None:
-    source, target = cluster.manager(700 * MIB), cluster.manager(700 * MIB)
+def start_big_transfer(cluster: Any, until: Until, source: Any, target: Any) -> tuple[Any, bytes, list[Any]]:
+    """A 600 MiB object on its way; returns the receiver, the object and where the outcome goes."""
     cluster.introduce(source, target)
     sender, receiver = cluster.client(source), cluster.client(target)
     writable = sender.create(object_id := os.urandom(28), 600 * MIB)
@@ -156,15 +158,70 @@ def test_a_source_killed_during_the_transfer_leaves_nothing_behind(cluster: Any,
     receiver.get_async(object_id, [source.node_id], None, outcome.append)
     watcher = cluster.client(target)
     until(lambda: watcher.describe().used > 0)
-    source.kill()
+    return receiver, object_id, outcome
 
+
+def outcome_of(receiver: Any, outcome: list[Any], until: Until) -> Any:
     def answered() -> bool:
         receiver.on_readable()
         return bool(outcome)
 
     until(answered)
-    assert isinstance(outcome[0], ObjectNotFound) and outcome[0].lost_at == (source.node_id,)
+    return outcome[0]
+
+
+def test_a_source_killed_during_the_transfer_leaves_nothing_behind_once_its_node_is_dead(
+    cluster: Any, until: Until
+) -> None:
+    source, target = cluster.manager(700 * MIB), cluster.manager(700 * MIB)
+    receiver, _, outcome = start_big_transfer(cluster, until, source, target)
+    source.kill()
+    watcher = cluster.client(target)
     until(lambda: watcher.describe().used == 0)
+    receiver.on_readable()
+    assert outcome == []  # a broken connection is no word of the object's loss
+    cluster.tell(target, pb.NODES, pb.Nodes(nodes=[source.node(NodeInfo.DEAD)]))
+    lost = outcome_of(receiver, outcome, until)
+    assert isinstance(lost, ObjectNotFound) and lost.lost_at == (source.node_id,)
+
+
+def test_what_a_killed_source_had_is_lost_as_soon_as_its_successor_says_so(cluster: Any, until: Until) -> None:
+    port = free_ports(1)[0]
+    source, target = cluster.manager(64 * MIB, f"--flight-listen=127.0.0.1:{port}"), cluster.manager()
+    cluster.introduce(source, target)
+    object_id = put(cluster.client(source), b"gone")
+    source.kill()
+    receiver = cluster.client(target)
+    outcome: list[Any] = []
+    receiver.get_async(object_id, [source.node_id], None, outcome.append)
+    until(lambda: "event=pull_failed" in target.log())
+    receiver.on_readable()
+    assert outcome == []
+    source.start()
+    lost = outcome_of(receiver, outcome, until)
+    assert isinstance(lost, ObjectNotFound) and lost.lost_at == (source.node_id,)
+
+
+def test_a_source_that_freezes_for_seconds_is_asked_again_and_other_copies_first(cluster: Any, until: Until) -> None:
+    source, other, target = cluster.manager(), cluster.manager(), cluster.manager()
+    cluster.introduce(source, other, target)
+    sender, receiver = cluster.client(source), cluster.client(target)
+    names = [put(sender, name) for name in (b"both", b"one")]
+    both, one = names
+    cluster.client(other).get(both, [source.node_id], timeout=20)
+    source.process.send_signal(signal.SIGSTOP)
+    frozen_at = time.monotonic()
+    try:
+        outcome: list[Any] = []
+        receiver.get_async(one, [source.node_id], None, outcome.append)
+        # Its node is asked first, does not answer in time, and the other has it.
+        assert receiver.get(both, [source.node_id, other.node_id], timeout=20).buffer.to_pybytes() == b"both"
+        until(lambda: time.monotonic() > frozen_at + 4.5)
+        receiver.on_readable()
+        assert outcome == []
+    finally:
+        source.process.send_signal(signal.SIGCONT)
+    assert outcome_of(receiver, outcome, until).buffer.to_pybytes() == b"one"
 
 
 def test_speed_of_transfers_and_puts(cluster: Any, record_property: Callable[[str, object], None]) -> None:

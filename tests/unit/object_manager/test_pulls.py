@@ -5,7 +5,18 @@ import random
 import pytest
 from manta.common.ids import NodeId, ObjectId, WorkerId
 from manta.object_manager.object_table import Owner
-from manta.object_manager.pulls import Command, OpenStream, Pulls, Receive, StopStream, Tell, WaiterId
+from manta.object_manager.pulls import (
+    FIRST_PATIENCE_S,
+    FIRST_REST_S,
+    Command,
+    OpenStream,
+    Pulls,
+    Receive,
+    Rest,
+    StopStream,
+    Tell,
+    WaiterId,
+)
 
 OWNER = Owner(NodeId(b"n"), WorkerId(b"w"))
 N1, N2, N3 = (NodeId(bytes([number]) * 28) for number in (1, 2, 3))
@@ -38,9 +49,63 @@ def test_the_next_candidate_is_asked_when_one_fails_and_all_are_named_in_the_end
     core = pulls()
     (first,) = core.request(waiter(1), A, [N1, N2, N1], OWNER)
     assert isinstance(first, OpenStream)
-    (second,) = core.failed(A, first.attempt)
+    (second,) = core.missing(A, first.attempt)
     assert isinstance(second, OpenStream) and second.node_id == N2
-    assert core.failed(A, second.attempt) == [Tell(A, (waiter(1),), (N1, N2))]
+    assert core.missing(A, second.attempt) == [Tell(A, (waiter(1),), (N1, N2))]
+
+
+def test_a_node_that_could_not_be_reached_is_asked_again_after_the_others_and_a_rest() -> None:
+    core = pulls()
+    (first,) = core.request(waiter(1), A, [N1, N2], OWNER)
+    assert isinstance(first, OpenStream)
+    (second,) = core.unreached(A, first.attempt)
+    assert isinstance(second, OpenStream) and second.node_id == N2
+    (rest,) = core.missing(A, second.attempt)
+    assert rest == Rest(A, second.attempt, 2 * FIRST_REST_S)
+    assert core.missing(A, second.attempt) == []  # it was told already
+    (again,) = core.rested(A, rest.attempt)
+    assert isinstance(again, OpenStream) and again.node_id == N1
+    assert again.patience_s == 2 * first.patience_s == 2 * FIRST_PATIENCE_S
+    assert core.rested(A, rest.attempt) == []
+    assert core.missing(A, again.attempt) == [Tell(A, (waiter(1),), (N2, N1))]
+
+
+def test_a_node_that_could_not_be_reached_counts_as_lost_once_it_is_dead() -> None:
+    core = pulls()
+    (first,) = core.request(waiter(1), A, [N1, N2], OWNER)
+    assert isinstance(first, OpenStream)
+    (second,) = core.unreached(A, first.attempt)
+    assert isinstance(second, OpenStream)
+    (rest,) = core.unreached(A, second.attempt)
+    assert core.node_died(N1) == []
+    assert core.node_died(N2) == [Tell(A, (waiter(1),), (N1, N2))]
+    assert core.rested(A, rest.attempt) == []  # type: ignore[union-attr]
+
+
+def test_a_rest_ends_when_another_waiter_names_another_node() -> None:
+    core = pulls()
+    (first,) = core.request(waiter(1), A, [N1], OWNER)
+    assert isinstance(first, OpenStream)
+    (rest,) = core.unreached(A, first.attempt)
+    assert isinstance(rest, Rest)
+    assert core.request(waiter(2), A, [N1], OWNER) == []
+    (second,) = core.request(waiter(3), A, [N1, N2], OWNER)
+    assert isinstance(second, OpenStream) and second.node_id == N2
+    assert core.rested(A, rest.attempt) == []
+    assert core.cancel(waiter(1)) == core.cancel(waiter(2)) == []
+    assert core.cancel(waiter(3)) == [StopStream(A, second.attempt)]
+
+
+def test_a_node_that_does_not_answer_makes_room_for_others() -> None:
+    core = pulls(streams=1)
+    (first,) = core.request(waiter(1), A, [N1], OWNER)
+    assert isinstance(first, OpenStream)
+    assert core.request(waiter(2), B, [N2], OWNER) == []
+    stop, rest, second = core.overdue(A, first.attempt)
+    assert stop == StopStream(A, first.attempt) and isinstance(rest, Rest)
+    assert isinstance(second, OpenStream) and second.object_id == B
+    core.opened(B, second.attempt, 10)
+    assert core.overdue(B, second.attempt) == []
 
 
 def test_a_source_that_breaks_off_while_sending_is_replaced() -> None:
@@ -48,7 +113,7 @@ def test_a_source_that_breaks_off_while_sending_is_replaced() -> None:
     (first,) = core.request(waiter(1), A, [N1, N2], OWNER)
     assert isinstance(first, OpenStream)
     core.opened(A, first.attempt, 10)
-    (second,) = core.failed(A, first.attempt)
+    (second,) = core.missing(A, first.attempt)
     assert core.receiving_bytes == 0
     assert isinstance(second, OpenStream)
     assert core.finished(A, first.attempt) == []  # late news of the attempt given up
@@ -60,7 +125,7 @@ def test_a_later_waiter_brings_further_candidates() -> None:
     (first,) = core.request(waiter(1), A, [N1], OWNER)
     core.request(waiter(2), A, [N2], OWNER)
     assert isinstance(first, OpenStream)
-    (second,) = core.failed(A, first.attempt)
+    (second,) = core.missing(A, first.attempt)
     assert isinstance(second, OpenStream) and second.node_id == N2
 
 
@@ -87,7 +152,7 @@ def test_no_more_streams_than_allowed() -> None:
     (first,) = core.request(waiter(1), A, [N1], OWNER)
     assert core.request(waiter(2), B, [N1], OWNER) == []
     assert isinstance(first, OpenStream)
-    lost, opened = core.failed(A, first.attempt)
+    lost, opened = core.missing(A, first.attempt)
     assert {type(lost), type(opened)} == {Tell, OpenStream}
 
 
@@ -111,7 +176,7 @@ def test_a_dead_node_is_given_up_at_once() -> None:
     stop, following = core.node_died(N1)
     assert stop == StopStream(A, first.attempt)
     assert isinstance(following, OpenStream) and following.node_id == N3
-    assert core.failed(A, following.attempt) == [Tell(A, (waiter(1),), (N2, N1, N3))]
+    assert core.missing(A, following.attempt) == [Tell(A, (waiter(1),), (N2, N1, N3))]
 
 
 def test_an_object_that_appears_otherwise_ends_its_pull() -> None:
@@ -132,6 +197,7 @@ def test_every_waiter_is_told_exactly_once_whatever_happens(seed: int) -> None:
     core = pulls(budget=50, streams=3)
     open_streams: dict[int, OpenStream] = {}
     receiving: set[int] = set()
+    resting: dict[int, Rest] = {}
     told: list[WaiterId] = []
     asked: set[WaiterId] = set()
 
@@ -145,6 +211,8 @@ def test_every_waiter_is_told_exactly_once_whatever_happens(seed: int) -> None:
                 case StopStream():
                     open_streams.pop(command.attempt, None)
                     receiving.discard(command.attempt)
+                case Rest():
+                    resting[command.attempt] = command
                 case Tell():
                     told.extend(command.waiters)
 
@@ -159,24 +227,33 @@ def test_every_waiter_is_told_exactly_once_whatever_happens(seed: int) -> None:
             leaving = rng.choice(sorted(asked - set(told)))
             asked.remove(leaving)
             perform(core.cancel(leaving))
+        elif choice < 0.6 and resting:
+            attempt = rng.choice(sorted(resting))
+            perform(core.rested(resting.pop(attempt).object_id, attempt))
         elif open_streams:
             attempt = rng.choice(sorted(open_streams))
             stream = open_streams[attempt]
             if attempt in receiving:
                 receiving.discard(attempt)
                 del open_streams[attempt]
-                perform(rng.choice([core.finished, core.failed])(stream.object_id, attempt))
+                perform(rng.choice([core.finished, core.missing, core.unreached])(stream.object_id, attempt))
             elif rng.random() < 0.3:
-                del open_streams[attempt]
-                perform(core.failed(stream.object_id, attempt))
+                if rng.random() < 0.5:
+                    perform(core.overdue(stream.object_id, attempt))  # stops it, unless it was opened
+                else:
+                    del open_streams[attempt]
+                    perform(rng.choice([core.missing, core.unreached])(stream.object_id, attempt))
             else:
                 perform(core.opened(stream.object_id, attempt, rng.randint(0, 80)))
         assert len(open_streams) <= 3
     for _ in range(2000):
+        while resting:
+            attempt, rest = resting.popitem()
+            perform(core.rested(rest.object_id, attempt))
         if not open_streams:
             break
         attempt = min(open_streams)
         receiving.discard(attempt)
-        perform(core.failed(open_streams.pop(attempt).object_id, attempt))
+        perform(core.missing(open_streams.pop(attempt).object_id, attempt))
     assert sorted(told) == sorted(asked), f"seed {seed}"
     assert len(core) == 0 and core.receiving_bytes == 0

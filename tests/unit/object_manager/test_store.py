@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 from manta.object_manager.arena import Arena
+from manta.object_manager.incoming import Incoming
 from manta.object_manager.memory import MARGIN_BYTES, ArenaMemory
 from manta.object_manager.node_table import NodeTable
 from manta.object_manager.object_table import ClientId, ObjectTable
 from manta.object_manager.pulls import OpenStream, Pulls
 from manta.object_manager.reservation import Reservations
 from manta.object_manager.store import Store
+from manta.object_manager.writes import Writes
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 
 MIB = 1024 * 1024
@@ -43,12 +45,16 @@ class NoPuller:
     receive = stop = open  # type: ignore[assignment]
 
 
-def store_of(size: int, available: int = 1 << 40) -> Store:
+def both_of(size: int, available: int = 1 << 40) -> tuple[Store, Incoming]:
     memory = ArenaMemory(size, available=lambda: available)
-    reservations = Reservations(memory)
-    store = Store(memory, ObjectTable(Arena(memory.size)), Pulls(budget=1, streams=1), NodeTable(), reservations)
-    store.attach(NoPuller())  # type: ignore[arg-type]
-    return store
+    table, reservations, writes = ObjectTable(Arena(memory.size)), Reservations(memory), Writes()
+    incoming = Incoming(table, Pulls(budget=1, streams=1), NodeTable(), reservations, writes)
+    incoming.attach(NoPuller())  # type: ignore[arg-type]
+    return Store(memory, table, reservations, writes), incoming
+
+
+def store_of(size: int, available: int = 1 << 40) -> Store:
+    return both_of(size, available)[0]
 
 
 async def test_an_untouched_range_without_memory_behind_it_is_full_and_not_a_crash() -> None:
@@ -65,11 +71,11 @@ async def test_an_untouched_range_without_memory_behind_it_is_full_and_not_a_cra
 
 
 async def test_a_writer_that_dies_while_memory_is_reserved_leaves_nothing() -> None:
-    store = store_of(64 * MIB)
+    store, incoming = both_of(64 * MIB)
     client, other = RecordedClient(ClientId(1)), RecordedClient(ClientId(2))
     store.create(client, pb.Create(request_id=1, object_id=b"a" * 28, size=64 * MIB))
     client.closed = True
-    store.client_closed(client)
+    incoming.client_closed(client)
     store.client_gone(client)
     store.create(other, pb.Create(request_id=2, object_id=b"b" * 28, size=64 * MIB))
     created = await other.reply()
@@ -98,11 +104,11 @@ async def test_a_second_attempt_waits_for_the_first_and_takes_over_when_it_dies(
 
 
 async def test_a_get_that_is_cancelled_is_not_answered() -> None:
-    store = store_of(MIB)
+    store, incoming = both_of(MIB)
     writer, reader = RecordedClient(ClientId(1)), RecordedClient(ClientId(2))
     store.create(writer, pb.Create(request_id=1, object_id=b"a" * 28, size=100))
-    store.get(reader, pb.Get(request_id=7, object_id=b"a" * 28))
-    store.cancel_get(reader, pb.GetCancelled(request_id=7))
+    incoming.get(reader, pb.Get(request_id=7, object_id=b"a" * 28))
+    incoming.cancel_get(reader, pb.GetCancelled(request_id=7))
     store.seal(writer, pb.Seal(object_id=b"a" * 28))
     assert reader.sent.empty()
     assert store.describe(pb.DescribeRequest()).pins_count == 0

@@ -4,6 +4,7 @@ import asyncio
 import queue
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,13 +13,14 @@ import pyarrow as pa
 from manta.common.credentials import TlsFiles, Token
 from manta.object_manager.flight_credentials import call_options
 from manta.object_manager.flight_server import SIZE_KEY
+from manta.object_manager.incoming import Incoming
 from manta.object_manager.memory import ArenaMemory
 from manta.object_manager.pulls import OpenStream
-from manta.object_manager.store import Store
 from pyarrow import flight
 
 # Connections that are kept; a node that is asked again after that many others is connected to anew.
 _CLIENTS: Final = 256
+_THREADS_PER_STREAM: Final = 4
 _OPTIONS: Final[list[tuple[str, int | str]]] = [
     # A machine that vanished sends no reset.
     ("grpc.keepalive_time_ms", 10_000),
@@ -40,8 +42,10 @@ class _Stream:
     """What the loop tells a stream's thread: a destination, or None to stop."""
 
     command: OpenStream
+    address: str
     destination: "queue.SimpleQueue[tuple[int, int] | None]" = field(default_factory=queue.SimpleQueue)
     stopped: bool = False
+    answered: bool = False
     reader: Any = None
 
 
@@ -53,7 +57,7 @@ class FlightPuller:
 
     def __init__(
         self,
-        store: Store,
+        incoming: Incoming,
         memory: ArenaMemory,
         token: Token,
         tls: TlsFiles | None,
@@ -61,7 +65,7 @@ class FlightPuller:
         *,
         threads: int,
     ) -> None:
-        self._store = store
+        self._incoming = incoming
         self._memory = memory
         self._loop = loop
         self._scheme = "grpc+tls" if tls else "grpc+tcp"
@@ -73,13 +77,25 @@ class FlightPuller:
         self._streams: dict[int, _Stream] = {}
         self._clients: OrderedDict[str, flight.FlightClient] = OrderedDict()
         self._clients_lock = threading.Lock()
-        # Stopped streams take a moment to end; they must not hold up those that took their place.
-        self._threads = ThreadPoolExecutor(2 * threads, "flight-pull")
+        # Stopped streams that wait for a frozen node end only when its connection does; they must not hold up others.
+        self._unanswered_limit = threads
+        self._threads = ThreadPoolExecutor(_THREADS_PER_STREAM * threads, "flight-pull")
 
     def open(self, command: OpenStream, address: str) -> None:
         """Ask the node at host:port for the object."""
-        stream = self._streams[command.attempt] = _Stream(command)
-        self._threads.submit(self._run, stream, address)
+        stream = _Stream(command, address)
+        if self._unanswered(address) >= self._unanswered_limit:
+            # Another thread would only wait with those, and be missing where a node answers.
+            reason = f"{address} has not answered earlier requests"
+            self._loop.call_soon(self._incoming.stream_broke, command, reason)
+            return
+        self._streams[command.attempt] = stream
+        self._threads.submit(self._run, stream)
+
+    def _unanswered(self, address: str) -> int:
+        """Requests to that node that were given up, and still hold a thread."""
+        streams = (stream for stream in self._streams.values() if stream.address == address)
+        return sum(stream.stopped and not stream.answered for stream in streams)
 
     def receive(self, attempt: int, offset: int, size: int) -> None:
         """The range for the bytes is ready."""
@@ -105,28 +121,37 @@ class FlightPuller:
         for client in self._clients.values():
             client.close()
 
-    def _run(self, stream: _Stream, address: str) -> None:
+    def _run(self, stream: _Stream) -> None:
+        report: Callable[..., None] = self._incoming.stream_broke
+        arguments: tuple[str, ...] = ()
         try:
-            self._transfer(stream, address)
-            problem = ""
+            self._transfer(stream)
+        except pa.ArrowKeyError as error:
+            report, arguments = self._incoming.stream_missing, (f"{stream.address}: {error}",)
         except _Broken as error:
-            problem = str(error)
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            problem = f"{address}: {error}"
+            arguments = (str(error),)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            arguments = (f"{stream.address}: {error}",)
         except Exception as error:  # the end of a stream must be reported, whatever ended it
-            problem = f"{address}: {error!r}"
+            arguments = (f"{stream.address}: {error!r}",)
+        else:
+            report = self._incoming.stream_arrived
         stream.reader = None
-        self._tell(self._ended, stream, problem)
+        self._tell(self._ended, stream, report, arguments)
 
-    def _transfer(self, stream: _Stream, address: str) -> None:
+    def _transfer(self, stream: _Stream) -> None:
         if stream.stopped:
             raise _Broken("stopped")
+        address = stream.address
+        # Returns when the node has sent the schema.
         reader = self._client(address).do_get(flight.Ticket(stream.command.object_id), self._options)
+        stream.answered = True
         stream.reader = reader
-        size = int((reader.schema.metadata or {})[SIZE_KEY])
-        if size < 0:
-            raise _Broken(f"{address} announces {size} bytes")
-        self._tell(self._store.stream_opened, stream.command, size)
+        announced = (reader.schema.metadata or {}).get(SIZE_KEY, b"")
+        if not announced.isdigit():
+            raise _Broken(f"{address} announces a size of {announced!r} bytes")
+        size = int(announced)
+        self._tell(self._incoming.stream_opened, stream.command, size)
         destination = stream.destination.get()
         if destination is None or stream.stopped:
             reader.cancel()
@@ -173,9 +198,9 @@ class FlightPuller:
                 self._clients.popitem(last=False)
         return client
 
-    def _ended(self, stream: _Stream, problem: str) -> None:
+    def _ended(self, stream: _Stream, report: Callable[..., None], arguments: tuple[str, ...]) -> None:
         self._streams.pop(stream.command.attempt, None)
-        self._store.stream_ended(stream.command, problem)
+        report(stream.command, *arguments)
 
     def _tell(self, function: Any, *arguments: Any) -> None:
         try:

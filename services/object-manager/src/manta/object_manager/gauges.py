@@ -6,13 +6,19 @@ from functools import partial
 from manta.common.metrics import Metrics
 from manta.object_manager.client_server import ClientServer
 from manta.object_manager.flight_server import FlightServer
+from manta.object_manager.incoming import Incoming
 from manta.object_manager.object_table import Copy, ObjectTable
 from manta.object_manager.remote_free import RemoteFrees
 from manta.object_manager.store import Store
 
 
 def register(
-    metrics: Metrics, store: Store, clients: ClientServer, transfers: FlightServer, frees: RemoteFrees
+    metrics: Metrics,
+    store: Store,
+    incoming: Incoming,
+    clients: ClientServer,
+    transfers: FlightServer,
+    frees: RemoteFrees,
 ) -> None:
     """Ray's documented names first, then ours."""
     table = store.table
@@ -40,17 +46,17 @@ def register(
             lambda: sum(entry.copy is Copy.PRIMARY for entry in table),
         ),
         ("manta_object_manager_clients", "Processes that are connected or hold pins", lambda: clients.clients),
-        ("manta_object_pulls_active", "Objects on their way here", lambda: len(store.pulls)),
-        ("manta_object_pulls_receiving_bytes", "Bytes reserved for them", lambda: store.pulls.receiving_bytes),
+        ("manta_object_pulls_active", "Objects on their way here", lambda: len(incoming.pulls)),
+        ("manta_object_pulls_receiving_bytes", "Bytes reserved for them", lambda: incoming.pulls.receiving_bytes),
         ("manta_object_remote_frees_dropped", "Frees on other nodes given up", lambda: frees.dropped),
     )
     for name, doc, read in readings:
         metrics.gauge(name, doc).set_function(read)
     pulls = metrics.gauge("manta_object_pulls_total", "Streams from other nodes by result", ["result"])
-    pulls.labels(result="arrived").set_function(lambda: float(store.arrived_objects))
-    pulls.labels(result="failed").set_function(lambda: float(store.failed_pulls))
+    pulls.labels(result="arrived").set_function(lambda: float(incoming.arrived_objects))
+    pulls.labels(result="failed").set_function(lambda: float(incoming.failed_pulls))
     moved = metrics.gauge("manta_object_transfer_bytes_total", "Bytes of transfers by direction", ["direction"])
-    moved.labels(direction="in").set_function(lambda: float(store.arrived_bytes))
+    moved.labels(direction="in").set_function(lambda: float(incoming.arrived_bytes))
     moved.labels(direction="out").set_function(lambda: float(transfers.sent_bytes))
 
 

@@ -18,6 +18,7 @@ from manta.object_manager.flight_pull import FlightPuller
 from manta.object_manager.flight_server import FlightServer
 from manta.object_manager.gauges import register
 from manta.object_manager.grpc_service import SERVICE, ObjectManagerService, PeerChannels
+from manta.object_manager.incoming import Incoming
 from manta.object_manager.memory import ArenaMemory, available_memory
 from manta.object_manager.node_table import NodeTable
 from manta.object_manager.object_table import ObjectTable
@@ -27,6 +28,7 @@ from manta.object_manager.requests import Requests
 from manta.object_manager.reservation import Reservations
 from manta.object_manager.settings import ObjectManagerSettings
 from manta.object_manager.store import Store
+from manta.object_manager.writes import Writes
 from manta.proto.object_manager.v1.object_manager_pb2 import ArenaWelcome
 
 _GRACE_S = 1.0
@@ -71,16 +73,18 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
     pulls = Pulls(budget=settings.pull_budget_bytes, streams=settings.pull_streams)
     nodes = NodeTable()
     reservations = Reservations(memory, idle=lambda: table.writing == 0)
-    store = Store(memory, table, pulls, nodes, reservations, unknown_node_wait_s=settings.unknown_node_wait_s)
-    puller = FlightPuller(store, memory, token, tls, loop, threads=settings.pull_streams)
-    store.attach(puller)
+    writes = Writes()
+    store = Store(memory, table, reservations, writes)
+    incoming = Incoming(table, pulls, nodes, reservations, writes, unknown_node_wait_s=settings.unknown_node_wait_s)
+    puller = FlightPuller(incoming, memory, token, tls, loop, threads=settings.pull_streams)
+    incoming.attach(puller)
     channels = PeerChannels(token, tls)
     frees = RemoteFrees(nodes, channels.free)
     metrics = Metrics("object_manager")
 
     transfers = FlightServer(settings.flight_listen, token, tls, store, loop)
     flight_address = _reachable(settings.flight_listen, settings.node_ip, transfers.port)
-    store.own_flight_address = flight_address
+    incoming.own_flight_address = flight_address
     rpc = RpcServer(token, tls, part="object_manager", metrics=metrics)
     rpc.add_service(SERVICE, ObjectManagerService(store))
     bound = await rpc.start(settings.listen)
@@ -94,17 +98,17 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
         object_manager_address=rpc_address,
         metrics_address=metrics_address,
     ).SerializeToString()
-    requests = Requests(store, frees)
+    requests = Requests(store, incoming, frees)
     clients = ClientServer(
         settings.socket,
         token,
         welcome=lambda: welcome,
         descriptors=(memory.descriptor, memory.read_descriptor),
         on_frame=requests.handle,
-        on_closed=store.client_closed,
+        on_closed=incoming.client_closed,
         on_gone=store.client_gone,
     )
-    register(metrics, store, clients, transfers, frees)
+    register(metrics, store, incoming, clients, transfers, frees)
     await clients.start()
     ready = {"socket": settings.socket, "flight": flight_address, "grpc": rpc_address, "metrics": metrics_address}
     log.info("object_manager_ready", arena_bytes=memory.size, **ready)

@@ -1,10 +1,14 @@
-"""Objects on their way here from other nodes: one pull an object, many waiters, candidates in order."""
+"""Objects on their way here from other nodes: one pull an object, many waiters, candidates in order.
+
+A node that says that it has no copy is done with. One that could not be asked, or broke off, says nothing about the
+object: the others come first, then it is asked again, with backoff, until it answers or is declared dead.
+"""
 
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import NewType
+from typing import Final, NewType
 
 from manta.common.ids import NodeId, ObjectId
 from manta.object_manager.object_table import Owner
@@ -17,15 +21,30 @@ class Stage(Enum):
     OPENING = auto()  # a node is being asked
     WAITING = auto()  # the size is known; waits for the byte budget
     RECEIVING = auto()  # a range is reserved and being filled
+    RESTING = auto()  # whoever may have it could not be reached a moment ago
+
+
+_STREAMING: Final = frozenset({Stage.OPENING, Stage.WAITING, Stage.RECEIVING})
+
+# How long a node may take to answer before others are asked, and how long nobody is asked when nobody could be reached;
+# each doubles with every failure of the pull.
+FIRST_PATIENCE_S: Final = 2.0
+LONGEST_PATIENCE_S: Final = 16.0
+FIRST_REST_S: Final = 0.1
+LONGEST_REST_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """Ask this node for the object; answer with opened, failed or, when told to stop, nothing."""
+    """Ask this node for the object; answer with opened, missing, unreached or, when told to stop, nothing.
+
+    After patience_s without an answer, tell with overdue.
+    """
 
     object_id: ObjectId
     node_id: NodeId
     attempt: int
+    patience_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +74,16 @@ class Tell:
     lost_at: tuple[NodeId, ...] | None
 
 
-Command = OpenStream | Receive | StopStream | Tell
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Answer with rested after delay_s."""
+
+    object_id: ObjectId
+    attempt: int
+    delay_s: float
+
+
+Command = OpenStream | Receive | StopStream | Tell | Rest
 
 
 @dataclass(slots=True)
@@ -67,6 +95,8 @@ class _Pull:
     arrival: int
     stage: Stage = Stage.QUEUED
     lost_at: list[NodeId] = field(default_factory=list)
+    unreached: list[NodeId] = field(default_factory=list)
+    failures: int = 0
     asked: NodeId | None = None
     attempt: int = 0
     size: int = 0
@@ -107,8 +137,10 @@ class Pulls:
             pull = _Pull(object_id, owner, list(dict.fromkeys(node_ids)), {}, self._arrivals)
             self._pulls[object_id] = self._queue[object_id] = pull
         else:
-            known = {*pull.candidates, *pull.lost_at, pull.asked}
+            known = {*pull.candidates, *pull.lost_at, *pull.unreached, pull.asked}
             pull.candidates += [node for node in dict.fromkeys(node_ids) if node not in known]
+            if pull.candidates and pull.stage is Stage.RESTING:
+                self._enqueue(pull)
         pull.waiters[waiter] = None
         self._object_of[waiter] = object_id
         return self._advance()
@@ -122,7 +154,7 @@ class Pulls:
         del pull.waiters[waiter]
         if pull.waiters:
             return []
-        stop: list[Command] = [StopStream(object_id, pull.attempt)] if pull.stage is not Stage.QUEUED else []
+        stop = self._stop(pull)
         self._end(pull, ())
         return stop + self._advance()
 
@@ -135,17 +167,41 @@ class Pulls:
         pull.stage = Stage.WAITING
         return self._advance()
 
-    def failed(self, object_id: ObjectId, attempt: int) -> list[Command]:
-        """The node does not have it, cannot be reached, or broke off: the next one is asked."""
+    def missing(self, object_id: ObjectId, attempt: int) -> list[Command]:
+        """The node says that it does not have it, or is dead: the next one is asked."""
         pull = self._current(object_id, attempt)
         if pull is None:
             return []
-        self._leave_stage(pull)
         if pull.asked is not None:
             pull.lost_at.append(pull.asked)
-            pull.asked = None
-        self._queue[object_id] = pull
-        self._queue.move_to_end(object_id, last=False)  # it is older than all that have no stream yet
+        self._enqueue(pull)
+        return self._advance()
+
+    def unreached(self, object_id: ObjectId, attempt: int) -> list[Command]:
+        """The node could not be asked, or broke off: the next one is asked, this one later again."""
+        pull = self._current(object_id, attempt)
+        if pull is None:
+            return []
+        if pull.asked is not None:
+            pull.unreached.append(pull.asked)
+        pull.failures += 1
+        self._enqueue(pull)
+        return self._advance()
+
+    def overdue(self, object_id: ObjectId, attempt: int) -> list[Command]:
+        """Nothing was heard of this attempt within its patience: its stream is stopped, and counts as unreached."""
+        pull = self._current(object_id, attempt)
+        if pull is None or pull.stage is not Stage.OPENING:
+            return []
+        return [StopStream(object_id, attempt), *self.unreached(object_id, attempt)]
+
+    def rested(self, object_id: ObjectId, attempt: int) -> list[Command]:
+        """The nodes that could not be reached are asked again."""
+        pull = self._pulls.get(object_id)
+        if pull is None or pull.stage is not Stage.RESTING or pull.attempt != attempt:
+            return []
+        pull.candidates, pull.unreached = pull.unreached, []
+        self._enqueue(pull)
         return self._advance()
 
     def finished(self, object_id: ObjectId, attempt: int) -> list[Command]:
@@ -158,7 +214,7 @@ class Pulls:
         pull = self._pulls.get(object_id)
         if pull is None:
             return []
-        stop: list[Command] = [StopStream(object_id, pull.attempt)] if pull.stage is not Stage.QUEUED else []
+        stop = self._stop(pull)
         return [*stop, *self._end(pull, None), *self._advance()]
 
     def refused(self, object_id: ObjectId, attempt: int) -> tuple[WaiterId, ...]:
@@ -174,12 +230,15 @@ class Pulls:
         """Streams from this node are stopped and count as failed; it is no candidate any more."""
         commands: list[Command] = []
         for pull in list(self._pulls.values()):
-            if node_id in pull.candidates:
-                pull.candidates.remove(node_id)
-                pull.lost_at.append(node_id)
-            if pull.asked == node_id:
+            for nodes in (pull.candidates, pull.unreached):
+                if node_id in nodes:
+                    nodes.remove(node_id)
+                    pull.lost_at.append(node_id)
+            if pull.stage is Stage.RESTING and not pull.unreached:
+                self._enqueue(pull)
+            elif pull.asked == node_id:
                 commands.append(StopStream(pull.object_id, pull.attempt))
-                commands += self.failed(pull.object_id, pull.attempt)
+                commands += self.missing(pull.object_id, pull.attempt)
         return commands + self._advance()
 
     def is_current(self, object_id: ObjectId, attempt: int) -> bool:
@@ -198,13 +257,27 @@ class Pulls:
     def _current(self, object_id: ObjectId, attempt: int) -> _Pull | None:
         # A stream that was stopped may still answer; its number tells it from the present one.
         pull = self._pulls.get(object_id)
-        return pull if pull is not None and pull.attempt == attempt and pull.stage is not Stage.QUEUED else None
+        return pull if pull is not None and pull.attempt == attempt and pull.stage in _STREAMING else None
+
+    def _stop(self, pull: _Pull) -> list[Command]:
+        return [StopStream(pull.object_id, pull.attempt)] if pull.stage in _STREAMING else []
+
+    def _enqueue(self, pull: _Pull) -> None:
+        """Ahead of all that have no stream yet, since it is older."""
+        self._leave_stage(pull)
+        self._queue[pull.object_id] = pull
+        self._queue.move_to_end(pull.object_id, last=False)
 
     def _leave_stage(self, pull: _Pull) -> None:
         if pull.stage is Stage.RECEIVING:
             self._receiving -= pull.size
         self._active.pop(pull.object_id, None)
+        pull.asked = None
         pull.stage = Stage.QUEUED
+
+    def _rest(self, pull: _Pull) -> Rest:
+        pull.stage = Stage.RESTING
+        return Rest(pull.object_id, pull.attempt, min(FIRST_REST_S * 2 ** min(pull.failures, 10), LONGEST_REST_S))
 
     def _end(self, pull: _Pull, lost_at: tuple[NodeId, ...] | None) -> list[Command]:
         self._leave_stage(pull)
@@ -219,14 +292,15 @@ class Pulls:
         while self._queue and len(self._active) < self._streams:
             pull = self._queue.popitem(last=False)[1]
             if not pull.candidates:
-                commands += self._end(pull, tuple(pull.lost_at))
+                commands += [self._rest(pull)] if pull.unreached else self._end(pull, tuple(pull.lost_at))
                 continue
             self._attempts += 1
             pull.attempt = self._attempts
             pull.stage = Stage.OPENING
             pull.asked = pull.candidates.pop(0)
             self._active[pull.object_id] = pull
-            commands.append(OpenStream(pull.object_id, pull.asked, pull.attempt))
+            patience_s = min(FIRST_PATIENCE_S * 2 ** min(pull.failures, 10), LONGEST_PATIENCE_S)
+            commands.append(OpenStream(pull.object_id, pull.asked, pull.attempt, patience_s))
         waiting = (pull for pull in self._active.values() if pull.stage is Stage.WAITING)
         for pull in sorted(waiting, key=lambda one: one.arrival):
             if self._receiving and self._receiving + pull.size > self._budget:

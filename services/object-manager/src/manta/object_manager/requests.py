@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 from manta.common.channel.framing import ProtocolError
 from manta.common.ids import OBJECT_ID_SIZE, JobId, NodeId, WorkerId
 from manta.object_manager.client_server import LocalClient
+from manta.object_manager.incoming import Incoming
 from manta.object_manager.node_table import Peer
 from manta.object_manager.object_table import NotAllowed
 from manta.object_manager.remote_free import RemoteFrees
@@ -20,15 +21,16 @@ _RAYLET_ONLY: Final = frozenset({pb.NODES, pb.WORKERS_DIED, pb.JOB_ENDED})
 class Requests:
     """Parses frames, checks them and calls the store."""
 
-    def __init__(self, store: Store, frees: RemoteFrees) -> None:
+    def __init__(self, store: Store, incoming: Incoming, frees: RemoteFrees) -> None:
         self._store = store
+        self._incoming = incoming
         self._frees = frees
         self._handlers: dict[int, tuple[type[Message], Callable[[LocalClient, Any], None]]] = {
             pb.CREATE: (pb.Create, self._create),
             pb.SEAL: (pb.Seal, store.seal),
             pb.ABORT: (pb.Abort, store.abort),
             pb.GET: (pb.Get, self._get),
-            pb.GET_CANCELLED: (pb.GetCancelled, store.cancel_get),
+            pb.GET_CANCELLED: (pb.GetCancelled, incoming.cancel_get),
             pb.RELEASE: (pb.Release, store.release),
             pb.FREE: (pb.Free, self._free),
             pb.DESCRIBE: (pb.DescribeRequest, self._describe),
@@ -56,13 +58,13 @@ class Requests:
 
     def _get(self, client: LocalClient, request: pb.Get) -> None:
         _check_object_id(request.object_id)
-        self._store.get(client, request)
+        self._incoming.get(client, request)
 
     def _free(self, client: LocalClient, request: pb.Free) -> None:
         self._store.free(item.object_id for item in request.items)
         for item in request.items:
             for node_id in item.node_ids:
-                if self._store.is_own_node(NodeId(node_id)):
+                if self._incoming.is_own_node(NodeId(node_id)):
                     continue
                 self._frees.add(NodeId(node_id), item.object_id)
 
@@ -73,10 +75,10 @@ class Requests:
         for node in request.nodes:
             node_id = NodeId(node.node_id)
             if node.state == NodeInfo.DEAD:
-                self._store.node_died(node_id)
+                self._incoming.node_died(node_id)
                 self._frees.node_died(node_id)
             else:
-                self._store.node_alive(node_id, Peer(node.flight_address, node.object_manager_address))
+                self._incoming.node_alive(node_id, Peer(node.flight_address, node.object_manager_address))
 
     def _workers_died(self, client: LocalClient, request: pb.WorkersDied) -> None:
         self._store.workers_died(WorkerId(worker.address.worker_id) for worker in request.workers)
