@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import ray
 from ray.cluster_utils import Cluster
-from ray.exceptions import ObjectLostError
+from ray.exceptions import GetTimeoutError, ObjectLostError, ObjectManagerUnavailableError
 
 from tests.integration.conditions import wait_for
 from tests.integration.faults.conftest import StartCluster
@@ -80,6 +81,48 @@ def test_an_object_manager_that_is_killed_under_load(start_cluster: StartCluster
     for lap in range(5):
         assert int(ray.get(ray.put(np.full(LARGE, lap, dtype="uint8")), timeout=WAIT_S)[-1]) == lap
         assert ray.get(total.remote(large.remote(lap)), timeout=WAIT_S) == lap * LARGE
+
+
+def test_an_object_manager_that_stays_away_is_an_error_that_says_so_and_not_for_ever(
+    start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MANTA_OBJECT_MANAGER_WAIT_S", "3")
+    cluster = start_cluster({"num_cpus": 2})
+    assert cluster.head_node is not None
+    processes = NodeProcesses.of(cluster.head_node)
+    kept = ray.put(np.full(LARGE, 7, dtype="uint8"))
+    with processes.no_restarts():
+        processes.kill("object-manager")
+        with pytest.raises(ObjectManagerUnavailableError, match=r"no object manager has answered at .* for [23]"):
+            ray.put(np.full(LARGE, 1, dtype="uint8"))
+        assert "waiting_for_object_manager" in caplog.text
+        with pytest.raises(ObjectManagerUnavailableError):
+            ray.get(kept)
+        with pytest.raises(ObjectManagerUnavailableError):
+            ray.get(large.remote(3), timeout=WAIT_S)
+        assert ray.get(square.remote(3), timeout=WAIT_S) == 9  # what needs no object store goes on
+    assert int(ray.get(ray.put(np.full(LARGE, 5, dtype="uint8")), timeout=WAIT_S)[-1]) == 5
+    with pytest.raises(ObjectLostError):
+        ray.get(kept, timeout=WAIT_S)
+
+
+def test_an_object_manager_that_freezes_for_seconds_loses_nothing(start_cluster: StartCluster) -> None:
+    cluster = start_cluster({"num_cpus": 1}, ({"num_cpus": 1, "resources": {"other": 1}},))
+    (other,) = [node for node in cluster.list_all_nodes() if node is not cluster.head_node]
+    processes = NodeProcesses.of(other)
+    refs = [large.options(resources={"other": 0.01}).remote(number) for number in range(3)]
+    ray.wait(refs, num_returns=3, timeout=WAIT_S, fetch_local=False)
+    with processes.frozen("object-manager"):
+        began = time.monotonic()
+        future = refs[0].future()
+        waiting = total.remote(refs[1])  # a worker here brings it
+        with pytest.raises(GetTimeoutError):
+            ray.get(refs[2], timeout=4.5)
+        assert time.monotonic() - began > 4
+        assert not future.done()
+    assert int(future.result(WAIT_S)[-1]) == 0
+    assert ray.get(waiting, timeout=WAIT_S) == LARGE
+    assert int(ray.get(refs[2], timeout=WAIT_S)[0]) == 2
 
 
 def test_a_zygote_that_is_killed_under_load(start_cluster: StartCluster) -> None:

@@ -21,6 +21,7 @@ from manta.proto.common.v1.common_pb2 import WorkerAddress
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_connection import ArenaConnection, Call, HelloRefused, ProtocolError
 from ray._runtime.arena_errors import (
+    ArenaAway,
     ArenaDisconnected,
     ArenaError,
     ArenaFull,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from manta.proto.common.v1.common_pb2 import Hello
 
 __all__ = [
+    "ArenaAway",
     "ArenaClient",
     "ArenaDisconnected",
     "ArenaError",
@@ -51,6 +53,9 @@ __all__ = [
 log = logging.getLogger("ray.runtime")
 
 _SAY_SO_S: Final = 30.0
+_SAY_AWAY_S: Final = 2.0
+_FIRST_RETRY_S: Final = 0.01
+_LONGEST_RETRY_S: Final = 0.2
 
 Callback = Callable[["Pinned | Exception"], None]
 Owner = tuple[bytes, bytes]  # node id, worker id
@@ -61,6 +66,7 @@ class ArenaClient:
 
     path: its socket, of any length. hello: who we are. on_released: told, inside a destructor and on any thread, that
     the last view of an object ended; it may only append to a queue and wake somebody, who then calls flush().
+    connect_timeout_s: how long a call waits for an object manager that is being started again.
     """
 
     def __init__(
@@ -72,7 +78,7 @@ class ArenaClient:
         on_released: Callable[[bytes], None] | None = None,
         on_connected: Callable[[int], None] | None = None,
         on_disconnected: Callable[[int], None] | None = None,
-        connect_timeout_s: float = 10.0,
+        connect_timeout_s: float = 30.0,
     ) -> None:
         self.path = path
         self.on_released = on_released
@@ -91,7 +97,7 @@ class ArenaClient:
         """Reserve `size` bytes; the Writable is to be sealed or aborted.
 
         returns: None when the object is sealed here already, by an earlier attempt of its task.
-        raises: ArenaFull naming the sizes, ArenaDisconnected.
+        raises: ArenaFull naming the sizes, ArenaDisconnected, ArenaAway.
         """
         connection = self._connected()
         call = self._call(connection, object_id)
@@ -108,16 +114,23 @@ class ArenaClient:
     ) -> Pinned:
         """Pin the object, brought here from one of the nodes if need be. timeout: seconds, None for ever.
 
-        raises: ArenaTimeout, ObjectNotFound with lost_at, ArenaFull, ArenaDisconnected.
+        raises: ArenaTimeout, ObjectNotFound with lost_at, ArenaFull, ArenaDisconnected, ArenaAway.
         cost: no round trip while this process has a pin of it.
         """
-        connection = self._connected()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            connection = self._connected(timeout)
+        except ArenaAway as error:
+            if timeout is not None and timeout < self._connect_timeout_s:
+                raise ArenaTimeout(f"object {object_id.hex()} was not here within {timeout} s: {error}") from error
+            raise
         pin = connection.mapping.find(object_id)
         if pin is not None:
             return pin
         call = self._call(connection, object_id)
         request = pb.Get(request_id=call.request_id, object_id=object_id, node_ids=node_ids, owner=_address(owner))
-        pinned: Pinned = self._answer(connection, call, pb.GET, request, timeout)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        pinned: Pinned = self._answer(connection, call, pb.GET, request, left)
         return pinned
 
     def get_async(self, object_id: bytes, node_ids: Sequence[bytes], owner: Owner | None, callback: Callback) -> int:
@@ -126,7 +139,7 @@ class ArenaClient:
         Returns a number for cancel(), 0 when the callback ran already. Somebody must read: see on_readable.
         """
         try:
-            connection = self._connected(wait=False)
+            connection = self._connected(wait_s=0.0)
         except ArenaDisconnected as error:
             callback(error)
             return 0
@@ -151,11 +164,11 @@ class ArenaClient:
     def free(self, items: Iterable[tuple[bytes, Iterable[bytes]]]) -> None:
         """From the owner: nobody refers to these objects any more, here and at their other nodes.
 
-        raises: ArenaDisconnected. No answer is waited for.
+        raises: ArenaDisconnected when there is no object manager now. No answer is waited for.
         """
         request = pb.Free(items=[pb.Free.Item(object_id=object_id, node_ids=nodes) for object_id, nodes in items])
         if request.items:
-            self._connected().send(pb.FREE, request)
+            self._connected(wait_s=0.0).send(pb.FREE, request)
 
     def describe(self, *, with_objects: bool = False) -> pb.DescribeReply:
         """What the arena holds. raises: ArenaDisconnected."""
@@ -235,11 +248,44 @@ class ArenaClient:
 
     # ---- inside
 
-    def _connected(self, *, wait: bool = True) -> ArenaConnection:
+    def _connected(self, wait_s: float | None = None) -> ArenaConnection:
+        """The connection, made anew when there is none: its supervisor may be starting the object manager again.
+
+        wait_s: how long to try, at most connect_timeout_s; 0: once. raises: ArenaDisconnected, ArenaAway.
+        """
         connection = self._connection
         if connection is not None and connection.problem is None:
             return connection
-        with self._connecting:
+        limit_s = self._connect_timeout_s if wait_s is None else min(wait_s, self._connect_timeout_s)
+        started = time.monotonic()
+        say_so_s = _SAY_AWAY_S
+        delay = _FIRST_RETRY_S
+        while True:
+            try:
+                return self._connect()
+            except ArenaDisconnected:
+                raise  # for good
+            except (OSError, ProtocolError) as error:
+                waited_s = time.monotonic() - started
+                if waited_s + delay > limit_s:
+                    raise ArenaAway(
+                        f"no object manager has answered at {self.path} for {waited_s:.1f} s ({error}); is the node's "
+                        "session still running?"
+                    ) from error
+                if waited_s >= say_so_s:
+                    log.warning(
+                        "waiting_for_object_manager path=%s waited_s=%.0f at_most_s=%.0f reason=%s",
+                        *(self.path, waited_s, limit_s, error),
+                    )
+                    say_so_s *= 2
+            time.sleep(delay)  # backoff: nothing tells when it serves again
+            delay = min(2 * delay, _LONGEST_RETRY_S)
+
+    def _connect(self) -> ArenaConnection:
+        """Try once, unless another thread does. raises: OSError, ProtocolError; ArenaDisconnected for good."""
+        if not self._connecting.acquire(blocking=False):
+            raise BlockingIOError("another thread is connecting")
+        try:
             connection = self._connection
             if connection is not None and connection.problem is None:
                 return connection
@@ -248,30 +294,18 @@ class ArenaClient:
             self._connection = None
             if connection is not None:
                 connection.close()
-            connection = self._connect(self._connect_timeout_s if wait else 0.0)
+            try:
+                connection = ArenaConnection(self.path, self._hello)
+            except (HelloRefused, PermissionError) as error:
+                raise ArenaDisconnected(f"object manager at {self.path}: {error}") from error
             connection.mapping.on_released = self.on_released
             connection.on_closing = self.on_disconnected
             self._connection = connection
+        finally:
+            self._connecting.release()
         if self.on_connected is not None:
             self.on_connected(connection.fd)
         return connection
-
-    def _connect(self, timeout_s: float) -> ArenaConnection:
-        """Its supervisor may be starting it again: try until the time is up."""
-        deadline = time.monotonic() + timeout_s
-        delay = 0.01
-        while True:
-            try:
-                return ArenaConnection(self.path, self._hello)
-            except (HelloRefused, PermissionError) as error:
-                raise ArenaDisconnected(f"object manager at {self.path}: {error}") from error
-            except (OSError, ProtocolError) as error:
-                if time.monotonic() + delay > deadline:
-                    raise ArenaDisconnected(
-                        f"no object manager answers at {self.path} ({error}); is the node's session still running?"
-                    ) from error
-            time.sleep(delay)
-            delay = min(2 * delay, 0.2)
 
     def _notice(self, connection: ArenaConnection) -> None:
         if connection.problem is not None:

@@ -4,7 +4,8 @@ ArenaError
 ├── ArenaFull            drop references or views, then try again
 ├── ObjectNotFound       no copy at the nodes named; ask the owner, or compute it again
 ├── ArenaRefused         a bug of the caller
-ArenaDisconnected        (ConnectionError) the object manager is gone; the next call connects to its successor
+ArenaDisconnected        (ConnectionError) the object manager is gone; the next call waits for its successor
+└── ArenaAway            there was none for as long as one waits
 ArenaTimeout             (TimeoutError) the object was not here in time; ask again
 """
 
@@ -37,6 +38,10 @@ class ObjectNotFound(ArenaError):
 
 class ArenaDisconnected(ConnectionError):
     """The object manager is gone or cannot be reached; what was mapped stays readable."""
+
+
+class ArenaAway(ArenaDisconnected):
+    """Nobody served the arena's socket for as long as one waits for it."""
 
 
 class ArenaTimeout(TimeoutError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from manta.common.resources import ResourceSet
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
+from ray._runtime.arena_errors import ObjectNotFound
 from ray._runtime.serialization import INLINE_LIMIT, Serialized
 from ray._runtime.stored import load_stored, store
 
@@ -67,7 +68,7 @@ class Execution:
         nodes = list(argument.stored.node_ids)
         try:
             return load_stored(self.process, object_id, nodes, owner, None, self._receiver(object_id))
-        except self.process.arena_lost_error:
+        except ObjectNotFound:
             # The copies named are gone; the owner may know others.
             return self.process.fetcher.get([ref], None)[0]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 from ray._runtime.arena_client import Pinned
-from ray._runtime.arena_errors import ArenaDisconnected
+from ray._runtime.arena_errors import ObjectNotFound
 from ray._runtime.gate import Gate
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
@@ -197,19 +197,14 @@ class Fetcher:
         object_id = ref._id
         owner = ref._owner or process.address
         lost: list[bytes] = []
-        disconnected = False
         while True:
             # What is here needs but a round trip to the object manager, which no timeout is meant to cut short.
             here = process.node_id in entry.nodes
             timeout = None if deadline is None or here else max(0.0, deadline - time.monotonic())
             try:
                 value = load_stored(process, object_id, list(entry.nodes), owner, timeout, self._receiver(object_id))
-            except process.arena_lost_error as error:
-                if isinstance(error, ArenaDisconnected) and not here and not disconnected:
-                    # Our own object manager died, not the copies at other nodes: its successor asks them again.
-                    disconnected = True
-                    continue
-                lost.extend(node for node in entry.nodes if node not in lost)
+            except ObjectNotFound as error:
+                lost.extend(node for node in error.lost_at or entry.nodes if node not in lost)
                 self._report_lost(ref, entry, lost, str(error))
                 if entry.state is ObjectState.INLINE:
                     return self._load(ref, deadline)

@@ -13,14 +13,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime import cluster_view, current, serialization, stored
 from ray._runtime.actors import Actors
 from ray._runtime.arena_client import ArenaClient, Pinned
-from ray._runtime.arena_errors import ArenaDisconnected, ObjectNotFound
+from ray._runtime.arena_errors import ArenaDisconnected
+from ray._runtime.arena_wait import object_manager_wait_s
 from ray._runtime.executor import Executor
 from ray._runtime.fetching import Fetcher
 from ray._runtime.gcs_client import GcsClient
@@ -46,13 +47,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ray.runtime")
 
+_UNSENT_FREES: Final = 100_000
+
 Receive = Callable[[ReferenceCounter, bytes], "Sequence[Command]"]
 
 
 class Process:
     """See ray._runtime.api.Runtime for the methods that the public API uses."""
-
-    arena_lost_error = (ObjectNotFound, ArenaDisconnected)
 
     def __init__(
         self,
@@ -99,6 +100,8 @@ class Process:
         self.woken: list[tuple[Waiter, bytes]] = []
         self.to_free: list[tuple[bytes, list[bytes]]] = []
         self._freeing = threading.Lock()
+        # While the object manager is away. Beyond the bound the oldest copies stay until this process ends.
+        self._unsent_frees: collections.deque[tuple[bytes, list[bytes]]] = collections.deque(maxlen=_UNSENT_FREES)
 
         self.holds = HoldMessenger(self)
         self.peers = PeerTable(self, PeerFrames(self).dispatch)
@@ -116,8 +119,9 @@ class Process:
             identity.token,
             identity.hello(),
             on_released=self.note_drop,
-            on_connected=lambda fd: self.reactor.add(fd, self.arena.on_readable),
+            on_connected=self._arena_connected,
             on_disconnected=self.reactor.remove,
+            connect_timeout_s=object_manager_wait_s(),
         )
         self._helpers: ThreadPoolExecutor | None = None
         self.raylet: RayletLink = RayletLink(identity.node_id, self)
@@ -181,11 +185,19 @@ class Process:
         # One thread at a time: who comes here for room must not go on while another holds frees that are not sent.
         with self._freeing:
             with self.lock:
-                items, self.to_free = self.to_free, []
+                items, self.to_free = [*self._unsent_frees, *self.to_free], []
+                self._unsent_frees.clear()
             try:
                 self.arena.free(items)
             except ArenaDisconnected as error:
+                # What was on this node went with its object manager; the other nodes are told through its successor.
                 log.debug("free_not_sent objects=%d reason=%s", len(items), error)
+                self._unsent_frees.extend(item for item in items if any(node != self.node_id for node in item[1]))
+
+    def _arena_connected(self, fd: int) -> None:
+        self.reactor.add(fd, self.arena.on_readable)
+        if self._unsent_frees:
+            self.reactor.call_soon(self._send_frees)
 
     def note_drop(self, object_id: bytes) -> None:
         """A ref, or the last view, was collected. Runs in a destructor: no lock; a later reader counts it."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ray._runtime import serialization
 from ray._runtime.arena_client import copy_into
-from ray._runtime.arena_errors import ArenaDisconnected, ArenaFull, ArenaTimeout
+from ray._runtime.arena_errors import ArenaAway, ArenaDisconnected, ArenaFull, ArenaTimeout
 from ray._runtime.system_errors import as_raised
 
 if TYPE_CHECKING:
     from ray._runtime.object_ref import ObjectRef
+    from ray._runtime.pins import Pinned
     from ray._runtime.process import Process
     from ray._runtime.serialization import Serialized
 
@@ -25,7 +27,7 @@ _ATTEMPTS: Final = 3
 def store(process: Process, object_id: bytes, serialized: Serialized, owner: tuple[bytes, bytes]) -> int:
     """Write a value into the arena as a primary copy; returns its size in bytes.
 
-    raises: ObjectStoreFullError when it finds no room; ArenaDisconnected when the node's object manager stays away.
+    raises: ObjectStoreFullError when it finds no room; ObjectManagerUnavailableError when the node's stays away.
     """
     size = serialized.stored_size()
     for left in reversed(range(_ATTEMPTS)):
@@ -38,10 +40,17 @@ def store(process: Process, object_id: bytes, serialized: Serialized, owner: tup
             raise ObjectStoreFullError(str(full)) from None
         except ArenaDisconnected as gone:
             # What was written went with the object manager; the next attempt waits for its successor.
-            if not left:
-                raise
+            if not left or isinstance(gone, ArenaAway):
+                raise unavailable(gone) from None
             log.debug("store_again object_id=%s reason=%s", object_id.hex(), gone)
     return size
+
+
+def unavailable(gone: ArenaDisconnected) -> Exception:
+    """The public error for an object manager that stays away."""
+    from ray.exceptions import ObjectManagerUnavailableError
+
+    return ObjectManagerUnavailableError(str(gone))
 
 
 def _write(process: Process, object_id: bytes, serialized: Serialized, size: int, owner: tuple[bytes, bytes]) -> None:
@@ -67,10 +76,11 @@ def load_stored(
 ) -> Any:
     """The value of a stored object, brought here from one of `nodes` if need be.
 
-    Arrays and tables in it are read-only views; they keep the object pinned. raises: its error, if it is one.
+    Arrays and tables in it are read-only views; they keep the object pinned. raises: its error, if it is one;
+    ObjectNotFound; GetTimeoutError; ObjectManagerUnavailableError when this node's object manager stays away.
     """
     try:
-        pinned = process.arena.get(object_id, nodes, owner, timeout)
+        pinned = _pin(process, object_id, nodes, owner, timeout)
     except ArenaTimeout as error:
         from ray.exceptions import GetTimeoutError
 
@@ -84,3 +94,19 @@ def load_stored(
     if kind == serialization.ERROR:
         raise as_raised(value)
     return value
+
+
+def _pin(
+    process: Process, object_id: bytes, nodes: list[bytes], owner: tuple[bytes, bytes], timeout: float | None
+) -> Pinned:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    for left in reversed(range(_ATTEMPTS)):
+        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            return process.arena.get(object_id, nodes, owner, remaining)
+        except ArenaDisconnected as gone:
+            # Its successor has none of its objects, but says which nodes still have a copy.
+            if not left or isinstance(gone, ArenaAway):
+                raise unavailable(gone) from None
+            log.debug("get_again object_id=%s reason=%s", object_id.hex(), gone)
+    raise AssertionError("the last attempt returns or raises")

@@ -8,6 +8,7 @@ RayError
 |- WorkerCrashedError                the process that ran the task died
 |- OutOfMemoryError                  the node was short of memory and its raylet ended the process
 |- NodeDiedError, LocalRayletDiedError
+|- ObjectManagerUnavailableError      this node's object manager stays away; its supervisor may bring it back
 |- RayActorError                     a call did not reach, or not come back from, an actor
 |  |- ActorDiedError                 the actor is gone for good
 |  `- ActorUnavailableError          the actor may come back: it restarts, or the network is down
@@ -66,6 +67,7 @@ from ray.exceptions.system import (
     CrossLanguageError,
     LocalRayletDiedError,
     NodeDiedError,
+    ObjectManagerUnavailableError,
     RayCgraphCapacityExceeded,
     RayChannelError,
     RayChannelTimeoutError,
@@ -109,6 +111,7 @@ __all__ = [
     "ObjectFetchTimedOutError",
     "ObjectFreedError",
     "ObjectLostError",
+    "ObjectManagerUnavailableError",
     "ObjectReconstructionFailedError",
     "ObjectRefStreamEndOfStreamError",
     "ObjectStoreFullError",

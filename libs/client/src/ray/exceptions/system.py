@@ -24,6 +24,18 @@ class LocalRayletDiedError(_FixedError):
     default_text = "The raylet of this node died; its log (logs/raylet.err in the session folder) may say why."
 
 
+class ObjectManagerUnavailableError(_FixedError):
+    """This node's object manager is gone and was not back in time; the object store cannot be used meanwhile.
+
+    Its objects on this node are lost. A later call works once its supervisor has started it again.
+    """
+
+    default_text = (
+        "The object manager of this node is gone and did not come back; its log (logs/object-manager.err in the "
+        "session folder) may say why."
+    )
+
+
 class RuntimeEnvSetupError(RayError):
     """The runtime environment of a task, actor or job could not be made."""
 
