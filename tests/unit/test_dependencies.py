@@ -27,7 +27,6 @@ LONG_FILES = {
     "client/_runtime/process.py": 500,  # joins the parts of the runtime
     "client/_runtime/fetching.py": 420,  # the answers to borrowers are the next to move out
     "client/_runtime/submission.py": 410,  # what waits for arguments is the next to move out
-    "object_manager/store.py": 450,  # joins the object manager's parts
     "raylet/node.py": 500,  # joins the raylet's parts
 }
 

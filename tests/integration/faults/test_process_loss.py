@@ -86,7 +86,7 @@ def test_an_object_manager_that_is_killed_under_load(start_cluster: StartCluster
 def test_an_object_manager_that_stays_away_is_an_error_that_says_so_and_not_for_ever(
     start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("MANTA_OBJECT_MANAGER_WAIT_S", "3")
+    monkeypatch.setenv("MANTA_ARENA_WAIT_S", "3")
     cluster = start_cluster({"num_cpus": 2})
     assert cluster.head_node is not None
     processes = NodeProcesses.of(cluster.head_node)

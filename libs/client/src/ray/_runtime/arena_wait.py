@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import Final
 
-VARIABLE: Final = "MANTA_OBJECT_MANAGER_WAIT_S"
+VARIABLE: Final = "MANTA_ARENA_WAIT_S"
 DEFAULT_S: Final = 30.0
 
 
-def object_manager_wait_s() -> float:
-    """Seconds, from MANTA_OBJECT_MANAGER_WAIT_S. raises: ValueError for anything but a number above 0."""
+def arena_wait_s() -> float:
+    """Seconds, from MANTA_ARENA_WAIT_S. raises: ValueError for anything but a number above 0."""
     text = os.environ.get(VARIABLE, str(DEFAULT_S))
     try:
         seconds = float(text)

@@ -21,7 +21,7 @@ from ray._runtime import cluster_view, current, serialization, stored
 from ray._runtime.actors import Actors
 from ray._runtime.arena_client import ArenaClient, Pinned
 from ray._runtime.arena_errors import ArenaDisconnected
-from ray._runtime.arena_wait import object_manager_wait_s
+from ray._runtime.arena_wait import arena_wait_s
 from ray._runtime.executor import Executor
 from ray._runtime.fetching import Fetcher
 from ray._runtime.gcs_client import GcsClient
@@ -121,7 +121,7 @@ class Process:
             on_released=self.note_drop,
             on_connected=self._arena_connected,
             on_disconnected=self.reactor.remove,
-            connect_timeout_s=object_manager_wait_s(),
+            connect_timeout_s=arena_wait_s(),
         )
         self._helpers: ThreadPoolExecutor | None = None
         self.raylet: RayletLink = RayletLink(identity.node_id, self)
