@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from manta.common.ids import ActorId, NodeId
+from manta.common.ids import ActorId, NodeId, PlacementGroupId
 from manta.common.resources import ResourceSet
-from manta.common.scheduling import Request, label_selector_from_proto, strategy_from_proto
+from manta.common.scheduling import PlacementGroup, Request, label_selector_from_proto, strategy_from_proto
 from manta.gcs.actor_state import LEGAL, WAITING, ActorState, IllegalMove
 from manta.gcs.record import Key, Table, id_of, record
 from manta.proto.common.v1 import common_pb2
@@ -45,6 +45,7 @@ class Actor:
 
     __slots__ = (
         "_state",
+        "bundle_index",
         "death_cause",
         "definition",
         "ended_at",
@@ -69,6 +70,7 @@ class Actor:
         self._state = ActorState.DEPENDENCIES_UNREADY
         self.node_id: NodeId | None = None
         self.worker_id = b""
+        self.bundle_index: int | None = None  # chosen by this leader, in the actor's placement group
         self.incarnation = 0
         self.restarts = 0
         self.pid = 0
@@ -107,6 +109,12 @@ class Actor:
     @property
     def lifetime(self) -> ResourceSet:
         return ResourceSet.from_proto(self.spec.lifetime_resources)
+
+    @property
+    def group_id(self) -> PlacementGroupId | None:
+        """The placement group that it lives in."""
+        use = self.request.strategy
+        return use.placement_group_id if isinstance(use, PlacementGroup) else None
 
     @property
     def may_restart(self) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from random import Random
 
-from manta.common.ids import ACTOR_ID_SIZE, NODE_ID_SIZE, WORKER_ID_SIZE, ActorId, NodeId
+from manta.common.ids import ACTOR_ID_SIZE, NODE_ID_SIZE, WORKER_ID_SIZE, ActorId, NodeId, PlacementGroupId
 from manta.gcs.actor import Actor, definition_key
 from manta.gcs.actor_name import ActorNames
 from manta.gcs.actor_placement import ActorPlacement, Placed
 from manta.gcs.actor_state import ActorState
 from manta.gcs.actor_table import ActorTable
+from manta.gcs.bundle_use import BundleUse
 from manta.gcs.commands import Command, Persist, note
 from manta.gcs.events import Moment
 from manta.gcs.job import Jobs
 from manta.gcs.node import NodeTable
+from manta.gcs.promise import Promises
 from manta.gcs.refusal import ALREADY_EXISTS, INVALID, NOT_FOUND, RequestRefused, need_size
 from manta.gcs.subscription import Subscriptions
 from manta.gcs.worker_death import WorkerDeaths
@@ -41,12 +43,21 @@ MAX_SPEC_BYTES = 48 * 1024 * 1024  # a message holds 64 MiB
 class ActorManager:
     """Moves actors between their states. Each method returns what its change makes necessary."""
 
-    def __init__(self, nodes: NodeTable, jobs: Jobs, deaths: WorkerDeaths, rng: Random) -> None:
+    def __init__(
+        self,
+        nodes: NodeTable,
+        jobs: Jobs,
+        deaths: WorkerDeaths,
+        rng: Random,
+        promises: Promises[NodeId],
+        bundles: BundleUse,
+    ) -> None:
         self._nodes, self._jobs, self._deaths = nodes, jobs, deaths
         self.table = ActorTable()
         self.names = ActorNames()
-        self.placement = ActorPlacement(self.table, nodes, rng)
+        self.placement = ActorPlacement(self.table, nodes, rng, promises, bundles)
         self.subscriptions = Subscriptions()
+        self._buried: list[ActorId] = []
 
     # ---- asked by clients ----
 
@@ -168,6 +179,15 @@ class ActorManager:
         self.placement.look_again()  # a hard affinity to that node fails now
         return commands
 
+    def group_removed(self, group_id: PlacementGroupId, cause: common_pb2.DeathCause, at: Moment) -> list[Command]:
+        """Those who live in that placement group, or wait for a bundle of it, end with it."""
+        return [command for actor in self.table.in_group(group_id) for command in self._end(actor, cause, at)]
+
+    def take_buried(self) -> list[ActorId]:
+        """Those that died for good since this was asked last."""
+        buried, self._buried = self._buried, []
+        return buried
+
     def job_ended(self, job_id: bytes, at: Moment) -> list[Command]:
         commands: list[Command] = []
         # Decided before any of them goes, for a child is spared through its parents.
@@ -187,7 +207,7 @@ class ActorManager:
                 self.table.put_on(actor, decision.node_id)
                 commands += [Persist(*actor.status_record()), *self.start_again(actor)]
             else:
-                commands += self._end(actor, Cause(kind=Cause.UNSCHEDULABLE, message=decision.reason), at)
+                commands += self._end(actor, Cause(kind=decision.kind, message=decision.reason), at)
         return [*commands, *self.placement.complain(at)]
 
     def start_again(self, actor: Actor) -> list[Command]:
@@ -195,6 +215,8 @@ class ActorManager:
         if actor.node_id is None:
             return []
         create = gcs_pb2.CreateActor(spec=self.table.full_spec(actor), incarnation=actor.incarnation)
+        if actor.bundle_index is not None:
+            create.bundle_index = actor.bundle_index + 1
         return self._nodes.tell(actor.node_id, gcs_pb2.GcsToNode(create_actor=create))
 
     # ---- inside ----
@@ -253,6 +275,7 @@ class ActorManager:
 
     def _unplace(self, actor: Actor) -> None:
         self.placement.withdraw(actor)
+        actor.bundle_index = None
         self.table.take_off(actor)
         actor.pending_reason = "waiting to be placed"
         self.placement.enqueue(actor)
@@ -278,6 +301,7 @@ class ActorManager:
     def _bury(self, actor: Actor, cause: common_pb2.DeathCause, at: Moment) -> list[Command]:
         self.placement.withdraw(actor)
         self.placement.look_again()
+        self._buried.append(actor.id)
         actor.death_cause, actor.ended_at = cause, at.wall
         commands = [*self.table.bury(actor), *self.names.release(actor.spec)]
         commands += self.subscriptions.push(actor.status())

@@ -8,15 +8,20 @@ from random import Random
 
 from manta.common.ids import ActorId, NodeId
 from manta.common.resources import ResourceSet
-from manta.common.scheduling import Infeasible, NodeView, Refusal, Strategy, choose
+from manta.common.scheduling import Infeasible, NodeView, PlacementGroup, Refusal, Strategy, choose
+from manta.common.scheduling.bundle_use import BundleRefusal
 from manta.gcs.actor import Actor
 from manta.gcs.actor_table import ActorTable
+from manta.gcs.bundle_use import BundleUse
 from manta.gcs.commands import Command, Level, note
 from manta.gcs.events import Moment
 from manta.gcs.node import Node, NodeTable
+from manta.gcs.promise import Promises
+from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 
 COMPLAIN_AFTER_S = 30.0
+Cause = common_pb2.DeathCause
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +32,23 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Unschedulable:
-    """No waiting will help this actor."""
+    """No waiting will help this actor. kind: of the death that it dies of."""
 
     actor: Actor
     reason: str
+    kind: common_pb2.DeathCause.Kind = common_pb2.DeathCause.UNSCHEDULABLE
 
 
 class ActorPlacement:
     """First come, first served, except that who fits nowhere now lets the others pass."""
 
-    def __init__(self, table: ActorTable, nodes: NodeTable, rng: Random) -> None:
+    def __init__(
+        self, table: ActorTable, nodes: NodeTable, rng: Random, promises: Promises[NodeId], bundles: BundleUse
+    ) -> None:
+        """promises: what nodes were promised to give, to actors and to others."""
         self._table, self._nodes, self._rng = table, nodes, rng
+        self._promises, self._bundles = promises, bundles
         self._queue: OrderedDict[ActorId, Actor] = OrderedDict()
-        # What an actor will hold from when it was sent to a node until that node reports on it: in between, the
-        # node's own count of free resources may not show it yet.
-        self._promises: dict[ActorId, tuple[NodeId, ResourceSet]] = {}
         self._dirty = False
         # Since when (Moment.steady) those wait of whom the log does not tell yet, the longest first.
         self._since: OrderedDict[ActorId, float] = OrderedDict()
@@ -60,11 +67,17 @@ class ActorPlacement:
         self.keep_promise(actor)
 
     def promise(self, actor: Actor, node_id: NodeId) -> None:
-        self._promises[actor.id] = (node_id, actor.lifetime)
+        """From when the actor is sent to a node until that node reports on it, the node's own count of what is free,
+        there or in a bundle, may not show the actor yet."""
+        use = actor.request.strategy
+        if not isinstance(use, PlacementGroup):
+            self._promises.make(actor.id, node_id, actor.lifetime)
+        elif actor.bundle_index is not None:
+            self._bundles.promises.make(actor.id, (use.placement_group_id, actor.bundle_index), actor.lifetime)
 
     def keep_promise(self, actor: Actor) -> None:
         """The node's own count speaks for the actor from now on."""
-        if self._promises.pop(actor.id, None) is not None:
+        if self._promises.keep(actor.id) or self._bundles.promises.keep(actor.id):
             self._dirty = True
 
     def look_again(self) -> None:
@@ -87,6 +100,14 @@ class ActorPlacement:
             if kind in refused:
                 actor.pending_reason = refused[kind]
                 continue
+            if isinstance(request.strategy, PlacementGroup):
+                in_bundle = self._into_bundle(actor, request.strategy)
+                if isinstance(in_bundle, str):
+                    actor.pending_reason = refused[kind] = in_bundle
+                else:
+                    del self._queue[actor.id]
+                    decisions.append(in_bundle)
+                continue
             answer = choose(request, view, self._rng)
             if isinstance(answer, Refusal | Infeasible):
                 if isinstance(answer, Infeasible) and answer.final:
@@ -106,6 +127,21 @@ class ActorPlacement:
         for actor_id in self._queue:
             self._since.setdefault(actor_id, at.steady)
         return decisions
+
+    def _into_bundle(self, actor: Actor, use: PlacementGroup) -> Placed | Unschedulable | str:
+        """What becomes of an actor that wants a bundle; a text says why it waits."""
+        found = self._bundles.choose(actor.request.resources, use)
+        if isinstance(found, BundleRefusal):
+            if not found.final:
+                return found.reason
+            gone = self._bundles.gone(use.placement_group_id)
+            kind = Cause.PLACEMENT_GROUP_REMOVED if gone else Cause.UNSCHEDULABLE
+            return Unschedulable(actor, found.reason, kind)
+        assert found.node_id is not None, "a bundle with room has a node"
+        actor.bundle_index = found.index
+        actor.pending_reason = f"being started on node {found.node_id.hex()}, in bundle {found.index}"
+        self.promise(actor, found.node_id)
+        return Placed(actor, found.node_id)
 
     def complain(self, at: Moment) -> list[Command]:
         """Log, once for each actor, that it has waited for COMPLAIN_AFTER_S, and why."""
@@ -134,16 +170,14 @@ class ActorPlacement:
         ]
 
     def _view(self) -> dict[NodeId, NodeView]:
-        promised: dict[NodeId, ResourceSet] = {}
-        for node_id, amount in self._promises.values():
-            promised[node_id] = promised.get(node_id, ResourceSet()) + amount
-        return {node.id: self._view_of(node, promised.get(node.id)) for node in self._nodes}
+        return {node.id: self._view_of(node) for node in self._nodes}
 
-    def _view_of(self, node: Node, promised: ResourceSet | None) -> NodeView:
+    def _view_of(self, node: Node) -> NodeView:
+        promised = self._promises.out_of(node.id)
         return NodeView(
             node_id=node.id,
             total=node.total,
-            available=node.available if promised is None else node.available - promised,
+            available=node.available - promised if promised else node.available,
             labels=node.info.labels,
             running=self._table.count_on(node.id),
             schedulable=node.schedulable,

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from manta.common.ids import ActorId, JobId, NodeId, WorkerId
+from manta.common.ids import ActorId, JobId, NodeId, PlacementGroupId, WorkerId
 from manta.gcs.actor import Actor, without_arguments
 from manta.gcs.actor_state import ActorState
 from manta.gcs.commands import Command, Forget, Persist
@@ -28,6 +28,7 @@ class ActorTable:
         self._by_owner_node: defaultdict[NodeId, dict[ActorId, None]] = defaultdict(dict)
         self._by_job: defaultdict[JobId, dict[ActorId, None]] = defaultdict(dict)
         self._by_node: defaultdict[NodeId, dict[ActorId, None]] = defaultdict(dict)
+        self._by_group: defaultdict[PlacementGroupId, dict[ActorId, None]] = defaultdict(dict)
         self._by_worker: dict[bytes, ActorId] = {}
         self._dead: OrderedDict[ActorId, None] = OrderedDict()
         self._definitions: dict[str, worker_pb2.Definition] = {}
@@ -52,6 +53,10 @@ class ActorTable:
     def on_node(self, node_id: NodeId) -> list[Actor]:
         """Those that live there, and those that it was told to start."""
         return self._of(self._by_node.get(node_id, ()))
+
+    def in_group(self, group_id: PlacementGroupId) -> list[Actor]:
+        """Those that live, or shall live, in bundles of that placement group."""
+        return self._of(self._by_group.get(group_id, ()))
 
     def count_on(self, node_id: NodeId) -> int:
         return len(self._by_node.get(node_id, ()))
@@ -82,6 +87,8 @@ class ActorTable:
             self._by_owner_node[NodeId(owner.node_id)][actor.id] = None
         self._by_job[JobId(spec.job_id)][actor.id] = None
         self._users[actor.definition] += 1
+        if actor.group_id is not None:
+            self._by_group[actor.group_id][actor.id] = None
         if actor.node_id is not None:
             self._by_node[actor.node_id][actor.id] = None
         if actor.worker_id:
@@ -123,6 +130,8 @@ class ActorTable:
         _drop(self._by_owner, WorkerId(actor.spec.owner.worker_id), actor.id)
         _drop(self._by_owner_node, NodeId(actor.spec.owner.node_id), actor.id)
         _drop(self._by_job, JobId(actor.spec.job_id), actor.id)
+        if actor.group_id is not None:
+            _drop(self._by_group, actor.group_id, actor.id)
         actor.spec = without_arguments(actor.spec)
         commands: list[Command] = [Persist(*actor.status_record()), Persist(*actor.spec_record())]
         commands += self._release_definition(actor.definition)

@@ -9,6 +9,7 @@ from manta.common.ids import ACTOR_ID_SIZE, NODE_ID_SIZE, WORKER_ID_SIZE, ActorI
 from manta.gcs.actor_query import actor_list
 from manta.gcs.commands import Answer, Command, Persist, note
 from manta.gcs.events import ClientAsked
+from manta.gcs.group_request import GroupRequests, Outcome
 from manta.gcs.refusal import INVALID, RequestRefused, need_size
 from manta.gcs.state_query import filters_of
 from manta.gcs.task_query import COLUMNS, TaskQuery, summary
@@ -23,6 +24,7 @@ class ClientRequests:
 
     def __init__(self, core: GcsCore) -> None:
         self._core = core
+        self._groups = GroupRequests(core)
 
     def handle(self, event: ClientAsked) -> list[Command]:
         """The reply comes last, after everything that it tells of. A refusal has changed nothing."""
@@ -34,6 +36,8 @@ class ClientRequests:
             reply, commands = method(self, event)
         except RequestRefused as refused:
             return [Answer(event.session, refused.reply(request.request_id))]
+        if reply is None:
+            return commands  # answered when what it waits for has come
         reply.request_id = request.request_id
         return [*commands, Answer(event.session, reply)]
 
@@ -121,6 +125,21 @@ class ClientRequests:
     def list_jobs(self, event: ClientAsked) -> Outcome:
         return gcs_pb2.GcsReply(job_list=gcs_pb2.JobList(items=self._core.jobs.all())), []
 
+    def create_placement_group(self, event: ClientAsked) -> Outcome:
+        return self._groups.create(event)
+
+    def await_placement_group(self, event: ClientAsked) -> Outcome:
+        return self._groups.wait(event)
+
+    def remove_placement_group(self, event: ClientAsked) -> Outcome:
+        return self._groups.remove(event)
+
+    def find_placement_group(self, event: ClientAsked) -> Outcome:
+        return self._groups.find(event)
+
+    def list_placement_groups(self, event: ClientAsked) -> Outcome:
+        return self._groups.listing(event)
+
     def cluster_status(self, event: ClientAsked) -> Outcome:
         core = self._core
         status = gcs_pb2.ClusterStatus(
@@ -129,6 +148,7 @@ class ClientRequests:
             epoch=core.epoch,
             nodes=self._nodes(),
             pending_actors=core.actors.placement.demands(),
+            pending_placement_groups=core.groups.placement.demands(),
             at=event.at.wall,
         )
         return gcs_pb2.GcsReply(cluster_status=status), []
@@ -141,11 +161,11 @@ class ClientRequests:
             if node is not None:
                 item.available.CopyFrom(node.available.to_proto())
                 item.demands.extend(node.demands)
+                item.bundles.extend(self._groups.bundles_on(node.id))
             items.append(item)
         return items
 
 
-Outcome = tuple[gcs_pb2.GcsReply, list[Command]]
 Method = Callable[[ClientRequests, ClientAsked], Outcome]
 # By the field of ClientRequest; `hello` is the shell's business, and what a later minor asks has no method yet.
 METHODS: Final[Mapping[str, Method]] = {

@@ -22,15 +22,20 @@ from manta.gcs.events import (
     SessionId,
     TimePassed,
 )
+from manta.gcs.group_state import GroupState
 from manta.gcs.identity import ClusterIdentity
 from manta.gcs.job import Jobs
 from manta.gcs.kv import KeyValues
 from manta.gcs.node import Node, NodeTable
-from manta.gcs.reconciliation import reconcile_actors_on, reconcile_records
+from manta.gcs.placement_group import PlacementGroup
+from manta.gcs.placement_group_manager import PlacementGroupManager
+from manta.gcs.promise import Promises
+from manta.gcs.reconciliation import dead_nodes_of, reconcile_actors_on, reconcile_records
 from manta.gcs.task_table import TaskTable
 from manta.gcs.worker_death import WorkerDeaths
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
+from manta.proto.gcs.v1 import placement_group_pb2 as pb
 
 Cause = common_pb2.DeathCause
 
@@ -57,7 +62,9 @@ class GcsCore:
         self.kv = KeyValues()
         self.deaths = WorkerDeaths()
         self.tasks = TaskTable()
-        self.actors = ActorManager(self.nodes, self.jobs, self.deaths, rng)
+        promises: Promises[NodeId] = Promises()
+        self.groups = PlacementGroupManager(self.nodes, epoch, promises)
+        self.actors = ActorManager(self.nodes, self.jobs, self.deaths, rng, promises, self.groups.use)
         self._requests = ClientRequests(self)
 
     def begin(self, at: Moment) -> list[Command]:
@@ -66,7 +73,12 @@ class GcsCore:
         for job in self.jobs.running():
             if self.nodes.get(job.driver.node_id) is None:  # its death was written, the job's end was not
                 commands += self.finish_job(job.job_id, at)
-        return [*commands, *reconcile_records(self.jobs, self.nodes, self.actors, at)]
+        commands += reconcile_records(self.jobs, self.nodes, self.actors, at)
+        for node_id in dead_nodes_of(self.groups.table, self.nodes):
+            commands += self.groups.node_died(node_id, at)
+        for group in self.groups.table.living():
+            commands += self._end_orphan(group, at)
+        return commands
 
     def handle(self, event: Event) -> list[Command]:
         """One event; its writes belong together. Call settle() after a batch of them."""
@@ -75,6 +87,7 @@ class GcsCore:
                 return self._requests.handle(event)
             case ClientLeft(session=session):
                 self.actors.subscriptions.drop_session(session)
+                self.groups.audience.drop_session(session)
                 return []
             case NodeAttached():
                 return self._attach(event.session, event.message, event.at)
@@ -88,16 +101,23 @@ class GcsCore:
                 return [command for node_id in self.nodes.expired(at) for command in self._node_timed_out(node_id, at)]
 
     def settle(self, at: Moment) -> list[Command]:
-        """What is done once for a whole batch: place waiting actors, share free resources."""
-        return [*self.actors.place(at), *self.nodes.share_resources(at)]
+        """What is done once for a whole batch: place waiting groups and actors, share free resources."""
+        commands = self._end_groups_of_dead_actors(at)
+        commands += self.groups.settle(at)
+        commands += self.actors.place(at)
+        return [*commands, *self.nodes.share_resources(at)]
 
     def deadline(self) -> float | None:
         """When (Moment.steady) a TimePassed is wanted at the latest, if nothing else happens."""
-        due = (self.nodes.deadline(), self.actors.placement.deadline(), self.tasks.deadline())
+        waits = (self.actors.placement.deadline(), self.groups.placement.deadline())
+        due = (self.nodes.deadline(), *waits, self.tasks.deadline())
         return min((moment for moment in due if moment is not None), default=None)
 
     def actor_counts(self) -> Mapping[ActorState, int]:
         return Counter(self.actors.table.counts)
+
+    def group_counts(self) -> Mapping[GroupState, int]:
+        return Counter(self.groups.table.counts)
 
     def finish_job(self, job_id: bytes, at: Moment) -> list[Command]:
         """Its driver is done or gone: its actors end, detached ones excepted. Repeats do nothing."""
@@ -108,7 +128,36 @@ class GcsCore:
         if job is not None:
             self.tasks.owner_gone(job.driver.worker_id, at)
         told = self.nodes.tell_others(None, gcs_pb2.GcsToNode(job_ended=gcs_pb2.JobEnded(job_id=job_id)))
-        return [*ended, *self.actors.job_ended(job_id, at), *told, note("job_finished", job_id=job_id)]
+        commands = [*ended, *self.actors.job_ended(job_id, at), *told, note("job_finished", job_id=job_id)]
+        for group in self.groups.table.of_job(job_id):
+            commands += self.remove_group(group, "the job that created it has ended", at)
+        return commands
+
+    def remove_group(self, group: PlacementGroup, why: str, at: Moment) -> list[Command]:
+        """Give its bundles back, and end who uses them. Repeats do nothing."""
+        if group.removed:
+            return []
+        text = f"placement group {group.id.hex()} was removed: {why}"
+        cause = Cause(kind=Cause.PLACEMENT_GROUP_REMOVED, message=text)
+        return [*self.groups.remove(group, cause, at), *self.actors.group_removed(group.id, cause, at)]
+
+    def _end_groups_of_dead_actors(self, at: Moment) -> list[Command]:
+        commands: list[Command] = []
+        while buried := self.actors.take_buried():
+            for actor_id in buried:
+                for group in self.groups.table.owned_by(actor_id):
+                    commands += self.remove_group(group, "the detached actor that created it died", at)
+        return commands
+
+    def _end_orphan(self, group: PlacementGroup, at: Moment) -> list[Command]:
+        """After loading: a group whose owner's end was written, and its own was not."""
+        if group.owner is not None:
+            owner = self.actors.table.get(group.owner)
+            if owner is None or owner.dead:
+                return self.remove_group(group, "the detached actor that created it died", at)
+        elif group.of_job and not self.jobs.is_running(group.spec.creator_job_id):
+            return self.remove_group(group, "the job that created it has ended", at)
+        return []
 
     # ---- nodes ----
 
@@ -136,6 +185,10 @@ class GcsCore:
         ended = [job_id for job_id in message.job_ids if not self.jobs.is_running(job_id)]
         commands += [Tell(session, gcs_pb2.GcsToNode(job_ended=gcs_pb2.JobEnded(job_id=job_id))) for job_id in ended]
         follow_up += more
+        follow_up += self.groups.attached(node_id, message.bundles, at)
+        self.groups.used(node_id, message.bundles)
+        self.groups.audience.drop_node(node_id)
+        follow_up += self.groups.watched(node_id, pb.WatchPlacementGroups(add=message.watched_placement_groups))
         self.actors.placement.look_again()
         return [*commands, *follow_up, note("node_attached", node_id=node_id, known=before is not None)]
 
@@ -167,9 +220,14 @@ class GcsCore:
         message = event.message
         match message.WhichOneof("body"):
             case "heartbeat":
-                if self.nodes.heartbeat(node, message.heartbeat):
-                    self.actors.placement.look_again()
+                self._heartbeat(node, message.heartbeat)
                 return []
+            case "bundle_report":
+                notes = self.groups.report(node.id, message.bundle_report, event.at)
+                self.actors.placement.look_again()
+                return notes
+            case "watch_placement_groups":
+                return self.groups.watched(node.id, message.watch_placement_groups)
             case "actor_report":
                 return self.actors.report(node.id, message.actor_report, event.at)
             case "workers_died":
@@ -193,6 +251,14 @@ class GcsCore:
                 return [note("task_events_malformed", Level.WARNING, worker_id=teller, reason=wrong)] if wrong else []
             case _:
                 return [Close(event.session, "malformed: a message without a body this version knows")]
+
+    def _heartbeat(self, node: Node, beat: gcs_pb2.Heartbeat) -> None:
+        helped = self.nodes.heartbeat(node, beat)
+        if beat.used_bundles_changed:
+            helped = self.groups.used(node.id, beat.used_bundles) or helped
+        if helped:
+            self.actors.placement.look_again()
+            self.groups.placement.look_again()
 
     def _workers_died(self, node_id: NodeId, workers: Iterable[common_pb2.DeadWorker], at: Moment) -> list[Command]:
         fresh = self.deaths.add(workers)
@@ -228,6 +294,7 @@ class GcsCore:
         for job in self.jobs.with_driver_on(node.id):
             commands += self.finish_job(job.job_id, at)
         lost = Cause(kind=Cause.NODE_DIED, node_id=node.id, message=cause.message)
+        commands += self.groups.node_died(node.id, at)
         commands += self.actors.node_died(node.id, lost, at)
         self.tasks.node_gone(node.id, at)
         return [*commands, note("node_died", Level.WARNING, node_id=node.id, cause=cause.message)]

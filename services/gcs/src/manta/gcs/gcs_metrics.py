@@ -5,6 +5,7 @@ from __future__ import annotations
 from manta.common.metrics import Metrics
 from manta.gcs.actor_state import ActorState
 from manta.gcs.core import GcsCore
+from manta.gcs.group_state import GroupState
 from manta.gcs.task_metrics import TaskCollector
 
 RPC_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -18,6 +19,8 @@ class GcsMetrics:
         self._nodes = metrics.gauge("ray_cluster_active_nodes", "Living nodes")
         self._jobs = metrics.gauge("ray_running_jobs", "Jobs that have not ended")
         self._pending = metrics.gauge("manta_gcs_unplaced_actors", "Actors that wait for a node")
+        self._groups = metrics.gauge("ray_placement_groups", "Placement groups by state", ["State"])
+        self._pending_groups = metrics.gauge("manta_gcs_unplaced_placement_groups", "Groups that wait for nodes")
         self._leader = metrics.gauge("manta_gcs_is_leader", "1 while this replica serves")
         self._epoch = metrics.gauge("manta_gcs_epoch", "Epoch of this replica's last term")
         # The rpc layer times unary calls; requests inside a stream are counted here, by the field that they fill.
@@ -43,6 +46,9 @@ class GcsMetrics:
         self._pending.set(0)
         for state in ActorState:
             self._actors.labels(State=state.name).set(0)
+        self._pending_groups.set(0)
+        for group_state in GroupState:
+            self._groups.labels(State=group_state.name).set(0)
 
     def answered(self, request: str, code: str, seconds: float) -> None:
         self._requests.labels(method=f"Connect/{request}", code=code).observe(seconds)
@@ -57,3 +63,7 @@ class GcsMetrics:
         counts = core.actor_counts()
         for state in ActorState:
             self._actors.labels(State=state.name).set(counts.get(state, 0))
+        self._pending_groups.set(len(core.groups.placement.queue))
+        groups = core.group_counts()
+        for group_state in GroupState:
+            self._groups.labels(State=group_state.name).set(groups.get(group_state, 0))

@@ -13,7 +13,7 @@ from manta.gcs.identity import KEY, ClusterIdentity
 from manta.gcs.record import RecordError, Table, decode
 from manta.gcs.record_writer import RecordWriter
 from manta.gcs.store import Chunks, Compare, Store
-from manta.proto.gcs.v1 import actor_pb2, records_pb2
+from manta.proto.gcs.v1 import actor_pb2, placement_group_pb2, records_pb2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,19 @@ async def load(loader: Loader, epoch: int, options: CoreOptions, at: Moment) -> 
         core.actors.table.restore_definition(digest, stored.definition.definition)
     for actor in _actors(await loader.table(Table.ACTOR_SPEC), await loader.table(Table.ACTOR)):
         core.actors.table.add(actor)
+    for group in _groups(await loader.table(Table.PLACEMENT_GROUP)):
+        core.groups.restore(group)
     return core
+
+
+def _groups(records: dict[str, records_pb2.StoredRecord]) -> list[placement_group_pb2.PlacementGroupInfo]:
+    """The oldest request first, the longest removed before all others."""
+    for key, stored in records.items():
+        state = stored.placement_group.status.state
+        if state not in placement_group_pb2.PlacementGroupState.values():
+            raise RecordError(f"placement_group/{key}", f"state {state} is unknown; was it written by a newer GCS?")
+    infos = [stored.placement_group for stored in records.values()]
+    return sorted(infos, key=lambda i: (i.status.ended_at, i.status.requested_at, i.spec.placement_group_id))
 
 
 def _actors(specs: dict[str, records_pb2.StoredRecord], statuses: dict[str, records_pb2.StoredRecord]) -> list[Actor]:

@@ -120,6 +120,12 @@ class NodeTable:
                 self._changed[node.id] = None
         return helped
 
+    def set_available(self, node: Node, available: ResourceSet) -> None:
+        """The node's own count, told with what it did; others hear of it with the next share."""
+        if available != node.available:
+            node.available = available
+            self._changed[node.id] = None
+
     def excuse(self, seconds: float) -> None:
         """Time in which nobody listened does not count as the nodes' silence."""
         for node in self:

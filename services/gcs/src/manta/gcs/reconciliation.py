@@ -8,6 +8,7 @@ from manta.gcs.commands import Command
 from manta.gcs.events import Moment
 from manta.gcs.job import Jobs
 from manta.gcs.node import NodeTable
+from manta.gcs.placement_group_table import PlacementGroupTable
 from manta.gcs.worker_death import WorkerDeaths
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
@@ -69,6 +70,12 @@ def reconcile_records(jobs: Jobs, nodes: NodeTable, actors: ActorManager, at: Mo
             actors.placement.promise(actor, actor.node_id)
     living = {actor.id for actor in actors.table if not actor.dead}
     return [*commands, *actors.names.release_all_but(living), *actors.table.forget_unused_definitions()]
+
+
+def dead_nodes_of(groups: PlacementGroupTable, nodes: NodeTable) -> set[NodeId]:
+    """Nodes that the records of groups name and that are no more."""
+    named = {node_id for group in groups.living() for node_id in group.reservation.nodes()}
+    return {node_id for node_id in named if nodes.get(node_id) is None}
 
 
 def _death_of(node_id: NodeId, nodes: NodeTable) -> common_pb2.DeathCause:

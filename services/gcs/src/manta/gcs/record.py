@@ -23,6 +23,7 @@ class Table(Enum):
     DEFINITION = "definition"
     NAME = "name"
     KV = "kv"
+    PLACEMENT_GROUP = "placement_group"
 
 
 @dataclass(frozen=True, slots=True)

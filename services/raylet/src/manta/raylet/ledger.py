@@ -1,8 +1,9 @@
-"""The resources of one node: who holds what, and what is free."""
+"""The resources of one node, or of one bundle: who holds what, and what is free."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,13 +35,25 @@ class Ledger:
             raise ValueError(f"a node has whole GPUs, not {total.get(GPU) / UNIT}")
         if gpu_ids and len(gpu_ids) != devices:
             raise ValueError(f"{len(gpu_ids)} GPU ids were given for {devices} GPUs")
-        self.total: Final = total
-        self.gpu_ids: Final = tuple(gpu_ids) or tuple(str(index) for index in range(devices))
+        self._open(total, tuple(gpu_ids) or tuple(str(index) for index in range(devices)))
+        self._free_gpu: dict[int, int] = dict.fromkeys(range(devices), UNIT)
+        self._numbers: Iterator[int] = itertools.count(1)
+
+    @classmethod
+    def inside(cls, outer: Ledger, reserved: Allocation) -> Ledger:
+        """A ledger of what an allocation of `outer` holds, its devices included; no number is given out by both."""
+        ledger = cls.__new__(cls)
+        ledger._open(reserved.resources, outer.gpu_ids)
+        ledger._free_gpu = dict(reserved.gpus)
+        ledger._numbers = outer._numbers
+        return ledger
+
+    def _open(self, total: ResourceSet, gpu_ids: tuple[str, ...]) -> None:
+        self.total = total
+        self.gpu_ids = gpu_ids
         self._available = total
-        self._free_gpu = [UNIT] * devices
         self._held: dict[int, Allocation] = {}
         self._lent: set[int] = set()
-        self._next = 1
 
     @property
     def available(self) -> ResourceSet:
@@ -51,6 +64,11 @@ class Ledger:
     def allocations(self) -> int:
         """How many are held."""
         return len(self._held)
+
+    @property
+    def numbers(self) -> Set[int]:
+        """Of all that is held."""
+        return self._held.keys()
 
     @property
     def held(self) -> ResourceSet:
@@ -78,8 +96,7 @@ class Ledger:
             return None
         for index, amount in gpus:
             self._free_gpu[index] -= amount
-        allocation = Allocation(self._next, request, gpus)
-        self._next += 1
+        allocation = Allocation(next(self._numbers), request, gpus)
         self._available = self._available - request
         self._held[allocation.number] = allocation
         return allocation
@@ -128,9 +145,9 @@ class Ledger:
         if amount == 0:
             return ()
         if amount < UNIT:
-            fitting = [(free, index) for index, free in enumerate(self._free_gpu) if free >= amount]
+            fitting = [(free, index) for index, free in self._free_gpu.items() if free >= amount]
             return ((min(fitting)[1], amount),) if fitting else None
         if amount % UNIT:
             return None
-        whole = [index for index, free in enumerate(self._free_gpu) if free == UNIT][: amount // UNIT]
+        whole = [index for index, free in self._free_gpu.items() if free == UNIT][: amount // UNIT]
         return tuple((index, UNIT) for index in whole) if len(whole) == amount // UNIT else None

@@ -64,17 +64,33 @@ class PlacementGroupSpec(_message.Message):
     def __init__(self, placement_group_id: _Optional[bytes] = ..., name: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., strategy: _Optional[_Union[PlacementGroupSpec.Strategy, str]] = ..., bundles: _Optional[_Iterable[_Union[BundleSpec, _Mapping]]] = ..., creator_job_id: _Optional[bytes] = ..., creator: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., detached: _Optional[bool] = ..., soft_target_node_id: _Optional[bytes] = ..., owner_actor_id: _Optional[bytes] = ...) -> None: ...
 
 class BundlePlacement(_message.Message):
-    __slots__ = ("node_id", "attempt", "available")
+    __slots__ = ("node_id", "attempt", "available", "resources")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
     node_id: bytes
     attempt: int
     available: _common_pb2.Resources
-    def __init__(self, node_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ...) -> None: ...
+    resources: _common_pb2.Resources
+    def __init__(self, node_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ...) -> None: ...
 
 class PlacementGroupStatus(_message.Message):
-    __slots__ = ("placement_group_id", "state", "bundles", "requested_at", "created_at", "ended_at", "attempted_at", "attempts", "pending_reason", "cause")
+    __slots__ = ("placement_group_id", "state", "bundles", "requested_at", "created_at", "ended_at", "attempted_at", "attempts", "pending_reason", "cause", "scheduling_state")
+    class SchedulingState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        QUEUED: _ClassVar[PlacementGroupStatus.SchedulingState]
+        SCHEDULING_STARTED: _ClassVar[PlacementGroupStatus.SchedulingState]
+        NO_RESOURCES: _ClassVar[PlacementGroupStatus.SchedulingState]
+        INFEASIBLE: _ClassVar[PlacementGroupStatus.SchedulingState]
+        FINISHED: _ClassVar[PlacementGroupStatus.SchedulingState]
+        REMOVED: _ClassVar[PlacementGroupStatus.SchedulingState]
+    QUEUED: PlacementGroupStatus.SchedulingState
+    SCHEDULING_STARTED: PlacementGroupStatus.SchedulingState
+    NO_RESOURCES: PlacementGroupStatus.SchedulingState
+    INFEASIBLE: PlacementGroupStatus.SchedulingState
+    FINISHED: PlacementGroupStatus.SchedulingState
+    REMOVED: PlacementGroupStatus.SchedulingState
     PLACEMENT_GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     BUNDLES_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +101,7 @@ class PlacementGroupStatus(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     PENDING_REASON_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULING_STATE_FIELD_NUMBER: _ClassVar[int]
     placement_group_id: bytes
     state: PlacementGroupState
     bundles: _containers.RepeatedCompositeFieldContainer[BundlePlacement]
@@ -95,7 +112,8 @@ class PlacementGroupStatus(_message.Message):
     attempts: int
     pending_reason: str
     cause: _common_pb2.DeathCause
-    def __init__(self, placement_group_id: _Optional[bytes] = ..., state: _Optional[_Union[PlacementGroupState, str]] = ..., bundles: _Optional[_Iterable[_Union[BundlePlacement, _Mapping]]] = ..., requested_at: _Optional[float] = ..., created_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., attempted_at: _Optional[float] = ..., attempts: _Optional[int] = ..., pending_reason: _Optional[str] = ..., cause: _Optional[_Union[_common_pb2.DeathCause, _Mapping]] = ...) -> None: ...
+    scheduling_state: PlacementGroupStatus.SchedulingState
+    def __init__(self, placement_group_id: _Optional[bytes] = ..., state: _Optional[_Union[PlacementGroupState, str]] = ..., bundles: _Optional[_Iterable[_Union[BundlePlacement, _Mapping]]] = ..., requested_at: _Optional[float] = ..., created_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., attempted_at: _Optional[float] = ..., attempts: _Optional[int] = ..., pending_reason: _Optional[str] = ..., cause: _Optional[_Union[_common_pb2.DeathCause, _Mapping]] = ..., scheduling_state: _Optional[_Union[PlacementGroupStatus.SchedulingState, str]] = ...) -> None: ...
 
 class PlacementGroupInfo(_message.Message):
     __slots__ = ("spec", "status")

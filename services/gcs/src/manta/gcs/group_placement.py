@@ -1,0 +1,192 @@
+"""Which waiting placement groups get nodes now, and what nodes were promised to give to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from manta.common.ids import NodeId
+from manta.common.resources import ResourceSet
+from manta.common.scheduling.bundles import GroupRequest, Plan, place_bundles
+from manta.common.scheduling.view import Infeasible, NodeView, Refusal
+from manta.gcs.commands import Command, Level, note
+from manta.gcs.events import Moment
+from manta.gcs.group_deadlock import PartlyLost, who_gives_way
+from manta.gcs.group_queue import GroupQueue, Line
+from manta.gcs.group_state import GroupState
+from manta.gcs.node import NodeTable
+from manta.gcs.placement_group import PlacementGroup
+from manta.gcs.placement_group_table import PlacementGroupTable
+from manta.gcs.promise import Promises
+from manta.proto.gcs.v1 import placement_group_pb2 as pb
+
+COMPLAIN_AFTER_S = 30.0
+Views = dict[NodeId, NodeView]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The group's missing bundles, in the order of their indices, go to these nodes."""
+
+    group: PlacementGroup
+    plan: Plan
+
+
+class GroupPlacement:
+    """Groups that lost bundles first, then by age; who fits nowhere now lets the others pass.
+
+    Except that nobody passes on what a partly lost group is waiting for: as long as tasks and actors outside of groups
+    stand in its way, the nodes that it would get are set aside from new groups.
+    """
+
+    def __init__(self, table: PlacementGroupTable, nodes: NodeTable, promises: Promises[NodeId]) -> None:
+        self._table, self._nodes, self._promises = table, nodes, promises
+        self.queue = GroupQueue()
+        self._dirty = False
+        self._lost_wait = 0  # distinct requests for lost bundles that were refused the last time
+
+    def look_again(self) -> None:
+        """Something changed that could help a waiting group."""
+        self._dirty = True
+
+    def want_new(self, group: PlacementGroup) -> None:
+        self.queue.put_new(group)
+        self._dirty = True
+
+    def want_lost(self, group: PlacementGroup) -> None:
+        self.queue.put_lost(group)
+        self._dirty = True
+
+    def want_again(self, group: PlacementGroup) -> None:
+        """Its attempt failed, or other bundles of it are missing by now."""
+        self.queue.put_back(group)
+        self._dirty = True
+
+    def withdraw(self, group: PlacementGroup) -> None:
+        self.queue.discard(group)
+
+    def decide(self, at: Moment) -> list[Planned]:
+        """Plans for those that can be placed now; they leave the queue.
+
+        cost: one policy call for each distinct request that is refused, and one for each group placed.
+        """
+        self._lost_wait = 0
+        if not self._dirty or not self.queue:
+            self._dirty = False
+            return []
+        self._dirty = False
+        views = self._views()
+        planned: list[Planned] = []
+        lines = self.queue.lines()
+        while lines:
+            line = min(lines, key=lambda waiting: waiting.first())
+            rank, group_id = line.first()
+            answer = place_bundles(line.request, views)
+            if not isinstance(answer, tuple):
+                _explain(line, answer, at)
+                lines.remove(line)
+                if rank[0] == 0:
+                    self._lost_wait += len(line)
+                    self._set_aside(line.request, views)
+                continue
+            group = self._table.get(group_id)
+            assert group is not None, "who waits is in the table"
+            self.queue.discard(group)
+            if not line:
+                lines.remove(line)
+            _take(views, line.request, answer)
+            planned.append(Planned(group, answer))
+        return planned
+
+    def gives_way(self) -> PlacementGroup | None:
+        """Of partly lost groups that block one another, the one that shall return its bundles.
+
+        Looked for only when decide() has just refused some.
+        """
+        if self._lost_wait < 2:
+            return None
+        waiting = [
+            PartlyLost(group.id, group.order, group.wanted(), tuple(_held_by(group)))
+            for line in self.queue.lines()
+            for group in map(self._table.get, line)
+            if group is not None and group.state is GroupState.RESCHEDULING
+        ]
+        found = who_gives_way(waiting, self._unreserved())
+        return self._table.get(found) if found is not None else None
+
+    def complain(self, at: Moment) -> list[Command]:
+        """Log, once for each distinct request, that it has waited for COMPLAIN_AFTER_S, and why."""
+        notes: list[Command] = []
+        for line in self.queue.lines():
+            if line.since is None or line.told or at.steady < line.since + COMPLAIN_AFTER_S:
+                continue
+            line.told = True
+            fields = {"groups": len(line), "first": line.first()[1], "waited_s": at.steady - line.since}
+            notes.append(note("placement_group_waits", Level.WARNING, reason=line.reason, **fields))
+        return notes
+
+    def deadline(self) -> float | None:
+        """When (Moment.steady) complain() is due."""
+        due = [line.since + COMPLAIN_AFTER_S for line in self.queue.lines() if line.since is not None and not line.told]
+        return min(due, default=None)
+
+    def demands(self) -> list[pb.PlacementGroupDemand]:
+        """What waits, counted by shape, with why."""
+        return [
+            pb.PlacementGroupDemand(
+                strategy=line.request.strategy.value,
+                bundles=[bundle.resources.to_proto() for bundle in line.request.bundles],
+                count=len(line),
+                reason=line.reason or "waiting to be placed",
+                rescheduling=line.first()[0][0] == 0,
+            )
+            for line in self.queue.lines()
+        ]
+
+    def _views(self) -> Views:
+        return {
+            node.id: NodeView(
+                node_id=node.id,
+                total=node.total,
+                available=node.available - self._promises.out_of(node.id),
+                labels=node.info.labels,
+                schedulable=node.schedulable,
+            )
+            for node in self._nodes
+        }
+
+    def _unreserved(self) -> Views:
+        """The nodes with everything free that no group reserves. cost: O(groups)."""
+        reserved: dict[NodeId, ResourceSet] = {}
+        for group in self._table.living():
+            for held in group.reservation.everything():
+                amount = group.bundles[held.index].resources
+                reserved[held.node_id] = reserved.get(held.node_id, ResourceSet()) + amount
+        return {
+            node_id: replace(view, available=view.total - reserved.get(node_id, ResourceSet()))
+            for node_id, view in self._views().items()
+        }
+
+    def _set_aside(self, request: GroupRequest, views: Views) -> None:
+        plan = place_bundles(request, self._unreserved())
+        if isinstance(plan, tuple):
+            _take(views, request, plan)
+
+
+def _held_by(group: PlacementGroup) -> Iterator[tuple[NodeId, ResourceSet]]:
+    for held in group.reservation.placed.values():
+        yield held.node_id, group.bundles[held.index].resources
+
+
+def _take(views: Views, request: GroupRequest, plan: Plan) -> None:
+    for bundle, node_id in zip(request.bundles, plan, strict=True):
+        view = views[node_id]
+        views[node_id] = replace(view, available=view.available - bundle.resources)
+
+
+def _explain(line: Line, answer: Refusal | Infeasible, at: Moment) -> None:
+    if line.since is None:
+        line.since = at.steady
+    infeasible = isinstance(answer, Infeasible)
+    line.progress = pb.PlacementGroupStatus.INFEASIBLE if infeasible else pb.PlacementGroupStatus.NO_RESOURCES
+    line.reason = str(answer)
