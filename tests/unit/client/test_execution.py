@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from manta.proto.worker.v1 import worker_pb2
-from ray._runtime import execution as module
+from ray._runtime import packing as module
 from ray._runtime import serialization
-from ray._runtime.execution import Execution, Failure, pack_returns
+from ray._runtime.execution import Execution, Failure, clear_frames
 from ray._runtime.object_ref import ObjectRef
+from ray._runtime.packing import pack_returns
 from ray._runtime.serialization import ERROR, INLINE_LIMIT
 from ray.exceptions import RayTaskError
 
@@ -159,5 +160,5 @@ def test_a_failure_of_a_dependency_keeps_its_cause() -> None:
 def test_tracebacks_are_cleared_in_cycles_of_causes_too() -> None:
     first, second = ValueError(), ValueError()
     first.__cause__, second.__cause__ = second, first
-    module.clear_frames(first)
+    clear_frames(first)
     assert first.__traceback__ is None

@@ -11,23 +11,27 @@ from manta.common.ids import NO_ACTOR
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
-from ray._runtime.execution import Execution, Failure, pack_error, run
+from ray._runtime.concurrency import ConcurrencyGroups
+from ray._runtime.execution import Execution, Failure, run
+from ray._runtime.packing import pack_error
 
 if TYPE_CHECKING:
+    from ray._runtime.executor import Executor
+    from ray._runtime.incoming import Incoming
+    from ray._runtime.lane import Lane
     from ray._runtime.process import Process
 
 log = logging.getLogger("ray.runtime")
 
 
 class ActorHost:
-    """One actor. `to_start` is set until the main thread has run its constructor."""
+    """One actor; its lane runs the constructor and then the calls."""
 
     def __init__(self, process: Process, message: raylet_pb2.StartActor) -> None:
         self._process = process
         self.spec = message.spec
         self.incarnation = message.incarnation
         self.gpu_ids = list(message.gpu_ids)
-        self.to_start: raylet_pb2.StartActor | None = message
         self.instance: Any = None
         self.repr_name = message.spec.class_name
 
@@ -35,10 +39,26 @@ class ActorHost:
     def actor_id(self) -> bytes:
         return self.spec.actor_id
 
-    def start(self) -> None:
-        """Run the constructor and tell the raylet how it went; the worker ends if it raised."""
+    def make_lane(self, executor: Executor) -> Lane:
+        """Where its calls run. Any async method makes it an async actor, whatever its limits."""
+        spec = self.spec
+        limits = {group.name: group.max_concurrency for group in spec.concurrency_groups}
+        if not spec.is_async and not limits and spec.max_concurrency <= 1:
+            return executor.serial
+        groups: ConcurrencyGroups[Incoming] = ConcurrencyGroups(max(spec.max_concurrency, 1), limits)
+        if spec.is_async:
+            from ray._runtime.loop_lane import LoopLane
+
+            return LoopLane(self._process, executor, groups)
+        from ray._runtime.threaded_lane import ThreadedLane
+
+        return ThreadedLane(self._process, executor, groups)
+
+    # -- the constructor
+
+    def execution(self) -> Execution:
+        """The run of the constructor."""
         process, spec = self._process, self.spec
-        self.to_start = None
         task = worker_pb2.Task(
             task_id=NO_ACTOR[:8] + spec.actor_id,
             args=spec.args,
@@ -50,26 +70,49 @@ class ActorHost:
             caller=spec.owner, job_id=spec.job_id, resources=spec.lifetime_resources, gpu_ids=self.gpu_ids
         )
         # The owner counts the arguments until the actor is dead, so nothing is reported when the constructor ends.
-        execution = Execution(process, process.peers.get(spec.owner.worker_id, spec.owner.node_id), batch, task)
-        process.executor.current = execution
-        started = raylet_pb2.ActorStarted(actor_id=spec.actor_id, incarnation=self.incarnation)
+        return Execution(process, process.peers.get(spec.owner.worker_id, spec.owner.node_id), batch, task)
+
+    def prepare(self, execution: Execution) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        """The class and the constructor's arguments. raises: Failure."""
+        definition = self.spec.definition
+        self._process.executor.calls.definitions.add(definition.digest, definition.pickled)
+        cls = self._load_class(execution)
+        args, kwargs = execution.arguments()
+        return cls, args, kwargs
+
+    def construct(self, execution: Execution) -> None:
+        """Run the constructor on this thread and tell the raylet how it went."""
         try:
-            process.executor.definitions.add(spec.definition.digest, spec.definition.pickled)
-            cls = self._load_class(execution)
-            args, kwargs = execution.arguments()
-            self.instance = run(execution, cls, args, kwargs)
-            self.repr_name = started.repr_name = self._repr()
+            cls, args, kwargs = self.prepare(execution)
+            instance = run(execution, cls, args, kwargs)
         except Failure as failure:
-            error = pack_error(execution, failure.value).to_proto().SerializeToString()
-            kind = common_pb2.DeathCause.INIT_FAILED
-            started.failure.CopyFrom(common_pb2.DeathCause(kind=kind, message=str(failure.value), error=error))
-            process.executor.exit("the actor's constructor raised")
-        process.executor.current = None
-        process.raylet.send(raylet_pb2.ACTOR_STARTED, started.SerializeToString())
+            self.failed(execution, failure.value)
+        else:
+            self.constructed(instance)
+
+    def constructed(self, instance: Any) -> None:
+        self.instance = instance
+        self.repr_name = self._repr()
+        self._tell_started(repr_name=self.repr_name)
+
+    def failed(self, execution: Execution, error: BaseException) -> None:
+        """The constructor raised: the worker ends."""
+        executor = self._process.executor
+        if execution.exits:
+            executor.exit(execution.exits, execution.exit_code)
+            return
+        packed = pack_error(execution, error).to_proto().SerializeToString()
+        kind = common_pb2.DeathCause.INIT_FAILED
+        self._tell_started(failure=common_pb2.DeathCause(kind=kind, message=str(error), error=packed))
+        executor.exit("the actor's constructor raised")
+
+    def _tell_started(self, **how: Any) -> None:
+        started = raylet_pb2.ActorStarted(actor_id=self.spec.actor_id, incarnation=self.incarnation, **how)
+        self._process.raylet.send(raylet_pb2.ACTOR_STARTED, started.SerializeToString())
 
     def _load_class(self, execution: Execution) -> Any:
         try:
-            return self._process.executor.definitions.load(self.spec.definition.digest)
+            return self._process.executor.calls.definitions.load(self.spec.definition.digest)
         except BaseException as error:
             raise execution.failure(error) from None
 

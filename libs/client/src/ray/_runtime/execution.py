@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+from asyncio import CancelledError
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 from manta.common.resources import ResourceSet
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.arena_errors import ObjectNotFound
-from ray._runtime.serialization import INLINE_LIMIT, Serialized
-from ray._runtime.stored import load_stored, store
+from ray._runtime.stored import load_stored
 
 if TYPE_CHECKING:
+    from ray._runtime.gate import Gate
     from ray._runtime.links import Peer
     from ray._runtime.object_ref import ObjectRef
     from ray._runtime.process import Process
+
+# The call that the present thread of a threaded actor, or the present task of an async one, runs. Where one call runs
+# at a time its lane knows it without this.
+RUNNING: Final[ContextVar[Execution | None]] = ContextVar("ray_running_call", default=None)
 
 
 class Failure(Exception):
@@ -28,7 +34,7 @@ class Failure(Exception):
 
 
 class Execution:
-    """A task while it runs. `exits` says why the worker ends after it, if it does."""
+    """A task while it runs. `exits` says why the worker ends after it, if it does, and `exit_code` how."""
 
     def __init__(self, process: Process, peer: Peer, batch: worker_pb2.Tasks, task: worker_pb2.Task) -> None:
         self.process = process
@@ -36,7 +42,14 @@ class Execution:
         self.batch = batch
         self.task = task
         self.exits = ""
+        self.exit_code = 0
         self.function_name = ""
+        # ray.cancel reached it; its result is not wanted.
+        self.cancelled = False
+        # Its code is to be interrupted, and was not yet.
+        self.to_interrupt = False
+        # Where its thread waits inside the runtime: there an interrupt opens it instead of a signal.
+        self.gate: Gate | None = None
         self.caller = batch.caller.worker_id
         self.owner = (batch.caller.node_id, batch.caller.worker_id)
 
@@ -55,6 +68,8 @@ class Execution:
                 return arguments.decode(serialization.load_proto(task.args), resolved)
         except Failure:
             raise
+        except KeyboardInterrupt as error:
+            raise self.cancellation(error) from None
         except BaseException as error:
             raise self.failure(error) from None
 
@@ -108,6 +123,35 @@ class Execution:
         clear_frames(error)
         return Failure(described)
 
+    def begin(self, function: Callable[..., Any]) -> None:
+        """The user's code is about to run."""
+        self.function_name = getattr(function, "__qualname__", "") or self.task.method
+        self.process.output_name(self.process.executor.actor, self.name)
+
+    def ended_by(self, error: BaseException) -> Failure:
+        """The user's code raised: what the caller is to see, and whether the worker ends."""
+        from ray.exceptions import AsyncioActorExit
+
+        if isinstance(error, AsyncioActorExit):
+            self.exits = EXIT_ACTOR
+        elif isinstance(error, SystemExit):
+            if getattr(error, EXIT_MARK, False):
+                self.exits = EXIT_ACTOR
+            else:
+                self.exits = f"sys.exit({error.code!r}) was called in {self.name}"
+                self.exit_code = _exit_code(error)
+        elif isinstance(error, KeyboardInterrupt | CancelledError):
+            return self.cancellation(error)
+        return self.failure(error)
+
+    def cancellation(self, error: BaseException) -> Failure:
+        """The user's code ended by an interrupt, or as a cancelled coroutine."""
+        from ray.exceptions import TaskCancelledError
+
+        self.cancelled = True
+        cancelled = TaskCancelledError(self.task.task_id.hex())
+        return self.failure(cancelled.with_traceback(error.__traceback__))
+
     def context(self) -> dict[str, Any]:
         batch = self.batch
         return {
@@ -117,10 +161,22 @@ class Execution:
             "resources": ResourceSet.from_proto(batch.resources).to_floats(),
             "gpu_ids": list(batch.gpu_ids),
             "attempt": self.task.attempt,
+            "canceled": self.cancelled,
         }
 
 
-_OURS = os.path.dirname(os.path.abspath(__file__))
+_OURS: Final = os.path.dirname(os.path.abspath(__file__))
+# Why a worker ends whose actor asked for it.
+EXIT_ACTOR: Final = "exit_actor() was called"
+# On a SystemExit: exit_actor() raised it, and not sys.exit().
+EXIT_MARK: Final = "is_ray_terminate"
+
+
+def _exit_code(error: SystemExit) -> int:
+    """The status with which a process would end, as the interpreter computes it."""
+    if error.code is None:
+        return 0
+    return error.code & 0xFF if isinstance(error.code, int) else 1
 
 
 def clear_frames(error: BaseException) -> None:
@@ -137,108 +193,8 @@ def clear_frames(error: BaseException) -> None:
 
 def run(execution: Execution, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the user's code. raises: Failure with what it raised."""
-    execution.function_name = getattr(function, "__qualname__", "") or execution.task.method
-    execution.process.output_name(execution.process.executor.actor, execution.name)
+    execution.begin(function)
     try:
         return function(*args, **kwargs)
-    except SystemExit as error:
-        execution.exits = f"sys.exit({error.code!r}) was called in {execution.name}"
-        raise execution.failure(error) from None
     except BaseException as error:
-        if type(error).__name__ == "AsyncioActorExit":
-            execution.exits = "exit_actor() was called"
-            return None
-        raise execution.failure(error) from None
-
-
-def pack_returns(
-    execution: Execution, reply: worker_pb2.TaskReply, result: Any
-) -> dict[bytes, list[tuple[bytes, bytes]]]:
-    """Put the results, or the error that stands for all of them, into the reply.
-
-    returns: the refs inside each result that has some, as (id, owner). raises: Failure when a result cannot be
-    pickled, finds no room, or is not as many values as num_returns says.
-    """
-    count = execution.task.num_returns
-    if reply.outcome == worker_pb2.TaskReply.RAISED:
-        error = pack_error(execution, result)
-        value = error.to_proto()
-        owners = _owners(execution.process, error)
-        for index in range(1, count + 1):
-            reply.returns.add(object_id=_return_id(execution, index)).value.CopyFrom(value)
-        return {_return_id(execution, index): owners for index in range(1, count + 1)} if owners else {}
-    if count == 0:
-        return {}
-    contained: dict[bytes, list[tuple[bytes, bytes]]] = {}
-    for index, value in enumerate([result] if count == 1 else _several(execution, result, count), 1):
-        object_id = _return_id(execution, index)
-        _pack(execution, reply.returns.add(object_id=object_id), value, contained)
-    return contained
-
-
-def _return_id(execution: Execution, index: int) -> bytes:
-    return execution.task.task_id + index.to_bytes(4, "little")
-
-
-def _several(execution: Execution, result: Any, count: int) -> list[Any]:
-    try:
-        values = list(result)
-    except TypeError as error:
-        raise execution.failure(
-            ValueError(f"{execution.name} has num_returns={count} but returned {type(result).__name__}, not a sequence")
-        ) from error
-    if len(values) != count:
-        raise execution.failure(
-            ValueError(f"{execution.name} has num_returns={count} but returned {len(values)} values")
-        )
-    return values
-
-
-def _pack(
-    execution: Execution,
-    message: worker_pb2.Return,
-    value: Any,
-    contained: dict[bytes, list[tuple[bytes, bytes]]],
-) -> None:
-    process = execution.process
-    try:
-        serialized = serialization.serialize(value)
-        if serialized.size <= INLINE_LIMIT:
-            message.value.CopyFrom(serialized.to_proto())
-        else:
-            _store(process, execution, message, serialized)
-    except Exception as error:
-        raise execution.failure(error) from None
-    if serialized.contained:
-        contained[message.object_id] = _owners(process, serialized)
-
-
-def _owners(process: Process, serialized: Serialized) -> list[tuple[bytes, bytes]]:
-    return [(ref._id, (ref._owner or process.address)[1]) for ref in serialized.contained]
-
-
-def _store(process: Process, execution: Execution, message: worker_pb2.Return, serialized: Serialized) -> None:
-    message.stored.size = store(process, message.object_id, serialized, execution.owner)
-    message.stored.node_ids.append(process.node_id)
-    message.contained.extend(serialization.reference_to_proto(ref) for ref in serialized.contained)
-
-
-def pack_error(execution: Execution, error: BaseException) -> Serialized:
-    """The error as a value; one that cannot be pickled or is too large is told by its text."""
-    try:
-        serialized = serialization.serialize_error(error)
-    except TypeError as problem:
-        from ray.exceptions import RayTaskError
-
-        # The user's exception cannot be pickled; its traceback can.
-        text = getattr(error, "traceback_str", str(error))
-        cause = RuntimeError(f"the exception raised in {execution.name} cannot be pickled: {problem}")
-        stand_in = RayTaskError(execution.name, text, cause, pid=os.getpid(), ip=execution.process.ip_address)
-        serialized = serialization.serialize_error(stand_in)
-    if serialized.size > INLINE_LIMIT * 10:
-        from ray.exceptions import RayTaskError
-
-        cause = RuntimeError(f"the exception raised in {execution.name} is {serialized.size} bytes when pickled")
-        text = str(getattr(error, "traceback_str", error))[-INLINE_LIMIT:]
-        serialized = serialization.serialize_error(RayTaskError(execution.name, text, cause, pid=os.getpid()))
-    return serialized
+        raise execution.ended_by(error) from None

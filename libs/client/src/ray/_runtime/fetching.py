@@ -78,10 +78,10 @@ class Fetcher:
             if process.is_driver:
                 self._wait(gate, (ref,), deadline)
             else:
-                with process.lending():
+                with process.lending(gate):
                     self._wait(gate, (ref,), deadline)
         finally:
-            if not gate.opened:
+            if entry.state is ObjectState.PENDING:
                 with process.lock:
                     process.objects.forget_waiter(ref._id, gate.one_ready)
 
@@ -112,7 +112,7 @@ class Fetcher:
         try:
             for ref in pending:
                 self.want(ref)
-            with process.lending():
+            with process.lending(gate):
                 self._wait(gate, pending, deadline)
         finally:
             with process.lock:
@@ -268,7 +268,7 @@ class Fetcher:
             assert entry is not None, "a ref that is held has an entry"
             owner = ref._owner or process.address
             process.arena.get_async(ref._id, list(entry.nodes), owner, functools.partial(arrived, ref._id))
-        with process.lending():
+        with process.lending(gate):
             process.reading.wait(
                 gate, SLOW_WAIT_S * 1000 if deadline is None else max(0.0, deadline - time.monotonic())
             )

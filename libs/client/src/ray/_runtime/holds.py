@@ -37,7 +37,7 @@ class HoldMessenger:
             elif type(cmd) is command.Forget:
                 process.objects.remove(cmd.object_id)
             elif type(cmd) is command.ReplyReady:
-                process.executor.reply_ready(cmd.task_id, cmd.kept)
+                process.executor.calls.replies.released(cmd.task_id, cmd.kept)
             elif type(cmd) is command.WatchProcess:
                 process.watch_worker(cmd.worker_id)
             elif type(cmd) is command.SendAdd:

@@ -47,7 +47,7 @@ class PeerFrames:
             wanted = worker_pb2.DefinitionWanted.FromString(payload)
             process.submitter.on_definition_wanted(peer, channel, wanted.digest)
         elif kind == worker_pb2.DEFINITION:
-            process.executor.on_definition(worker_pb2.Definition.FromString(payload))
+            process.executor.calls.on_definition(worker_pb2.Definition.FromString(payload))
         elif kind == worker_pb2.CANCEL:
             process.executor.on_cancel(worker_pb2.Cancel.FromString(payload))
         else:

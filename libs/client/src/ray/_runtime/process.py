@@ -24,6 +24,7 @@ from ray._runtime.arena_errors import ArenaDisconnected
 from ray._runtime.arena_wait import arena_wait_s
 from ray._runtime.executor import Executor
 from ray._runtime.fetching import Fetcher
+from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
 from ray._runtime.holds import HoldMessenger
 from ray._runtime.io_thread import IoThread
@@ -419,21 +420,20 @@ class Process:
         return cluster_view.context(self)
 
     def exit_actor(self) -> None:
-        from ray.exceptions import AsyncioActorExit
-
-        if self.executor.actor is None:
-            raise TypeError("exit_actor() can only be called in an actor's method, and this process runs no actor")
-        raise AsyncioActorExit
+        self.executor.exit_actor()
 
     # -- for the parts
 
     @contextmanager
-    def lending(self) -> Iterator[None]:
-        """This thread is about to wait for other processes, and reads its channels by itself."""
+    def lending(self, gate: Gate | None = None) -> Iterator[None]:
+        """This thread is about to wait for other processes, and reads its channels by itself.
+
+        gate: where it waits, if it may be interrupted there. raises: KeyboardInterrupt at the end, if it was.
+        """
         if self.is_driver:
             yield
             return
-        with self.executor.lending():
+        with self.executor.lending(gate):
             yield
 
     @contextmanager
@@ -445,13 +445,6 @@ class Process:
                 yield
             finally:
                 self.reading.unblock()
-
-    def tell_blocked(self, blocked: bool) -> None:
-        """Tell the raylet that the running task waits, or goes on; it lends or takes back the CPUs."""
-        current = self.executor.current
-        if current is not None and (current.batch.lease_id or self.executor.actor is not None):
-            kind = raylet_pb2.BLOCKED if blocked else raylet_pb2.UNBLOCKED
-            self.raylet.send(kind, raylet_pb2.Blocked(lease_id=current.batch.lease_id).SerializeToString())
 
     def task_runtime_env(self, own: str) -> str:
         """The runtime env of a task or actor: its own, over the job's."""

@@ -52,7 +52,7 @@ class Reading:
         """Wait at the gate, reading meanwhile unless another thread does. returns: whether it opened in time."""
         deadline = time.monotonic() + timeout_s
         while not gate.opened:
-            if self._try_take():
+            if self.try_take():
                 try:
                     self._read_until(gate, deadline)
                 finally:
@@ -80,7 +80,8 @@ class Reading:
         while not (gate.opened or self._reactor.closed) and (left := deadline - time.monotonic()) > 0:
             poll(left)
 
-    def _try_take(self) -> bool:
+    def try_take(self) -> bool:
+        """Take the token for this thread if it is free, or the stand-in's. Whoever got it calls leave()."""
         token = self._reactor.token
         if self._reactor.closed:
             return False

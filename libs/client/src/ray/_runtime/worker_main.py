@@ -104,8 +104,7 @@ class Worker:
     def _on_raylet(self, kind: int, payload: bytes) -> None:
         process = self.process
         if kind == raylet_pb2.START_ACTOR:
-            process.executor.actor = ActorHost(process, raylet_pb2.StartActor.FromString(payload))
-            process.executor.look_around()
+            process.executor.host(ActorHost(process, raylet_pb2.StartActor.FromString(payload)))
         elif kind == raylet_pb2.EXIT:
             message = raylet_pb2.Exit.FromString(payload)
             if message.at_once:
@@ -123,8 +122,9 @@ class Worker:
         process = self.process
         process.raylet.send(raylet_pb2.WORKER_READY, raylet_pb2.WorkerReady().SerializeToString())
         reason = process.executor.serve()
-        cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=reason)
-        process.raylet.send(raylet_pb2.EXITING, raylet_pb2.Exiting(cause=cause).SerializeToString())
+        if not process.executor.exit_code:
+            cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=reason)
+            process.raylet.send(raylet_pb2.EXITING, raylet_pb2.Exiting(cause=cause).SerializeToString())
         self._send_the_rest()
 
     def _send_the_rest(self) -> None:
@@ -162,7 +162,7 @@ def run(fork: zygote_pb2.Fork) -> NoReturn:
     signal.signal(signal.SIGTERM, worker.asked_to_end)
     process.connect()
     worker.serve()
-    exit_process(0)
+    exit_process(process.executor.exit_code)
 
 
 def _job_runtime_env(fork: zygote_pb2.Fork) -> str:

@@ -80,7 +80,7 @@ class StoredObject(_message.Message):
     def __init__(self, size: _Optional[int] = ..., node_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("task_id", "definition", "args", "arguments", "num_returns", "name", "attempt", "actor_id", "incarnation", "method", "sequence", "concurrency_group", "retry_exceptions", "placement_group_id", "capture_child_tasks", "parent_task_id", "backpressure", "last_attempt", "items_arrived")
+    __slots__ = ("task_id", "definition", "args", "arguments", "num_returns", "name", "attempt", "actor_id", "incarnation", "method", "sequence", "concurrency_group", "retry_exceptions", "placement_group_id", "capture_child_tasks", "parent_task_id", "backpressure", "last_attempt", "max_calls", "items_arrived")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     DEFINITION_FIELD_NUMBER: _ClassVar[int]
     ARGS_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class Task(_message.Message):
     PARENT_TASK_ID_FIELD_NUMBER: _ClassVar[int]
     BACKPRESSURE_FIELD_NUMBER: _ClassVar[int]
     LAST_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    MAX_CALLS_FIELD_NUMBER: _ClassVar[int]
     ITEMS_ARRIVED_FIELD_NUMBER: _ClassVar[int]
     task_id: bytes
     definition: bytes
@@ -118,8 +119,9 @@ class Task(_message.Message):
     parent_task_id: bytes
     backpressure: int
     last_attempt: bool
+    max_calls: int
     items_arrived: int
-    def __init__(self, task_id: _Optional[bytes] = ..., definition: _Optional[bytes] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[Argument, _Mapping]]] = ..., num_returns: _Optional[int] = ..., name: _Optional[str] = ..., attempt: _Optional[int] = ..., actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., method: _Optional[str] = ..., sequence: _Optional[int] = ..., concurrency_group: _Optional[str] = ..., retry_exceptions: _Optional[bool] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: _Optional[bool] = ..., parent_task_id: _Optional[bytes] = ..., backpressure: _Optional[int] = ..., last_attempt: _Optional[bool] = ..., items_arrived: _Optional[int] = ...) -> None: ...
+    def __init__(self, task_id: _Optional[bytes] = ..., definition: _Optional[bytes] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[Argument, _Mapping]]] = ..., num_returns: _Optional[int] = ..., name: _Optional[str] = ..., attempt: _Optional[int] = ..., actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., method: _Optional[str] = ..., sequence: _Optional[int] = ..., concurrency_group: _Optional[str] = ..., retry_exceptions: _Optional[bool] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: _Optional[bool] = ..., parent_task_id: _Optional[bytes] = ..., backpressure: _Optional[int] = ..., last_attempt: _Optional[bool] = ..., max_calls: _Optional[int] = ..., items_arrived: _Optional[int] = ...) -> None: ...
 
 class Tasks(_message.Message):
     __slots__ = ("lease_id", "caller", "job_id", "definitions", "tasks", "resources", "gpu_ids", "placement_group_id", "capture_child_tasks")
@@ -218,14 +220,16 @@ class ReplyDeferred(_message.Message):
     def __init__(self, task_id: _Optional[bytes] = ...) -> None: ...
 
 class Cancel(_message.Message):
-    __slots__ = ("task_id", "force", "recursive")
+    __slots__ = ("task_id", "force", "recursive", "as_owner")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
     RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+    AS_OWNER_FIELD_NUMBER: _ClassVar[int]
     task_id: bytes
     force: bool
     recursive: bool
-    def __init__(self, task_id: _Optional[bytes] = ..., force: _Optional[bool] = ..., recursive: _Optional[bool] = ...) -> None: ...
+    as_owner: bool
+    def __init__(self, task_id: _Optional[bytes] = ..., force: _Optional[bool] = ..., recursive: _Optional[bool] = ..., as_owner: _Optional[bool] = ...) -> None: ...
 
 class DefinitionWanted(_message.Message):
     __slots__ = ("digest",)

@@ -1,0 +1,182 @@
+"""One call in a worker, from what arrived to its reply; on which thread, and when, is the business of its lane."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from manta.proto.worker.v1 import worker_pb2
+from ray._runtime import serialization
+from ray._runtime.definitions import DefinitionCache
+from ray._runtime.execution import Execution, Failure, run
+from ray._runtime.packing import pack_returns
+from ray._runtime.replies import Replies
+from ray._runtime.wire import plain_reply
+
+if TYPE_CHECKING:
+    from ray._runtime.actor_host import ActorHost
+    from ray._runtime.incoming import Incoming
+    from ray._runtime.links import Channel
+    from ray._runtime.process import Process
+
+Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+
+class CallRunner:
+    """Runs calls of one worker process and packs what comes of them. Any number of threads may use it at once."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.definitions = DefinitionCache()
+        self._definition_waits: dict[bytes, threading.Event] = {}
+        self.replies = Replies(process)
+        self.actor: ActorHost | None = None
+        # Of each function with max_calls, how often this process has run it.
+        self._runs: dict[bytes, int] = {}
+
+    # -- definitions
+
+    def on_definition(self, definition: worker_pb2.Definition) -> None:
+        if definition.pickled:
+            self.definitions.add(definition.digest, definition.pickled)
+        waiting = self._definition_waits.pop(definition.digest, None)
+        if waiting is not None:
+            waiting.set()
+
+    def want_definition(self, channel: Channel, digest: bytes) -> None:
+        """Ask the task's owner for a definition that was dropped here, and wait for it."""
+        arrived = self._definition_waits.setdefault(digest, threading.Event())
+        channel.send(worker_pb2.DEFINITION_WANTED, worker_pb2.DefinitionWanted(digest=digest).SerializeToString())
+        with self._process.blocking():
+            arrived.wait()
+
+    def _function(self, incoming: Incoming, execution: Execution) -> Any:
+        actor = self.actor
+        task = incoming.task
+        if actor is not None:
+            return actor.method(task.method)
+        digest = task.definition
+        if digest not in self.definitions:
+            self.want_definition(incoming.channel, digest)
+        if task.max_calls:
+            self._count_run(execution, digest, task.max_calls)
+        try:
+            return self.definitions.load(digest)
+        except BaseException as error:
+            raise execution.failure(error) from None
+
+    def _count_run(self, execution: Execution, digest: bytes, max_calls: int) -> None:
+        runs = self._runs[digest] = self._runs.get(digest, 0) + 1
+        if runs >= max_calls:
+            execution.exits = f"max_calls={max_calls} was reached"
+
+    # -- the steps of a call
+
+    def refuse(self, incoming: Incoming) -> bool:
+        """Answer a call that cannot be for this process. returns: whether it was one."""
+        actor = self.actor
+        why = actor.refusal(incoming.task) if actor is not None else ""
+        if not why:
+            return False
+        task = incoming.task
+        outcome = worker_pb2.TaskReply.REFUSED
+        reply = worker_pb2.TaskReply(task_id=task.task_id, outcome=outcome, message=why, attempt=task.attempt)
+        self.replies.finish(incoming, reply.SerializeToString(), {})
+        return True
+
+    def cancel(self, incoming: Incoming) -> None:
+        """Answer a call that was cancelled before it started."""
+        task = incoming.task
+        outcome = worker_pb2.TaskReply.CANCELLED
+        reply = worker_pb2.TaskReply(task_id=task.task_id, outcome=outcome, attempt=task.attempt)
+        self.replies.finish(incoming, reply.SerializeToString(), {})
+
+    def reject(self, incoming: Incoming, error: Exception) -> None:
+        """Answer a call that cannot start with an error."""
+        execution = Execution(self._process, incoming.peer, incoming.batch, incoming.task)
+        self.failed(incoming, execution, execution.failure(error).value, 0)
+
+    def prepare(self, incoming: Incoming, execution: Execution) -> Call:
+        """The function and its arguments. raises: Failure."""
+        function = self._function(incoming, execution)
+        args, kwargs = execution.arguments()
+        return function, args, kwargs
+
+    def perform(self, incoming: Incoming, execution: Execution) -> None:
+        """All of a call, on this thread; its reply is ready afterwards, or the worker is to end."""
+        function: Any = None
+        args: Any = ()
+        kwargs: Any = {}
+        result: Any = None
+        error: BaseException | None = None
+        started = time.perf_counter_ns()
+        try:
+            function, args, kwargs = self.prepare(incoming, execution)
+            if not execution.cancelled:
+                started = time.perf_counter_ns()
+                result = run(execution, function, args, kwargs)
+        except Failure as failure:
+            error = failure.value
+        took_us = (time.perf_counter_ns() - started) // 1000
+        # What the task still holds of its arguments is counted in a moment.
+        del function, args, kwargs
+        if error is not None:
+            self.failed(incoming, execution, error, took_us)
+        else:
+            self.succeeded(incoming, execution, result, took_us)
+
+    def succeeded(self, incoming: Incoming, execution: Execution, result: Any, took_us: int) -> None:
+        """The user's code returned."""
+        task = incoming.task
+        if execution.cancelled and (self.actor is not None or not execution.function_name):
+            # It never started; or it is a method, which nothing interrupts, and nobody wants its result.
+            self.cancel(incoming)
+            return
+        if task.num_returns == 1 and not execution.exits:
+            stream = serialization.plain(result)
+            if stream is not None:
+                self.replies.finish(incoming, plain_reply(task.task_id, stream, took_us, task.attempt), {})
+                return
+        reply = worker_pb2.TaskReply(task_id=task.task_id, attempt=task.attempt, execution_us=took_us)
+        error: BaseException | None = None
+        try:
+            contained = pack_returns(execution, reply, result)
+        except Failure as failure:
+            error = failure.value
+        if error is not None:
+            self._drop_stored(reply)
+            self.failed(incoming, execution, error, took_us)
+            return
+        if execution.exits:
+            reply.outcome = worker_pb2.TaskReply.EXITING
+        self._finish(incoming, reply, contained)
+
+    def failed(self, incoming: Incoming, execution: Execution, error: BaseException, took_us: int) -> None:
+        """The call ended with an error, which its results raise."""
+        if execution.exits and self.actor is not None:
+            # The call that ends an actor gets no result, as upstream; its caller sees the death.
+            return
+        task = incoming.task
+        reply = worker_pb2.TaskReply(
+            task_id=task.task_id, attempt=task.attempt, execution_us=took_us, outcome=worker_pb2.TaskReply.RAISED
+        )
+        # The error, and so the refs in it, is held here until the reference counter has taken the end of the call.
+        contained = pack_returns(execution, reply, error)
+        if execution.exits:
+            reply.outcome = worker_pb2.TaskReply.EXITING
+        elif execution.cancelled:
+            reply.outcome = worker_pb2.TaskReply.CANCELLED
+        self._finish(incoming, reply, contained)
+
+    def _finish(
+        self, incoming: Incoming, reply: worker_pb2.TaskReply, contained: Mapping[bytes, list[tuple[bytes, bytes]]]
+    ) -> None:
+        self.replies.finish(incoming, reply.SerializeToString(), contained)
+
+    def _drop_stored(self, reply: worker_pb2.TaskReply) -> None:
+        """Results that were stored before one failed: the error takes their place, and nobody else would free them."""
+        stored = [(done.object_id, list(done.stored.node_ids)) for done in reply.returns if done.HasField("stored")]
+        with self._process.lock:
+            self._process.to_free.extend(stored)

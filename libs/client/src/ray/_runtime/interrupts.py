@@ -1,0 +1,89 @@
+"""Interrupting the task that runs on a worker's main thread, and nothing but it.
+
+A signal of our own makes the interpreter run `_on_signal` between two steps of whatever the main thread does. It raises
+KeyboardInterrupt only if the task that is to be interrupted still runs, and only in the user's code: the runtime's own
+code would be left half done. There the interrupt is put off: a wait at a gate is opened and raises at its end, anything
+else is over in a moment, and the signal comes again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+from ray._runtime.execution import run
+
+if TYPE_CHECKING:
+    from ray._runtime.execution import Execution
+    from ray._runtime.reactor import Reactor
+
+# Of the real-time signals, which nothing else of the interpreter uses; user code keeps SIGINT for itself.
+INTERRUPT: Final = signal.SIGRTMAX - 3
+# How long after one that hit the runtime's own code the signal comes again.
+_AGAIN_S: Final = 0.002
+
+_RUNTIME: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE: Final = os.path.dirname(os.path.dirname(_RUNTIME)) + os.sep
+
+
+class Interrupts:
+    """The interrupts of one worker. `running()` is the task on the main thread; `lock` is the one that changes it."""
+
+    def __init__(self, reactor: Reactor, running: Callable[[], Execution | None], lock: threading.Lock) -> None:
+        self._reactor = reactor
+        self._running = running
+        self._lock = lock
+        self._main = threading.main_thread().ident or 0
+        self._installed = False
+
+    def interrupt(self, execution: Execution) -> None:
+        """Have KeyboardInterrupt raised in the running task's code. The lock is held, so it is still this task's."""
+        execution.to_interrupt = True
+        gate = execution.gate
+        if gate is not None:
+            gate.open()
+        elif threading.get_ident() != self._main:
+            signal.pthread_kill(self._main, INTERRUPT)
+        else:
+            # The main thread itself reads, inside the runtime: the signal is for later.
+            self._reactor.call_later(_AGAIN_S, self._again)
+
+    def install(self) -> None:
+        """Take the signal; called on the main thread of a worker, once."""
+        signal.signal(INTERRUPT, self._on_signal)
+
+    def _on_signal(self, _number: int, frame: FrameType | None) -> None:
+        execution = self._running()
+        if execution is None or not execution.to_interrupt:
+            return  # it ended meanwhile, and the next one is none of our business
+        if in_user_code(frame):
+            execution.to_interrupt = False
+            raise KeyboardInterrupt
+        gate = execution.gate
+        if gate is not None:
+            gate.open()
+        else:
+            self._reactor.call_later(_AGAIN_S, self._again)
+
+    def _again(self) -> None:
+        with self._lock:
+            execution = self._running()
+            if execution is not None and execution.to_interrupt:
+                self.interrupt(execution)
+
+
+def in_user_code(frame: FrameType | None) -> bool:
+    """Whether the innermost frame, and all up to the one that called the user's function, are the user's."""
+    if frame is None or frame.f_code.co_filename.startswith(_PACKAGE):
+        return False
+    while frame is not None:
+        if frame.f_code is run.__code__:
+            return True
+        if frame.f_code.co_filename.startswith(_RUNTIME):
+            return False
+        frame = frame.f_back
+    return False

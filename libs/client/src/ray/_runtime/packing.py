@@ -1,0 +1,108 @@
+"""Results into replies: small ones inline, large ones into the arena, errors in place of all of them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from manta.proto.worker.v1 import worker_pb2
+from ray._runtime import serialization
+from ray._runtime.serialization import INLINE_LIMIT, Serialized
+from ray._runtime.stored import store
+
+if TYPE_CHECKING:
+    from ray._runtime.execution import Execution
+    from ray._runtime.process import Process
+
+
+def pack_returns(
+    execution: Execution, reply: worker_pb2.TaskReply, result: Any
+) -> dict[bytes, list[tuple[bytes, bytes]]]:
+    """Put the results, or the error that stands for all of them, into the reply.
+
+    returns: the refs inside each result that has some, as (id, owner). raises: Failure when a result cannot be
+    pickled, finds no room, or is not as many values as num_returns says.
+    """
+    count = execution.task.num_returns
+    if reply.outcome == worker_pb2.TaskReply.RAISED:
+        error = pack_error(execution, result)
+        value = error.to_proto()
+        owners = _owners(execution.process, error)
+        for index in range(1, count + 1):
+            reply.returns.add(object_id=_return_id(execution, index)).value.CopyFrom(value)
+        return {_return_id(execution, index): owners for index in range(1, count + 1)} if owners else {}
+    if count == 0:
+        return {}
+    contained: dict[bytes, list[tuple[bytes, bytes]]] = {}
+    for index, value in enumerate([result] if count == 1 else _several(execution, result, count), 1):
+        object_id = _return_id(execution, index)
+        _pack(execution, reply.returns.add(object_id=object_id), value, contained)
+    return contained
+
+
+def _return_id(execution: Execution, index: int) -> bytes:
+    return execution.task.task_id + index.to_bytes(4, "little")
+
+
+def _several(execution: Execution, result: Any, count: int) -> list[Any]:
+    try:
+        values = list(result)
+    except TypeError as error:
+        raise execution.failure(
+            ValueError(f"{execution.name} has num_returns={count} but returned {type(result).__name__}, not a sequence")
+        ) from error
+    if len(values) != count:
+        raise execution.failure(
+            ValueError(f"{execution.name} has num_returns={count} but returned {len(values)} values")
+        )
+    return values
+
+
+def _pack(
+    execution: Execution,
+    message: worker_pb2.Return,
+    value: Any,
+    contained: dict[bytes, list[tuple[bytes, bytes]]],
+) -> None:
+    process = execution.process
+    try:
+        serialized = serialization.serialize(value)
+        if serialized.size <= INLINE_LIMIT:
+            message.value.CopyFrom(serialized.to_proto())
+        else:
+            _store(process, execution, message, serialized)
+    except Exception as error:
+        raise execution.failure(error) from None
+    if serialized.contained:
+        contained[message.object_id] = _owners(process, serialized)
+
+
+def _owners(process: Process, serialized: Serialized) -> list[tuple[bytes, bytes]]:
+    return [(ref._id, (ref._owner or process.address)[1]) for ref in serialized.contained]
+
+
+def _store(process: Process, execution: Execution, message: worker_pb2.Return, serialized: Serialized) -> None:
+    message.stored.size = store(process, message.object_id, serialized, execution.owner)
+    message.stored.node_ids.append(process.node_id)
+    message.contained.extend(serialization.reference_to_proto(ref) for ref in serialized.contained)
+
+
+def pack_error(execution: Execution, error: BaseException) -> Serialized:
+    """The error as a value; one that cannot be pickled or is too large is told by its text."""
+    try:
+        serialized = serialization.serialize_error(error)
+    except TypeError as problem:
+        from ray.exceptions import RayTaskError
+
+        # The user's exception cannot be pickled; its traceback can.
+        text = getattr(error, "traceback_str", str(error))
+        cause = RuntimeError(f"the exception raised in {execution.name} cannot be pickled: {problem}")
+        stand_in = RayTaskError(execution.name, text, cause, pid=os.getpid(), ip=execution.process.ip_address)
+        serialized = serialization.serialize_error(stand_in)
+    if serialized.size > INLINE_LIMIT * 10:
+        from ray.exceptions import RayTaskError
+
+        cause = RuntimeError(f"the exception raised in {execution.name} is {serialized.size} bytes when pickled")
+        text = str(getattr(error, "traceback_str", error))[-INLINE_LIMIT:]
+        serialized = serialization.serialize_error(RayTaskError(execution.name, text, cause, pid=os.getpid()))
+    return serialized
