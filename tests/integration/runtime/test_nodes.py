@@ -272,3 +272,11 @@ def test_the_rest_goes_on_after_a_node_died(cluster: Cluster, third: Any) -> Non
     wait_for(lambda: sum(node["Alive"] for node in ray.nodes()) == 2, "the node counts as dead")
     assert ray.get(total.options(**X).remote(ray.put(np.ones(MIB, dtype="uint8"))), timeout=30) == MIB
     assert ray.get(Counter.options(**X).remote().add.remote(), timeout=30) == 1
+
+
+def test_a_pool_uses_all_nodes(cluster: Cluster) -> None:
+    from ray.util.multiprocessing import Pool
+
+    with Pool() as pool:
+        homes = pool.map(lambda _: ray.get_runtime_context().get_node_id(), range(8), chunksize=1)
+    assert set(homes) == {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}

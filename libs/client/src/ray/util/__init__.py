@@ -18,7 +18,18 @@ _HOMES: Final = {
     "ActorPool": "ray.util.actor_pool",
     "inspect_serializability": "ray.util.check_serialize",
 }
-_SUBMODULES: Final = frozenset({"actor_pool", "check_serialize", "metrics", "queue", "scheduling_strategies", "state"})
+_SUBMODULES: Final = frozenset(
+    {
+        "actor_pool",
+        "check_serialize",
+        "joblib",
+        "metrics",
+        "multiprocessing",
+        "queue",
+        "scheduling_strategies",
+        "state",
+    }
+)
 
 __all__ = [
     "ActorPool",
