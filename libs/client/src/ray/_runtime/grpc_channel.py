@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta.common import rpc
 from manta.proto.common.v1 import common_pb2
+from ray._runtime.io_thread import IoStopped, IoThread
+from ray._runtime.session import Session
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
-    from ray._runtime.io_thread import IoThread
-    from ray._runtime.links import Identity
 
 log = logging.getLogger("ray.runtime")
 
@@ -25,15 +25,32 @@ HELLO: Final = 3
 class GrpcChannel:
     """One stream, either end. Sends from any thread; on_frame and on_closed run on the io thread."""
 
-    def __init__(self, io: IoThread, on_frame: Callable[[int, bytes], None], on_closed: Callable[[str], None]) -> None:
+    # What gRPC has taken dies with the process.
+    survives_exit = False
+
+    def __init__(
+        self,
+        io: IoThread,
+        on_frame: Callable[[int, bytes], None],
+        on_closed: Callable[[str], None],
+        open_stream: Callable[[GrpcChannel], None] = lambda channel: None,
+    ) -> None:
+        """open_stream: what `start` does, on the connecting side; it runs run_client on the io thread."""
         self._io = io
         self._on_frame = on_frame
         self._on_closed = on_closed
+        self._open_stream = open_stream
         self._outbox: collections.deque[common_pb2.Frame] = collections.deque()
+        self._session: Session | None = None
         self._more = asyncio.Event()
         self._waking = False
         self.closed = False
+        self.next_number = 1
+        self.by_peer = False
         self._call: Any = None
+
+    def start(self) -> None:
+        self._open_stream(self)
 
     def send(self, kind: int, payload: bytes) -> None:
         self._outbox.append(common_pb2.Frame(kind=kind, payload=payload))
@@ -42,14 +59,25 @@ class GrpcChannel:
     def queue(self, kind: int, payload: bytes) -> None:
         self._outbox.append(common_pb2.Frame(kind=kind, payload=payload))
 
+    def attach(self, session: Session) -> None:
+        """From now on send the session's frames, behind what is queued here."""
+        self._session = session
+
     def unsent(self) -> bool:
-        return bool(self._outbox) and not self.closed
+        session = self._session
+        return not self.closed and bool(self._outbox or (session is not None and session.unsent()))
 
     def flush(self) -> None:
         # One wake-up of the loop serves all frames that are queued until it runs.
-        if self._outbox and not self._waking and not self.closed:
+        if not self._waking and self.unsent():
             self._waking = True
-            self._io.loop.call_soon_threadsafe(self._wake)
+            self._wake_loop(self._wake)
+
+    def _wake_loop(self, call: Callable[[], object]) -> None:
+        try:
+            self._io.loop.call_soon_threadsafe(call)
+        except IoStopped:
+            log.debug("channel_used_after_shutdown")
 
     def _wake(self) -> None:
         self._waking = False
@@ -59,27 +87,33 @@ class GrpcChannel:
         if self.closed:
             return
         self.closed = True
-        self._io.loop.call_soon_threadsafe(self._more.set)
+        self._wake_loop(self._more.set)
         if self._call is not None:
-            self._io.loop.call_soon_threadsafe(self._call.cancel)
+            self._wake_loop(self._call.cancel)
         self._on_closed(reason)
+
+    def _next(self) -> common_pb2.Frame | None:
+        if self._outbox:
+            return self._outbox.popleft()
+        if self._session is None or (frame := self._session.take()) is None:
+            return None
+        return common_pb2.Frame(kind=frame[0], payload=frame[1])
 
     async def outgoing(self) -> AsyncIterator[common_pb2.Frame]:
         """Frames to write, until the channel closes."""
         while not self.closed:
-            while self._outbox:
-                yield self._outbox.popleft()
+            # Before the look, so that what is queued after it wakes us.
             self._more.clear()
-            if not self._outbox and not self.closed:
-                await self._more.wait()
+            while not self.closed and (frame := self._next()) is not None:
+                yield frame
+            await self._more.wait()
 
     def received(self, frame: common_pb2.Frame) -> None:
         self._on_frame(frame.kind, frame.payload)
 
-    async def run_client(self, grpc_channel: rpc.Channel, service: ServiceDescriptor, identity: Identity) -> None:
+    async def run_client(self, grpc_channel: rpc.Channel, service: ServiceDescriptor, hello: common_pb2.Hello) -> None:
         """Open the stream and read it to its end."""
-        hello = common_pb2.Frame(kind=HELLO, payload=identity.hello().SerializeToString())
-        self._outbox.appendleft(hello)
+        self._outbox.appendleft(common_pb2.Frame(kind=HELLO, payload=hello.SerializeToString()))
         self._more.set()
         reason = "the peer closed the stream"
         try:

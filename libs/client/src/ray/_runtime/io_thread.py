@@ -12,19 +12,31 @@ from typing import Any
 log = logging.getLogger("ray.runtime")
 
 
+class IoStopped(RuntimeError):
+    """The process has left the cluster: nothing can be sent or asked any more. Call ray.init() for a new connection."""
+
+    def __str__(self) -> str:
+        return "the connection to the cluster was shut down; call ray.init() first"
+
+
 class IoThread:
-    """Runs coroutines for threads that have no loop. Stopping it cancels what still runs."""
+    """Runs coroutines for threads that have no loop. Stopping it cancels what still runs, and is final."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._guard = threading.Lock()
+        self._stopped = False
+        # Reentrant: a finalizer of the user's may run while it is held, and send something.
+        self._guard = threading.RLock()
         # A loop keeps weak references to its tasks only.
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop; started if it is not. raises: IoStopped after `stop`."""
         with self._guard:
+            if self._stopped:
+                raise IoStopped
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._run, args=(self._loop,), name="manta-io", daemon=True)
@@ -32,8 +44,13 @@ class IoThread:
             return self._loop
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
-        """Start a coroutine; its result or exception comes in the future."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        """Start a coroutine; its result or exception comes in the future. raises: IoStopped after `stop`."""
+        try:
+            loop = self.loop
+        except IoStopped:
+            coroutine.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Start a coroutine that handles its own failures and lives until `stop`. Called on the loop's thread."""
@@ -49,6 +66,7 @@ class IoThread:
 
     def stop(self) -> None:
         with self._guard:
+            self._stopped = True
             loop, thread, self._loop = self._loop, self._thread, None
         if loop is None or thread is None:
             return

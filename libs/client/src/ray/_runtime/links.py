@@ -1,36 +1,40 @@
 """Channels of this process to others, over either carrier, and the addresses behind them.
 
 Peers are workers and drivers, named by worker id: on this node by a Unix-domain socket, elsewhere by a gRPC stream
-whose address their raylet tells. Raylets are reached the same two ways. Frames that are queued before a channel is
-open leave when it opens.
+whose address their raylet tells. Raylets are reached the same two ways. What is said to a peer goes through a Session,
+so it outlives connections; a connection to a raylet has its own queue only.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from manta.common.channel.framing import MAX_FRAME_BYTES
 from manta.common.channel.hello import hello_bytes
 from manta.common.channel.paths import short_path
 from manta.common.ids import short
 from manta.common.version import PROTOCOL
 from manta.proto.common.v1 import common_pb2
+from ray._runtime.session import Session
 from ray._runtime.unix_channel import UnixChannel
 
 if TYPE_CHECKING:
     from manta.common.credentials import Token
     from ray._runtime.reactor import Reactor
 
-log = logging.getLogger("ray.runtime")
+RECONNECT_S: Final = 0.2
+# Less the two bytes of a frame's kind.
+MAX_PAYLOAD_BYTES: Final = MAX_FRAME_BYTES - 2
 
 
 class Channel(Protocol):
-    """What both carriers offer."""
+    """Where frames to another process go: a connection, or a peer with whatever connection it has."""
 
-    closed: bool
+    @property
+    def closed(self) -> bool: ...
 
     def send(self, kind: int, payload: bytes) -> None: ...
 
@@ -38,7 +42,24 @@ class Channel(Protocol):
 
     def flush(self) -> None: ...
 
-    def unsent(self) -> bool: ...
+
+class Carrier(Channel, Protocol):
+    """One connection, of either kind. What is sent or queued on it ends with it, unlike what a session hands it."""
+
+    # What was sent arrives although this process ends at once.
+    survives_exit: bool
+    # The number of the next numbered frame to arrive.
+    next_number: int
+    # The other side made the connection.
+    by_peer: bool
+
+    def attach(self, session: Session) -> None:
+        """From now on send the session's frames, behind what is queued on the connection itself."""
+
+    def unsent(self) -> bool:
+        """Whether anything waits for the connection to take it."""
+
+    def start(self) -> None: ...
 
     def close(self, reason: str = "closed here") -> None: ...
 
@@ -54,7 +75,7 @@ class Identity:
         self.token = token
         self.name = name
 
-    def hello(self) -> common_pb2.Hello:
+    def hello(self, session: Session | None = None) -> common_pb2.Hello:
         return common_pb2.Hello(
             role=self.role,  # type: ignore[arg-type]
             node_id=self.node_id,
@@ -62,10 +83,11 @@ class Identity:
             job_id=self.job_id,
             pid=os.getpid(),
             name=self.name,
+            session=None if session is None else common_pb2.Session(received=session.received),
         )
 
-    def hello_bytes(self) -> bytes:
-        return hello_bytes(self.token, PROTOCOL, self.hello().SerializeToString())
+    def hello_bytes(self, session: Session | None = None) -> bytes:
+        return hello_bytes(self.token, PROTOCOL, self.hello(session).SerializeToString())
 
     def address(self) -> common_pb2.WorkerAddress:
         return common_pb2.WorkerAddress(node_id=self.node_id, worker_id=self.worker_id)
@@ -77,10 +99,11 @@ def open_unix(
     reactor: Reactor,
     on_frame: Callable[[int, bytes], None],
     on_closed: Callable[[str], None],
+    session: Session | None = None,
 ) -> UnixChannel:
     """Connect to a socket of this machine and say hello; the caller starts the channel.
 
-    raises: OSError when nobody listens there.
+    session: told in the hello, of a peer. raises: OSError when nobody listens there.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -90,7 +113,7 @@ def open_unix(
         sock.close()
         raise
     channel = UnixChannel(sock, reactor, on_frame, on_closed)
-    channel.send_raw(identity.hello_bytes())
+    channel.send_raw(identity.hello_bytes(session))
     return channel
 
 
@@ -100,35 +123,72 @@ def socket_path(socket_dir: str, worker_id: bytes) -> str:
 
 
 class Peer:
-    """Another driver or worker. Frames may be queued at any time; `flush` connects first where it has to."""
+    """Another driver or worker: what is said to it arrives once and in order, whatever becomes of connections."""
 
     __slots__ = (
+        "_flush",
+        "carriers",
         "channel",
         "connecting",
         "connections",
         "dead",
         "known_definitions",
         "node_id",
-        "outbox",
+        "opening",
+        "owing",
+        "progress",
+        "retry_s",
+        "session",
+        "stall_told",
         "watched",
         "worker_id",
     )
 
-    def __init__(self, worker_id: bytes, node_id: bytes) -> None:
+    def __init__(self, worker_id: bytes, node_id: bytes, flush: Callable[[Peer], None]) -> None:
         self.worker_id = worker_id
         self.node_id = node_id
-        self.channel: Channel | None = None
-        self.outbox: list[tuple[int, bytes]] = []
+        self._flush = flush
+        self.session = Session()
+        # All connections that are open; two processes that connect at once have one in each direction.
+        self.carriers: list[Carrier] = []
+        # The one that takes frames from the session.
+        self.channel: Carrier | None = None
+        # Somebody is making a connection, or waits until it may be made.
         self.connecting = False
+        # Ours, whose welcome has to say from which frame it goes on.
+        self.opening: Carrier | None = None
         self.connections = 0
+        # Frames that had gone through in either direction when the present connection began.
+        self.progress = 0
+        # Until a connection is tried again that led to nothing.
+        self.retry_s = RECONNECT_S
         self.dead = False
         self.watched = False
-        # Digests that went over the present connection.
+        # An acknowledgement will be sent to it in a moment.
+        self.owing = False
+        # That it acknowledges too little was logged, and it has not caught up since.
+        self.stall_told = False
+        # Digests that went to it.
         self.known_definitions: set[bytes] = set()
 
+    @property
+    def closed(self) -> bool:
+        """Whether what is sent reaches nobody: the peer was declared dead."""
+        return self.dead
+
     def queue(self, kind: int, payload: bytes) -> None:
-        channel = self.channel
-        if channel is not None and not self.outbox:
-            channel.queue(kind, payload)
-        elif not self.dead:
-            self.outbox.append((kind, payload))
+        """Have a frame sent by the next flush. raises: ValueError when no frame can be so large."""
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise ValueError(
+                f"a frame of kind {kind} has {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} can be sent"
+            )
+        if not self.dead:
+            self.session.waiting.append((kind, payload))
+
+    def flush(self) -> None:
+        """Send what is queued, over a new connection if there is none. Not with the process's lock held."""
+        self._flush(self)
+
+    def send(self, kind: int, payload: bytes) -> None:
+        self.queue(kind, payload)
+        self._flush(self)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from manta.proto.worker.v1 import worker_pb2
+from ray._runtime.returned_frames import ReturnedFrames
 
 if TYPE_CHECKING:
-    from ray._runtime.links import Channel, Peer
+    from ray._runtime.links import Peer
     from ray._runtime.process import Process
 
 
@@ -16,8 +17,9 @@ class PeerFrames:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        self._returned = ReturnedFrames(process)
 
-    def dispatch(self, peer: Peer, channel: Channel, kind: int, payload: bytes) -> None:
+    def dispatch(self, peer: Peer, kind: int, payload: bytes) -> None:
         """Hand one frame to the part that it concerns.
 
         raises: ValueError, DecodeError for what no correct peer sends; the connection ends then.
@@ -28,9 +30,9 @@ class PeerFrames:
         elif kind == worker_pb2.TASKS:
             if process.is_driver:
                 raise ValueError("a driver takes no tasks")
-            process.executor.on_tasks(peer, channel, worker_pb2.Tasks.FromString(payload))
+            process.executor.on_tasks(peer, peer, worker_pb2.Tasks.FromString(payload))
         elif kind == worker_pb2.OBJECTS_WANTED:
-            process.fetcher.on_wanted(channel, peer, worker_pb2.ObjectsWanted.FromString(payload))
+            process.fetcher.on_wanted(peer, peer, worker_pb2.ObjectsWanted.FromString(payload))
         elif kind == worker_pb2.OBJECTS:
             process.fetcher.on_objects(worker_pb2.Objects.FromString(payload))
         elif kind == worker_pb2.HOLDS:
@@ -45,10 +47,12 @@ class PeerFrames:
             process.submitter.on_handed_back(worker_pb2.HandedBack.FromString(payload))
         elif kind == worker_pb2.DEFINITION_WANTED:
             wanted = worker_pb2.DefinitionWanted.FromString(payload)
-            process.submitter.on_definition_wanted(peer, channel, wanted.digest)
+            process.submitter.on_definition_wanted(peer, peer, wanted.digest)
         elif kind == worker_pb2.DEFINITION:
             process.executor.calls.on_definition(worker_pb2.Definition.FromString(payload))
         elif kind == worker_pb2.CANCEL:
             process.executor.on_cancel(worker_pb2.Cancel.FromString(payload))
+        elif kind == worker_pb2.FRAME_RETURNED:
+            self._returned.take(peer, worker_pb2.FrameReturned.FromString(payload))
         else:
             raise ValueError(f"unknown frame kind {kind}")

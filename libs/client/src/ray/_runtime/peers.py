@@ -1,50 +1,56 @@
-"""All peers of a process, by worker id, and the socket on which they reach it."""
+"""All peers of a process, by worker id: their connections, and what goes on over a new one when one breaks."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
-from manta.common.channel.framing import ProtocolError, encode_frame
-from manta.common.channel.hello import BadToken, HelloDecoder
-from manta.common.channel.paths import short_path
-from manta.common.version import VersionMismatch
+from manta.common.channel.framing import ProtocolError
 from manta.proto.common.v1 import common_pb2
 from manta.proto.worker.v1 import worker_pb2
-from ray._runtime.links import Channel, Peer, open_unix, socket_path
+from ray._runtime.links import RECONNECT_S, Carrier, Peer, open_unix, socket_path
+from ray._runtime.listener import Listener
+from ray._runtime.session import WINDOW_BYTES, Arrival
 from ray._runtime.unix_channel import UnixChannel
 
 if TYPE_CHECKING:
+    from ray._runtime.gate import Gate
     from ray._runtime.process import Process
 
 log = logging.getLogger("ray.runtime")
 
-_RECONNECT_S: Final = 0.2
-# From the connection to a complete hello.
-_HELLO_TIMEOUT_S: Final = 10.0
+# Frames of a peer that is quiet are acknowledged after so long, all peers together.
+_ACKNOWLEDGE_S: Final = 0.2
+# A refusal may be of a version or token that will not change soon.
+_REFUSED_S: Final = 5.0
+# A larger frame that could not be taken is not sent back.
+_RETURN_BYTES: Final = 64 << 20
 
 
 class PeerTable:
-    """Finds and opens channels to peers; hands their frames to `on_frame(peer, channel, kind, payload)`."""
+    """Finds and opens channels to peers; hands each frame of theirs once, in order, to `on_frame(peer, kind, payload)`.
 
-    def __init__(self, process: Process, on_frame: Callable[[Peer, Channel, int, bytes], None]) -> None:
+    A connection that breaks while both processes live loses nothing: see session.py. Only a declared death ends it.
+    """
+
+    def __init__(self, process: Process, on_frame: Callable[[Peer, int, bytes], None]) -> None:
         self._process = process
         self._on_frame = on_frame
         self._peers: dict[bytes, Peer] = {}
-        self._listener: socket.socket | None = None
-        self._path = ""
-        self.strangers: set[_Stranger] = set()
+        self._listener: Listener | None = None
+        self._owing: list[Peer] = []
+        self._acknowledging = False
+        # Opens when all that was said has arrived.
+        self._settling: Gate | None = None
 
     def get(self, worker_id: bytes, node_id: bytes = b"") -> Peer:
         peer = self._peers.get(worker_id)
         if peer is None:
             # Not every caller holds the lock: of two that make a peer at once, both get the first.
-            peer = self._peers.setdefault(worker_id, Peer(worker_id, node_id))
+            peer = self._peers.setdefault(worker_id, Peer(worker_id, node_id, self.flush))
         elif node_id and not peer.node_id:
             peer.node_id = node_id
         return peer
@@ -52,30 +58,29 @@ class PeerTable:
     def find(self, worker_id: bytes) -> Peer | None:
         return self._peers.get(worker_id)
 
-    def send(self, peer: Peer, kind: int, payload: bytes) -> None:
-        """Send now, or as soon as there is a connection. Not to be called with the process's lock held."""
-        channel = peer.channel
-        if channel is not None and not peer.outbox:
-            channel.send(kind, payload)
-        else:
-            peer.queue(kind, payload)
-            self.flush(peer)
+    def of_node(self, node_id: bytes) -> list[bytes]:
+        return [worker_id for worker_id, peer in list(self._peers.items()) if peer.node_id == node_id]
 
     def flush(self, peer: Peer) -> None:
+        """Send what is queued, or what a broken connection took with it, over a new connection if there is none."""
         channel = peer.channel
-        if channel is None:
-            if peer.outbox and not peer.dead and self._claim(peer):
-                self._connect(peer)
-            return
-        if peer.outbox:
-            self._move_outbox(peer, channel)
-        channel.flush()
+        if channel is not None:
+            channel.flush()
+            if peer.session.stalled and not peer.stall_told:
+                self._tell_stall(peer)
+        elif peer.session.unsettled() and not peer.dead and self._claim(peer):
+            self._connect(peer)
 
-    def _move_outbox(self, peer: Peer, channel: Channel) -> None:
-        with self._process.lock:
-            outbox, peer.outbox = peer.outbox, []
-            for kind, payload in outbox:
-                channel.queue(kind, payload)
+    def _tell_stall(self, peer: Peer) -> None:
+        peer.stall_told = True
+        log.warning(
+            "peer_behind worker_id=%s unacknowledged_bytes=%d frames_waiting=%d",
+            peer.worker_id.hex(),
+            WINDOW_BYTES,
+            len(peer.session.waiting),
+        )
+
+    # -- connections
 
     def _claim(self, peer: Peer) -> bool:
         """Be the only one that gives the peer a channel: over two of them, frames would overtake one another."""
@@ -90,72 +95,139 @@ class PeerTable:
         if peer.node_id and peer.node_id != process.node_id:
             process.remote.connect_peer(peer)
             return
-        path = socket_path(process.socket_dir, peer.worker_id)
 
         def on_frame(kind: int, payload: bytes) -> None:
             self.receive(peer, channel, kind, payload)
 
+        def on_closed(reason: str) -> None:
+            self.closed(peer, channel, reason)
+
+        path = socket_path(process.socket_dir, peer.worker_id)
         try:
-            channel = open_unix(
-                path, process.identity, process.reactor, on_frame, lambda reason: self.closed(peer, channel, reason)
-            )
+            channel = open_unix(path, process.identity, process.reactor, on_frame, on_closed, peer.session)
         except OSError as error:
             # The raylet says whether the peer is dead; until then it may be starting or have a full backlog.
             log.debug("peer_unreachable worker_id=%s error=%s", peer.worker_id.hex(), error)
-            process.reactor.call_later(_RECONNECT_S, lambda: self._again(peer))
+            self.failed(peer)
             return
-        channel.start()
         self.opened(peer, channel)
+
+    def failed(self, peer: Peer, delay_s: float = RECONNECT_S) -> None:
+        """A connection could not be made; try again, until the peer is declared dead."""
+        self._process.reactor.call_later(delay_s, lambda: self._again(peer))
 
     def _again(self, peer: Peer) -> None:
         peer.connecting = False
         self.flush(peer)
 
-    def opened(self, peer: Peer, channel: Channel) -> None:
-        """A channel that this process opened is usable."""
-        process = self._process
-        with process.lock:
-            peer.connecting = False
-            # Closed before it was the peer's, by the reading thread: then closed() did not take it away.
-            lost = channel.closed
-            if not lost:
-                self._begin(peer, channel)
-        if lost:
-            self.failed(peer)
-        else:
-            channel.flush()
+    def opened(self, peer: Peer, channel: Carrier) -> None:
+        """This process made a connection; starts it.
 
-    def _begin(self, peer: Peer, channel: Channel) -> None:
-        """Send over this channel from now on, first what waited for one; the lock is held."""
-        process = self._process
-        peer.channel = channel
-        peer.known_definitions.clear()
-        peer.connections += 1
-        outbox, peer.outbox = peer.outbox, []
-        if peer.connections > 1:
-            process.holds.apply(process.refs.reconnected(peer.worker_id))
-        for kind, payload in outbox:
-            channel.queue(kind, payload)
-
-    def failed(self, peer: Peer, delay_s: float = _RECONNECT_S) -> None:
-        """A channel could not be opened; try again, until the peer is declared dead."""
-        self._process.reactor.call_later(delay_s, lambda: self._again(peer))
-
-    def closed(self, peer: Peer, channel: Channel, reason: str) -> None:
-        log.debug("peer_channel_closed worker_id=%s reason=%s", peer.worker_id.hex(), reason)
+        The first one is used at once. On a later one the peer has to say first from which frame it goes on.
+        """
         with self._process.lock:
-            if peer.channel is channel:
-                peer.channel = None
-        self._process.peer_lost(peer)
+            peer.carriers.append(channel)
+            if peer.connections:
+                peer.opening = channel
+            else:
+                self._begin(peer, channel, 0)
+        if peer.dead:  # meanwhile, before it was among the carriers
+            channel.close("the peer was declared dead")
+            return
+        channel.start()
+        channel.flush()
 
-    def of_node(self, node_id: bytes) -> list[bytes]:
-        return [worker_id for worker_id, peer in list(self._peers.items()) if peer.node_id == node_id]
+    def _welcomed(self, peer: Peer, channel: Carrier, welcome: common_pb2.Welcome) -> None:
+        received = _received(welcome)
+        peer.retry_s = RECONNECT_S
+        with self._process.lock:
+            opening = peer.opening is channel
+            if opening:
+                self._begin(peer, channel, received)
+            elif received is None:
+                peer.session.forget()
+        if opening and received is None:
+            self._process.peer_forgot(peer)
+        channel.flush()
+
+    def accepted(self, peer: Peer, channel: Carrier, hello: common_pb2.Hello) -> None:
+        """The peer made a connection and said who it is."""
+        received = _received(hello)
+        channel.by_peer = True
+        with self._process.lock:
+            # It makes another only when the one that it made before is of no use to it, known to us or not.
+            replaced = peer.channel if peer.channel is not None and peer.channel.by_peer else None
+            if received is None:
+                peer.session.forget()
+                replaced = None
+            if replaced is not None:
+                peer.channel = None
+            peer.carriers.append(channel)
+        if replaced is not None:
+            replaced.close("the peer made another connection")
+        # Said after the end of the old one: what was not read of it counts as not received.
+        welcome = common_pb2.Welcome(
+            node_id=self._process.node_id, session=common_pb2.Session(received=peer.session.received)
+        )
+        channel.queue(worker_pb2.WELCOME, welcome.SerializeToString())
+        if self._claim(peer):
+            with self._process.lock:
+                if channel.closed:  # by the other end, so it was not taken away by closed()
+                    peer.connecting = False
+                else:
+                    self._begin(peer, channel, received)
+        channel.flush()
+
+    def _begin(self, peer: Peer, channel: Carrier, received: int | None) -> None:
+        """Send over this channel from now on, first what did not arrive over earlier ones; the lock is held."""
+        session, process = peer.session, self._process
+        peer.connecting = False
+        peer.opening = None
+        peer.connections += 1
+        first = session.resume(received)
+        if received is None:
+            peer.known_definitions.clear()
+            if peer.connections > 1:
+                process.holds.apply(process.refs.reconnected(peer.worker_id))
+        elif first > 1:
+            log.debug(
+                "session_resumed worker_id=%s from=%d again=%d", peer.worker_id.hex(), first, len(session.waiting)
+            )
+            channel.queue(worker_pb2.RESUMED, worker_pb2.Resumed(next=first).SerializeToString())
+        peer.progress = session.received + session.acknowledged
+        channel.attach(session)
+        peer.channel = channel
+
+    def closed(self, peer: Peer, channel: Carrier, reason: str) -> None:
+        """A connection has ended, by either side."""
+        process, session = self._process, peer.session
+        log.debug("peer_channel_closed worker_id=%s reason=%s", peer.worker_id.hex(), reason)
+        with process.lock:
+            used, awaited = peer.channel is channel, peer.opening is channel
+            if used:
+                peer.channel = None
+            if awaited:
+                peer.opening = None
+            if channel in peer.carriers:
+                peer.carriers.remove(channel)
+        if process.closing or peer.dead:
+            return
+        process.peer_lost(peer)
+        if awaited:
+            self.failed(peer, peer.retry_s)
+        elif used and session.received + session.acknowledged > peer.progress:
+            self.flush(peer)
+        elif used:
+            # It led to nothing. Not at once again: the peer may be about to end, or refuse us each time.
+            process.reactor.call_later(peer.retry_s, lambda: self.flush(peer))
 
     def drain(self, worker_id: bytes) -> None:
         """Take what a dead process had sent: its last replies count."""
         peer = self._peers.get(worker_id)
-        if peer is not None and isinstance(peer.channel, UnixChannel):
-            peer.channel.drain()
+        if peer is not None:
+            for carrier in list(peer.carriers):
+                if isinstance(carrier, UnixChannel):
+                    carrier.drain()
 
     def died(self, worker_id: bytes) -> None:
         """A declared death: nothing is sent to it any more."""
@@ -163,137 +235,159 @@ class PeerTable:
         if peer is None:
             return
         peer.dead = True
-        peer.outbox.clear()
-        if peer.channel is not None:
-            channel, peer.channel = peer.channel, None
-            channel.close("the peer was declared dead")
+        peer.channel = peer.opening = None
+        for carrier in list(peer.carriers):
+            carrier.close("the peer was declared dead")
+        peer.session.clear()
+        self._look_settled()
 
-    def receive(self, peer: Peer, channel: Channel, kind: int, payload: bytes) -> None:
-        if kind == worker_pb2.WELCOME:
+    # -- what arrives
+
+    def receive(self, peer: Peer, channel: Carrier, kind: int, payload: bytes) -> None:
+        if kind < worker_pb2.TASKS:
+            self._receive_control(peer, channel, kind, payload)
             return
-        if kind == worker_pb2.REFUSED:
-            reason = common_pb2.Refused.FromString(payload).reason
-            log.error("peer_refused worker_id=%s reason=%s", peer.worker_id.hex(), reason)
-            channel.close(reason)
+        number = channel.next_number
+        channel.next_number = number + 1
+        arrival = peer.session.arrived(number, len(payload))
+        if arrival is Arrival.REPEATED:
             return
+        if arrival is Arrival.NEW_AND_DUE:
+            self._acknowledge(peer)
+        elif not peer.owing:
+            self._acknowledge_later(peer)
         try:
-            self._on_frame(peer, channel, kind, payload)
+            self._on_frame(peer, kind, payload)
         except (DecodeError, ProtocolError, ValueError, LookupError) as error:
-            log.warning("peer_spoke_nonsense worker_id=%s error=%r", peer.worker_id.hex(), error)
+            log.warning("peer_spoke_nonsense worker_id=%s kind=%d error=%r", peer.worker_id.hex(), kind, error)
+            self._return_frame(peer, kind, payload, error)
+            channel.close(f"protocol error: {error}")
+        except Exception as error:
+            # A bug of ours. It counts as received: sent again, it would fail again, for ever.
+            log.exception("frame_failed worker_id=%s kind=%d", peer.worker_id.hex(), kind)
+            self._return_frame(peer, kind, payload, error)
+
+    def _receive_control(self, peer: Peer, channel: Carrier, kind: int, payload: bytes) -> None:
+        """A frame about the connection itself."""
+        try:
+            if kind == worker_pb2.ACKNOWLEDGED:
+                if peer.session.on_acknowledged(worker_pb2.Acknowledged.FromString(payload).received):
+                    peer.stall_told = False
+                    self.flush(peer)
+                self._look_settled()
+            elif kind == worker_pb2.WELCOME:
+                self._welcomed(peer, channel, common_pb2.Welcome.FromString(payload))
+            elif kind == worker_pb2.RESUMED:
+                channel.next_number = worker_pb2.Resumed.FromString(payload).next
+                peer.session.begin(channel.next_number)
+            elif kind == worker_pb2.ACKNOWLEDGEMENT_WANTED:
+                self._acknowledge(peer)
+            elif kind == worker_pb2.REFUSED:
+                reason = common_pb2.Refused.FromString(payload).reason
+                log.error("peer_refused worker_id=%s reason=%s", peer.worker_id.hex(), reason)
+                peer.retry_s = _REFUSED_S
+                channel.close(reason)
+            else:
+                raise ValueError(f"unknown frame kind {kind}")
+        except (DecodeError, ValueError) as error:
+            log.warning("peer_spoke_nonsense worker_id=%s kind=%d error=%r", peer.worker_id.hex(), kind, error)
             channel.close(f"protocol error: {error}")
 
-    def unsent(self) -> bool:
-        """Whether anything waits for a socket to take it."""
-        return any(peer.channel is not None and peer.channel.unsent() for peer in self._peers.values())
+    def _return_frame(self, peer: Peer, kind: int, payload: bytes, error: Exception) -> None:
+        """Have the sender end what the frame was about: whoever waits for it would wait for ever."""
+        if not peer.session.kept or kind == worker_pb2.FRAME_RETURNED or len(payload) > _RETURN_BYTES:
+            return
+        returned = worker_pb2.FrameReturned(kind=kind, payload=payload, reason=repr(error))
+        peer.send(worker_pb2.FRAME_RETURNED, returned.SerializeToString())
+
+    # -- acknowledgements
+
+    def _acknowledge(self, peer: Peer) -> None:
+        channel, session = peer.channel, peer.session
+        # With no channel there is nothing to say: the next hello or welcome says it.
+        if channel is not None and session.kept and session.owes():
+            acknowledged = worker_pb2.Acknowledged(received=session.tell())
+            channel.send(worker_pb2.ACKNOWLEDGED, acknowledged.SerializeToString())
+
+    def _acknowledge_later(self, peer: Peer) -> None:
+        peer.owing = True
+        self._owing.append(peer)
+        if not self._acknowledging:
+            self._acknowledging = True
+            self._process.reactor.call_later(_ACKNOWLEDGE_S, self._acknowledge_all)
+
+    def _acknowledge_all(self) -> None:
+        self._acknowledging = False
+        owing, self._owing = self._owing, []
+        for peer in owing:
+            peer.owing = False
+            self._acknowledge(peer)
+
+    # -- the end of this process
+
+    def settled(self) -> bool:
+        """Whether what was said to peers arrives although this process ends now."""
+        return not any(_needs_us(peer) for peer in list(self._peers.values()))
+
+    def settle(self, gate: Gate) -> None:
+        """Open the gate as soon as `settled`; peers are asked to acknowledge at once."""
+        self._settling = gate
+        for peer in list(self._peers.values()):
+            channel = peer.channel
+            if channel is None:
+                self.flush(peer)
+            elif not channel.survives_exit and peer.session.kept and peer.session.unsettled():
+                channel.send(worker_pb2.ACKNOWLEDGEMENT_WANTED, b"")
+        self._look_settled()
+
+    def _look_settled(self) -> None:
+        gate = self._settling
+        if gate is not None and self.settled():
+            gate.open()
 
     # -- the listening side
 
     def listen(self) -> None:
         """Bind this process's socket. raises: OSError (EADDRINUSE when another worker's id begins the same)."""
         process = self._process
-        self._path = socket_path(process.socket_dir, process.worker_id)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        with short_path(self._path) as usable:
-            listener.bind(usable)
-        os.chmod(self._path, 0o600)
-        listener.listen(512)
-        listener.setblocking(False)
-        self._listener = listener
-        process.reactor.add(listener.fileno(), self._on_accept)
+        path = socket_path(process.socket_dir, process.worker_id)
+        self._listener = Listener(path, process.identity.token, process.reactor, self._admit)
 
-    def _on_accept(self, _events: int) -> None:
-        assert self._listener is not None
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            self.strangers.add(_Stranger(self, sock))
-
-    def admit(self, stranger: _Stranger, hello: common_pb2.Hello | None, rest: bytes) -> None:
-        """A connection said a right hello (or a wrong one: None)."""
-        self.strangers.discard(stranger)
-        if hello is None:
-            return
+    def _admit(self, sock: socket.socket, hello: common_pb2.Hello, rest: bytes) -> None:
+        """A connection on this node said a right hello."""
         peer = self.get(hello.worker_id, hello.node_id)
         with self._process.lock:
             self._process.watch(peer)
         channel = UnixChannel(
-            stranger.socket,
+            sock,
             self._process.reactor,
             lambda kind, payload: self.receive(peer, channel, kind, payload),
             lambda reason: self.closed(peer, channel, reason),
         )
-        self.accepted(peer, channel)
+        self.accepted(peer, channel, hello)
         if rest:
             channel.received(rest)
         if not channel.closed:
             channel.start()
 
-    def accepted(self, peer: Peer, channel: Channel) -> None:
-        channel.send(worker_pb2.WELCOME, common_pb2.Welcome(node_id=self._process.node_id).SerializeToString())
-        if self._claim(peer):
-            self.opened(peer, channel)
-
     def close(self) -> None:
         if self._listener is not None:
-            self._process.reactor.remove(self._listener.fileno())
             self._listener.close()
-            with contextlib.suppress(FileNotFoundError), short_path(self._path) as usable:
-                os.unlink(usable)
-        for stranger in list(self.strangers):
-            stranger.close()
         for peer in list(self._peers.values()):
-            if peer.channel is not None:
-                peer.channel.close("this process ends")
+            for carrier in list(peer.carriers):
+                carrier.close("this process ends")
 
 
-class _Stranger:
-    """An accepted connection that has not said who it is."""
+def _received(greeting: common_pb2.Hello | common_pb2.Welcome) -> int | None:
+    """What the other side has of us; None when it keeps no session."""
+    return greeting.session.received if greeting.HasField("session") else None
 
-    def __init__(self, table: PeerTable, sock: socket.socket) -> None:
-        self._table = table
-        self.socket = sock
-        sock.setblocking(False)
-        self._process = table._process
-        self._decoder = HelloDecoder(self._process.identity.token)
-        self._process.reactor.add(sock.fileno(), self._on_readable)
-        self._process.reactor.call_later(_HELLO_TIMEOUT_S, self._too_late)
 
-    def _too_late(self) -> None:
-        if self in self._table.strangers:
-            self._refuse(f"no hello within {_HELLO_TIMEOUT_S:g} s")
-
-    def _on_readable(self, _events: int) -> None:
-        try:
-            data = self.socket.recv(1 << 16)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._refuse("")
-            return
-        try:
-            payload = self._decoder.feed(data)
-            if payload is None:
-                return
-            hello = common_pb2.Hello.FromString(payload)
-        except (ProtocolError, BadToken, VersionMismatch, DecodeError) as error:
-            self._refuse(str(error))
-            return
-        self._process.reactor.remove(self.socket.fileno())
-        self._table.admit(self, hello, self._decoder.rest)
-
-    def _refuse(self, reason: str) -> None:
-        if reason:
-            log.warning("connection_refused reason=%s", reason)
-            refused = common_pb2.Refused(reason=reason).SerializeToString()
-            with contextlib.suppress(OSError):
-                self.socket.send(encode_frame(worker_pb2.REFUSED, refused))
-        self.close()
-        self._table.admit(self, None, b"")
-
-    def close(self) -> None:
-        self._process.reactor.remove(self.socket.fileno())
-        self.socket.close()
+def _needs_us(peer: Peer) -> bool:
+    """Whether something said to the peer is lost when this process ends now."""
+    channel = peer.channel
+    if channel is None:
+        return peer.session.unsettled()
+    if channel.survives_exit or not peer.session.kept:
+        return channel.unsent()
+    return peer.session.unsettled()

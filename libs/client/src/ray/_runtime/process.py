@@ -305,6 +305,11 @@ class Process:
         with self.lock:
             self.watch(peer)
         self.after_lock()
+        if not peer.session.kept:
+            self.peer_forgot(peer)
+
+    def peer_forgot(self, peer: Peer) -> None:
+        """What was asked over a broken connection may be lost: the peer keeps no session."""
         self.fetcher.ask_again(peer.worker_id)
 
     def cut_off(self, error: Exception) -> None:

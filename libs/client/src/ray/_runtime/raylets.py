@@ -14,7 +14,7 @@ from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime.links import open_unix
 
 if TYPE_CHECKING:
-    from ray._runtime.links import Channel
+    from ray._runtime.links import Carrier
     from ray._runtime.process import Process
 
 log = logging.getLogger("ray.runtime")
@@ -25,7 +25,7 @@ class RayletLink:
 
     def __init__(self, node_id: bytes, process: Process) -> None:
         self.node_id = node_id
-        self.channel: Channel | None = None
+        self.channel: Carrier | None = None
         self._process = process
         self._request_ids = itertools.count(1)
         self._endpoints: dict[int, Callable[[str], None]] = {}
@@ -42,6 +42,10 @@ class RayletLink:
     def send(self, kind: int, payload: bytes) -> None:
         if self.channel is not None:
             self.channel.send(kind, payload)
+
+    def settled(self) -> bool:
+        """Whether what was said to our own raylet arrives although this process ends now."""
+        return self.channel is None or not self.channel.unsent()
 
     def ask_endpoint(self, worker_id: bytes, done: Callable[[str], None]) -> None:
         """done(host:port), or done("") for a worker that is dead or unknown there."""

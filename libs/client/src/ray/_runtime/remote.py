@@ -34,30 +34,40 @@ class Remote:
         self._server: Any = None
         self._address = ""
 
-    def new_channel(self, on_frame: Callable[[int, bytes], None], on_closed: Callable[[str], None]) -> GrpcChannel:
-        """A channel that is not open yet; frames queue until `start`."""
+    def new_channel(
+        self,
+        address: str,
+        service: ServiceDescriptor,
+        hello: common_pb2.Hello,
+        on_frame: Callable[[int, bytes], None],
+        on_closed: Callable[[str], None],
+    ) -> GrpcChannel:
+        """A channel to host:port that is not open yet; frames queue until its `start`."""
+        from manta.common import rpc
         from ray._runtime.grpc_channel import GrpcChannel
 
-        return GrpcChannel(self.io, on_frame, on_closed)
+        process = self._process
 
-    def start(self, channel: GrpcChannel, address: str, service: ServiceDescriptor) -> None:
-        """Open the channel's stream to host:port."""
-        from manta.common import rpc
+        def open_stream(channel: GrpcChannel) -> None:
+            async def run() -> None:
+                grpc_channel = rpc.open_channel(address, process.identity.token, process.tls)
+                self.io.spawn(channel.run_client(grpc_channel, service, hello))
 
-        identity = self._process.identity
+            self.io.run(run())
 
-        async def run() -> None:
-            grpc_channel = rpc.open_channel(address, identity.token, self._process.tls)
-            self.io.spawn(channel.run_client(grpc_channel, service, identity))
-
-        self.io.run(run())
+        return GrpcChannel(self.io, on_frame, on_closed, open_stream)
 
     def open_raylet(self, link: RayletLink, address: str, on_closed: Callable[[str], None]) -> None:
         """Give the link of a raylet elsewhere its channel."""
-        raylets = self._process.raylets
-        channel = self.new_channel(lambda kind, payload: raylets.receive(link, kind, payload), on_closed)
-        link.channel = channel
-        self.start(channel, address, _RAYLET)
+        process = self._process
+        link.channel = channel = self.new_channel(
+            address,
+            _RAYLET,
+            process.identity.hello(),
+            lambda kind, payload: process.raylets.receive(link, kind, payload),
+            on_closed,
+        )
+        channel.start()
 
     def connect_peer(self, peer: Peer) -> None:
         """Ask the peer's raylet where it listens, then open the channel."""
@@ -77,10 +87,12 @@ class Remote:
             process.peers.failed(peer, 1.0)
             return
         channel = self.new_channel(
+            address,
+            _WORKER,
+            process.identity.hello(peer.session),
             lambda kind, payload: process.peers.receive(peer, channel, kind, payload),
             lambda reason: process.peers.closed(peer, channel, reason),
         )
-        self.start(channel, address, _WORKER)
         process.peers.opened(peer, channel)
 
     # -- being reached
@@ -136,7 +148,7 @@ class Remote:
                 channel.close("the peer closed the stream")
 
         self.io.spawn(read())
-        peers.accepted(peer, channel)
+        peers.accepted(peer, channel, hello)
         try:
             async for frame in channel.outgoing():
                 yield frame

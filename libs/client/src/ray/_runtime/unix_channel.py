@@ -11,6 +11,7 @@ from typing import Final
 
 from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_frame
 from ray._runtime.reactor import READ, READ_WRITE, Reactor
+from ray._runtime.session import Session
 
 log = logging.getLogger("ray.runtime")
 
@@ -22,9 +23,12 @@ _JOIN_LIMIT: Final = 1 << 16
 class UnixChannel:
     """Sends from any thread; receives on whichever thread holds the reactor's token.
 
-    on_frame(kind, payload) for each frame; on_closed(reason) once, when the peer is gone or spoke nonsense. What could
-    not be sent by then is lost with the connection.
+    on_frame(kind, payload) for each frame; on_closed(reason) once, when the peer is gone or spoke nonsense. What was
+    queued here and could not be sent by then is lost with the connection; frames of an attached session are not.
     """
+
+    # The kernel delivers what it has taken.
+    survives_exit = True
 
     def __init__(
         self,
@@ -41,9 +45,13 @@ class UnixChannel:
         self._on_closed = on_closed
         self._decoder = FrameDecoder()
         self._outbox: collections.deque[bytes] = collections.deque()
+        self._session: Session | None = None
         self._sending = threading.Lock()
-        self._want_write = False
+        # Nothing is sent now: the socket is full, or broken, which the reader will see.
+        self._want_write = self._broken = False
         self.closed = False
+        self.next_number = 1
+        self.by_peer = False
 
     def start(self) -> None:
         """Begin to read. Apart from construction, so that the handlers may refer to the channel."""
@@ -65,14 +73,22 @@ class UnixChannel:
         """Have a frame sent by the next flush, joined with its neighbours."""
         self._outbox.append(encode_frame(kind, payload))
 
+    def attach(self, session: Session) -> None:
+        """From now on send the session's frames, behind what is queued here."""
+        self._session = session
+
     def unsent(self) -> bool:
-        return bool(self._outbox) and not self.closed
+        session = self._session
+        return not self.closed and bool(self._outbox or (session is not None and session.unsent()))
+
+    def _has_more(self) -> bool:
+        session = self._session
+        return bool(self._outbox or (session is not None and session.sendable()))
 
     def flush(self) -> None:
-        outbox = self._outbox
         # The outer loop looks again after the lock is free: another thread may have queued a frame
         # while we held it, and gone on because we did.
-        while outbox and not self._want_write and not self.closed:
+        while not self._want_write and not self._broken and not self.closed and self._has_more():
             if not self._sending.acquire(blocking=False):
                 return
             try:
@@ -80,31 +96,41 @@ class UnixChannel:
             finally:
                 self._sending.release()
 
+    def _next(self) -> bytes | None:
+        if self._outbox:
+            return self._outbox.popleft()
+        if self._session is None or (frame := self._session.take()) is None:
+            return None
+        return encode_frame(*frame)
+
     def _drain(self) -> None:
-        outbox = self._outbox
-        while outbox and not self.closed:
-            data = outbox.popleft()
-            if outbox and len(data) < _JOIN_LIMIT:
-                parts = [data]
-                size = len(data)
-                while outbox and size < _JOIN_LIMIT:
-                    parts.append(outbox.popleft())
-                    size += len(parts[-1])
-                data = b"".join(parts)
+        # Not after the end: who closed may have handed the session to the next connection.
+        while not self.closed and (data := self._next()) is not None:
+            if len(data) < _JOIN_LIMIT and self._has_more():
+                data = self._joined(data)
             try:
                 sent = self._socket.send(data)
             except BlockingIOError:
                 sent = 0
             except OSError as error:
                 # Not closed here: this may be any thread, in the middle of anything. The reader sees the same error.
-                outbox.clear()
+                self._broken = True
+                self._outbox.clear()
                 log.debug("channel_send_failed fd=%d error=%s", self._fd, error)
                 return
             if sent < len(data):
-                outbox.appendleft(data[sent:])
+                self._outbox.appendleft(data[sent:])
                 self._want_write = True
                 self._reactor.modify(self._fd, READ_WRITE)
                 return
+
+    def _joined(self, first: bytes) -> bytes:
+        parts = [first]
+        size = len(first)
+        while size < _JOIN_LIMIT and (data := self._next()) is not None:
+            parts.append(data)
+            size += len(data)
+        return b"".join(parts)
 
     def _on_event(self, events: int) -> None:
         if events & ~READ and self._want_write:

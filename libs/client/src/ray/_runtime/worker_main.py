@@ -32,7 +32,8 @@ log = logging.getLogger("ray.runtime")
 
 # Marks, in a worker's output, the name under which the lines after it are shown.
 NAME_MARK: Final = b"\x1e"
-_EXIT_GRACE_S: Final = 1.0
+# For peers on other nodes to acknowledge the last replies; their nodes may be busy.
+_EXIT_GRACE_S: Final = 5.0
 # The raylet's reason when it ends a worker only because nobody uses it.
 _IDLE: Final = "idle"
 
@@ -129,10 +130,14 @@ class Worker:
 
     def _send_the_rest(self) -> None:
         """Let replies and drops leave; peers that do not read must not keep the process."""
+        process = self.process
         deadline = time.monotonic() + _EXIT_GRACE_S
-        # By wait(): the stand-in or a thread of the user's may be reading, and we need not.
-        while self.process.peers.unsent() and time.monotonic() < deadline:
-            self.process.reading.wait(Gate(1), 0.05)
+        gate = Gate(1)
+        process.peers.settle(gate)
+        # By wait(): the stand-in or a thread of the user's may be reading, and we need not. Sockets that take the rest
+        # open no gate, so we look now and then.
+        while not (process.peers.settled() and process.raylet.settled()) and time.monotonic() < deadline:
+            process.reading.wait(Gate(1) if gate.opened else gate, 0.05)
 
 
 def run(fork: zygote_pb2.Fork) -> NoReturn:

@@ -123,29 +123,39 @@ class SchedulingStrategy(_message.Message):
     label_selector: _containers.RepeatedCompositeFieldContainer[LabelConstraint]
     def __init__(self, simple: _Optional[_Union[SchedulingStrategy.Simple, str]] = ..., node_affinity: _Optional[_Union[NodeAffinity, _Mapping]] = ..., node_labels: _Optional[_Union[NodeLabels, _Mapping]] = ..., placement_group: _Optional[_Union[PlacementGroupUse, _Mapping]] = ..., label_selector: _Optional[_Iterable[_Union[LabelConstraint, _Mapping]]] = ...) -> None: ...
 
+class Session(_message.Message):
+    __slots__ = ("received",)
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    received: int
+    def __init__(self, received: _Optional[int] = ...) -> None: ...
+
 class Hello(_message.Message):
-    __slots__ = ("role", "node_id", "worker_id", "job_id", "pid", "name")
+    __slots__ = ("role", "node_id", "worker_id", "job_id", "pid", "name", "session")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     role: Role
     node_id: bytes
     worker_id: bytes
     job_id: bytes
     pid: int
     name: str
-    def __init__(self, role: _Optional[_Union[Role, str]] = ..., node_id: _Optional[bytes] = ..., worker_id: _Optional[bytes] = ..., job_id: _Optional[bytes] = ..., pid: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
+    session: Session
+    def __init__(self, role: _Optional[_Union[Role, str]] = ..., node_id: _Optional[bytes] = ..., worker_id: _Optional[bytes] = ..., job_id: _Optional[bytes] = ..., pid: _Optional[int] = ..., name: _Optional[str] = ..., session: _Optional[_Union[Session, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("node_id", "details")
+    __slots__ = ("node_id", "details", "session")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     DETAILS_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     node_id: bytes
     details: bytes
-    def __init__(self, node_id: _Optional[bytes] = ..., details: _Optional[bytes] = ...) -> None: ...
+    session: Session
+    def __init__(self, node_id: _Optional[bytes] = ..., details: _Optional[bytes] = ..., session: _Optional[_Union[Session, _Mapping]] = ...) -> None: ...
 
 class Refused(_message.Message):
     __slots__ = ("reason",)

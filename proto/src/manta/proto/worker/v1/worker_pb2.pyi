@@ -14,6 +14,9 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WELCOME: _ClassVar[Kind]
     REFUSED: _ClassVar[Kind]
     HELLO: _ClassVar[Kind]
+    RESUMED: _ClassVar[Kind]
+    ACKNOWLEDGED: _ClassVar[Kind]
+    ACKNOWLEDGEMENT_WANTED: _ClassVar[Kind]
     TASKS: _ClassVar[Kind]
     REPLIES: _ClassVar[Kind]
     HANDED_BACK: _ClassVar[Kind]
@@ -21,6 +24,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEFINITION_WANTED: _ClassVar[Kind]
     DEFINITION: _ClassVar[Kind]
     REPLY_DEFERRED: _ClassVar[Kind]
+    FRAME_RETURNED: _ClassVar[Kind]
     OBJECTS_WANTED: _ClassVar[Kind]
     OBJECTS: _ClassVar[Kind]
     HOLDS: _ClassVar[Kind]
@@ -34,6 +38,9 @@ NONE: Kind
 WELCOME: Kind
 REFUSED: Kind
 HELLO: Kind
+RESUMED: Kind
+ACKNOWLEDGED: Kind
+ACKNOWLEDGEMENT_WANTED: Kind
 TASKS: Kind
 REPLIES: Kind
 HANDED_BACK: Kind
@@ -41,6 +48,7 @@ CANCEL: Kind
 DEFINITION_WANTED: Kind
 DEFINITION: Kind
 REPLY_DEFERRED: Kind
+FRAME_RETURNED: Kind
 OBJECTS_WANTED: Kind
 OBJECTS: Kind
 HOLDS: Kind
@@ -324,6 +332,28 @@ class HoldsAcknowledged(_message.Message):
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[HoldsAcknowledged.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[HoldsAcknowledged.Item, _Mapping]]] = ...) -> None: ...
+
+class Resumed(_message.Message):
+    __slots__ = ("next",)
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    next: int
+    def __init__(self, next: _Optional[int] = ...) -> None: ...
+
+class Acknowledged(_message.Message):
+    __slots__ = ("received",)
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    received: int
+    def __init__(self, received: _Optional[int] = ...) -> None: ...
+
+class FrameReturned(_message.Message):
+    __slots__ = ("kind", "payload", "reason")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    kind: int
+    payload: bytes
+    reason: str
+    def __init__(self, kind: _Optional[int] = ..., payload: _Optional[bytes] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class KillActor(_message.Message):
     __slots__ = ("actor_id", "no_restart")

@@ -1,0 +1,86 @@
+"""Frames of ours that a peer received and could not take: what they were about ends with an error.
+
+The cause is a bug, here or there. Sent again, such a frame would fail again; dropped, it would leave somebody waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from manta.proto.worker.v1 import worker_pb2
+from ray._runtime.system_errors import error_value
+
+if TYPE_CHECKING:
+    from manta.proto.common.v1 import common_pb2
+    from ray._runtime.links import Peer
+    from ray._runtime.process import Process
+
+log = logging.getLogger("ray.runtime")
+
+_RAISED: Final = worker_pb2.TaskReply.RAISED
+# Marks a reply that stands for one that was returned: it is not made up for a second time.
+_IN_PLACE: Final = "in place of a reply that its caller could not take"
+
+
+class ReturnedFrames:
+    """What one process does with frames that came back."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def take(self, peer: Peer, returned: worker_pb2.FrameReturned) -> None:
+        """raises: DecodeError when the payload is not what this process ever sent."""
+        process, kind, payload = self._process, returned.kind, returned.payload
+        why = f"the other process could not take a message of kind {kind}: {returned.reason}; please report this bug"
+        log.error("frame_returned worker_id=%s kind=%d reason=%s", peer.worker_id.hex(), kind, returned.reason)
+        if kind == worker_pb2.TASKS:
+            self._fail_tasks(peer, worker_pb2.Tasks.FromString(payload), why)
+        elif kind == worker_pb2.REPLIES:
+            self._reply_in_place(peer, worker_pb2.Replies.FromString(payload), why)
+        elif kind == worker_pb2.OBJECTS_WANTED:
+            wanted = worker_pb2.ObjectsWanted.FromString(payload)
+            process.fetcher.on_objects(_unknown([(item.request_id, item.object_id) for item in wanted.items], why))
+        elif kind == worker_pb2.OBJECTS:
+            items = worker_pb2.Objects.FromString(payload).items
+            if not any(item.unknown for item in items):
+                answer = _unknown([(item.request_id, item.object_id) for item in items], why)
+                peer.send(worker_pb2.OBJECTS, answer.SerializeToString())
+        elif kind == worker_pb2.DEFINITION_WANTED:
+            digest = worker_pb2.DefinitionWanted.FromString(payload).digest
+            process.executor.on_definition(worker_pb2.Definition(digest=digest))
+
+    def _fail_tasks(self, peer: Peer, tasks: worker_pb2.Tasks, why: str) -> None:
+        replies = worker_pb2.Replies()
+        for task in tasks.tasks:
+            record = self._process.submitter.pending.get(task.task_id)
+            if record is not None:
+                value = _error(f"{record.name} was not run: {why}")
+                reply = replies.replies.add(task_id=task.task_id, outcome=_RAISED, attempt=record.attempt)
+                for object_id in record.return_ids():
+                    reply.returns.add(object_id=object_id).value.CopyFrom(value)
+        self._process.submitter.on_replies(peer, replies)
+
+    def _reply_in_place(self, peer: Peer, refused: worker_pb2.Replies, why: str) -> None:
+        replies = worker_pb2.Replies()
+        value = _error(f"the result of a task did not reach its caller: {why}")
+        for old in refused.replies:
+            if old.message != _IN_PLACE:
+                reply = replies.replies.add(
+                    task_id=old.task_id, outcome=_RAISED, attempt=old.attempt, message=_IN_PLACE
+                )
+                for result in old.returns:
+                    reply.returns.add(object_id=result.object_id).value.CopyFrom(value)
+        if replies.replies:
+            peer.send(worker_pb2.REPLIES, replies.SerializeToString())
+
+
+def _error(text: str) -> common_pb2.Value:
+    from ray.exceptions import RaySystemError
+
+    return error_value(RaySystemError(text))
+
+
+def _unknown(requests: list[tuple[int, bytes]], why: str) -> worker_pb2.Objects:
+    items = [worker_pb2.Objects.Item(request_id=number, object_id=name, unknown=why) for number, name in requests]
+    return worker_pb2.Objects(items=items)
