@@ -48,7 +48,7 @@ class ReturnedFrames:
                 peer.send(worker_pb2.OBJECTS, answer.SerializeToString())
         elif kind == worker_pb2.DEFINITION_WANTED:
             digest = worker_pb2.DefinitionWanted.FromString(payload).digest
-            process.executor.on_definition(worker_pb2.Definition(digest=digest))
+            process.executor.calls.on_definition(worker_pb2.Definition(digest=digest))
 
     def _fail_tasks(self, peer: Peer, tasks: worker_pb2.Tasks, why: str) -> None:
         replies = worker_pb2.Replies()
