@@ -27,7 +27,7 @@ def test_puts_never_meet_returns() -> None:
 
 def test_a_new_prefix_is_drawn_when_the_counter_is_used_up() -> None:
     ids = TaskIds(JOB)
-    ids._count = itertools.count(task_ids._PER_PREFIX - 2)
+    ids._source = (ids._source[0], itertools.count(task_ids._PER_PREFIX - 2))
     drawn = [ids.next_task() for _ in range(5)]
     assert len(set(drawn)) == 5
     assert drawn[1][:5] != drawn[2][:5]
@@ -45,13 +45,13 @@ def test_a_thread_that_is_late_at_the_end_of_a_prefix_repeats_no_id() -> None:
     """The one that draws the first number of a new prefix may be overtaken before it has drawn the prefix."""
     ids = TaskIds(JOB)
     first = [ids.next_task() for _ in range(3)]
-    ids._count = itertools.count(task_ids._PER_PREFIX + 1)  # number _PER_PREFIX is with the slow thread
+    ids._source = (ids._source[0], itertools.count(task_ids._PER_PREFIX + 1))
     assert not set(first) & {ids.next_task() for _ in range(2)}
 
 
 def test_threads_draw_different_ids() -> None:
     ids = TaskIds(JOB)
-    ids._count = itertools.count(task_ids._PER_PREFIX - 2000)
+    ids._source = (ids._source[0], itertools.count(task_ids._PER_PREFIX - 2000))
     drawn: list[bytes] = []
 
     def draw() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
 from typing import TYPE_CHECKING
@@ -42,8 +41,10 @@ class Gate:
 
     def kick(self) -> None:
         """Wake the waiting thread; it looks at `opened` and at whether it has to read now."""
-        with contextlib.suppress(RuntimeError):  # awake already
+        try:
             self._lock.release()
+        except RuntimeError:
+            return  # awake already
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until open() or kick(), or for timeout_s seconds."""

@@ -216,7 +216,10 @@ class Process:
 
     def _drain(self) -> None:
         self._drain_asked = False
-        self.settle_drops()
+        with self.lock:
+            self.drain_drops()
+        self.after_lock()
+        self.arena.flush()
 
     def settle_drops(self) -> None:
         """Count the references that were collected, and tell whom it concerns, before this returns."""

@@ -27,6 +27,9 @@ log = logging.getLogger("ray.runtime")
 _DONE: Final = worker_pb2.TaskReply.DONE
 _RAISED: Final = worker_pb2.TaskReply.RAISED
 _EXITING: Final = worker_pb2.TaskReply.EXITING
+_REFUSED: Final = worker_pb2.TaskReply.REFUSED
+# Outcomes of a function that ran to an end of its own.
+_RAN: Final = frozenset((_DONE, _RAISED, _EXITING))
 
 
 class TaskSubmitter:
@@ -250,24 +253,25 @@ class TaskSubmitter:
                 record = self.pending.get(reply.task_id)
                 if record is None or reply.attempt != record.attempt:
                     continue
-                if record.lease_id is not None:
-                    finished.setdefault(record.lease_id, []).append(reply.task_id)
-                if reply.outcome in (_DONE, _RAISED, _EXITING):
-                    record.timing.ran(reply.execution_us)
-                if reply.outcome == _RAISED and record.retry_exceptions:
+                outcome = reply.outcome
+                lease_id = record.lease_id
+                if lease_id is not None:
+                    finished.setdefault(lease_id, []).append(record.task_id)
+                    if outcome in _RAN:
+                        record.timing.ran(reply.execution_us)
+                if outcome == _RAISED and record.retry_exceptions:
                     raised.append((record, reply))
                     continue
                 if record.actor_id:
-                    refused = reply.outcome == worker_pb2.TaskReply.REFUSED
-                    process.actors.replied(record, refused=refused)
-                    if refused:
+                    process.actors.replied(record, refused=outcome == _REFUSED)
+                    if outcome == _REFUSED:
                         continue
-                elif reply.outcome == worker_pb2.TaskReply.REFUSED:
+                elif outcome == _REFUSED:
                     again.append(record)
                     continue
                 self.take(peer, record, reply)
-                if reply.outcome == _EXITING and record.lease_id is not None:
-                    leaving.add(record.lease_id)
+                if outcome == _EXITING and lease_id is not None:
+                    leaving.add(lease_id)
             for lease_id, task_ids in finished.items():
                 self.leasing.queue(self.leasing.manager.finished(lease_id, task_ids, leaving=lease_id in leaving))
             for record in again:

@@ -25,9 +25,8 @@ class TaskIds:
 
     def __init__(self, job_id: bytes) -> None:
         self._suffix = NO_ACTOR + job_id
-        self._count = itertools.count()
-        # By the upper bits of the count: a thread that is late still finds the prefix that goes with its number.
-        self._prefixes: dict[int, bytes] = {}
+        # One value, so that a thread never takes a number of one prefix for another.
+        self._source = (os.urandom(_PREFIX), itertools.count())
         self.own = os.urandom(8) + self._suffix
         self._puts = itertools.count(_FIRST_PUT)
 
@@ -38,12 +37,13 @@ class TaskIds:
         return self._unique() + actor_id
 
     def _unique(self) -> bytes:
-        turn, number = divmod(next(self._count), _PER_PREFIX)
-        prefix = self._prefixes.get(turn)
-        if prefix is None:
-            # Two threads may draw; setdefault has both use the first.
-            prefix = self._prefixes.setdefault(turn, os.urandom(_PREFIX))
-        return prefix + number.to_bytes(_COUNTER, "big")
+        prefix, count = self._source
+        number = next(count)
+        if number < _PER_PREFIX:
+            return prefix + number.to_bytes(_COUNTER, "big")
+        # Of several threads that come here the last one's prefix stays; the others' serve for one id each.
+        self._source = source = (os.urandom(_PREFIX), itertools.count(1))
+        return source[0] + bytes(_COUNTER)
 
     def next_put(self) -> bytes:
         number = next(self._puts)

@@ -34,7 +34,10 @@ def varint(number: int) -> bytes:
 
 def repeated_field(field: int, message: bytes) -> bytes:
     """One element of a repeated message field, field < 16."""
-    return bytes((field << 3 | 2,)) + varint(len(message)) + message
+    size = len(message)
+    if size < 0x80:
+        return bytes((field << 3 | 2, size)) + message
+    return bytes((field << 3 | 2,)) + varint(size) + message
 
 
 def plain_task(template: bytes, task_id: bytes, stream: bytes) -> bytes:
