@@ -211,6 +211,23 @@ def test_units_that_are_sent_to_one_raylet_in_turn_add_up_there() -> None:
     assert key.asked.at(ELSEWHERE) == 3 and key.asked.total == 5
 
 
+def test_tasks_that_are_spread_each_get_a_lease_of_their_own() -> None:
+    manager = LeaseManager()
+    key = manager.new_key(None, one_each=True)
+    tasks = [a_task(number, fast()) for number in range(3)]
+    key.queue.extend(tasks)
+    assert manager.assign(key) == [AskLeases(key, 3)]
+    lease = granted(manager, key)
+    assert list(lease.in_flight) == [tasks[0].task_id]
+    assert manager.finished(lease.lease_id, [tasks[0].task_id]) == [ReturnLease(lease)]
+    assert list(key.queue) == tasks[1:] and key.asked.total == 2
+    late = a_task(9)
+    key.queue.clear()
+    lease = granted(manager, key, b"l2")
+    manager.submit(key, late)
+    assert ReturnLease(lease) in manager.finished(lease.lease_id, [late.task_id])
+
+
 def test_a_cancel_goes_to_every_raylet_that_was_asked() -> None:
     manager = LeaseManager()
     key = manager.new_key(None)

@@ -5,6 +5,7 @@ raises: TypeError, ValueError whose text follows the option's name: "must be ...
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -15,6 +16,11 @@ Check = Callable[[Any], Any]
 # Names of resources that have an option of their own.
 MEMORY_NAMES: Final = frozenset({"memory", "object_store_memory"})
 _SMALLEST_AMOUNT: Final = 0.0001
+# Devices that are shared or held whole, as GPUs are.
+_WHOLE_DEVICES: Final = frozenset({"TPU", "neuron_cores"})
+# What may be a label's key behind an optional "prefix/", and its value.
+_LABEL_WORD: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?")
+_LABEL_PREFIX: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 def _type_name(value: Any) -> str:
@@ -32,10 +38,10 @@ def amount(value: Any) -> float:
     return value
 
 
-def gpu_amount(value: Any) -> float:
+def device_amount(value: Any) -> float:
     checked = amount(value)
     if checked > 1 and checked != int(checked):
-        raise ValueError(f"must be a whole number when it is over 1: a GPU is shared or held whole, not {value!r}")
+        raise ValueError(f"must be a whole number when it is over 1: a device is shared or held whole, not {value!r}")
     return checked
 
 
@@ -51,7 +57,7 @@ def custom_resources(value: Any) -> dict[str, float]:
         if name in MEMORY_NAMES:
             raise ValueError(f"must not contain {name!r}: use the option {name}")
         try:
-            amounts[name] = amount(given)
+            amounts[name] = (device_amount if name in _WHOLE_DEVICES else amount)(given)
         except (TypeError, ValueError) as error:
             raise type(error)(f"has a bad amount of {name!r}: it {error}") from None
     return amounts
@@ -124,7 +130,7 @@ def retry_exceptions(value: Any) -> bool | tuple[type[BaseException], ...]:
     if isinstance(value, (list, tuple)):
         for kind in value:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                raise TypeError(f"must list exception classes, not {kind!r}")
+                raise ValueError(f"must list exception classes, not {kind!r}")
         return tuple(value)
     raise TypeError(f"must be a bool or a list of exception classes, not {_type_name(value)}: {value!r}")
 
@@ -182,14 +188,17 @@ def placement_group(value: Any) -> Any:
 
 def parse_label(key: str, text: str) -> tuple[str, list[str]]:
     """`value`, `!value`, `in(a, b)`, `!in(a, b)` as (operator, values). raises: ValueError."""
-    if not key:
-        raise ValueError("must have keys that are not empty")
+    prefix, slash, word = key.rpartition("/")
+    if not _LABEL_WORD.fullmatch(word) or (slash and not _LABEL_PREFIX.fullmatch(prefix)):
+        raise ValueError(
+            f"must have keys of letters, digits, '.', '_' and '-' behind an optional 'prefix/', not {key!r}"
+        )
     negated = text.startswith("!")
     body = text[1:] if negated else text
     if body.startswith("in(") and body.endswith(")"):
         values = [value.strip() for value in body[3:-1].split(",")]
     else:
         values = [body.strip()]
-    if any(not value or set(value) & set("()!,") for value in values):
+    if not all(_LABEL_WORD.fullmatch(value) for value in values):
         raise ValueError(f"must have values like 'a', '!a', 'in(a, b)' or '!in(a, b)', not {text!r} for {key!r}")
     return ("NOT_IN" if negated else "IN"), values

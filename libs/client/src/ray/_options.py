@@ -27,7 +27,7 @@ _COMMON: Final[dict[str, Check]] = {
     "label_selector": values.label_selector,
     "memory": values.amount,
     "num_cpus": values.amount,
-    "num_gpus": values.gpu_amount,
+    "num_gpus": values.device_amount,
     "object_store_memory": values.amount,
     "placement_group": values.placement_group,
     "placement_group_bundle_index": values.whole(-1),
@@ -84,6 +84,8 @@ def check_task(options: Options, *, in_options: bool = False) -> dict[str, Any]:
     """
     if in_options and options.get("max_calls") is not None:
         raise ValueError("max_calls cannot be set by .options(), only by @ray.remote(max_calls=...)")
+    if options.get("object_store_memory") is not None:
+        raise ValueError("object_store_memory cannot be reserved for tasks; give memory, or leave it out")
     checked = _checked(options, TASK_OPTIONS, "remote functions")
     if checked.get("_num_objects_per_yield", 1) != 1:
         raise ValueError("_num_objects_per_yield other than 1 is not supported yet")

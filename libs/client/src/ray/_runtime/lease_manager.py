@@ -76,12 +76,14 @@ class Lease:
 class SchedulingKey:
     """Tasks that any worker of the same lease may run: equal resources, strategy, runtime env and group.
 
-    `demand` is the shell's: the message by which leases are asked.
+    `demand` is the shell's: the message by which leases are asked. one_each: every task wants a decision of its own on
+    where to go (SPREAD), so a lease serves one task.
     """
 
-    __slots__ = ("asked", "demand", "leases", "queue", "request_id")
+    __slots__ = ("asked", "demand", "leases", "one_each", "queue", "request_id")
 
-    def __init__(self, request_id: int, demand: object) -> None:
+    def __init__(self, request_id: int, demand: object, one_each: bool) -> None:
+        self.one_each = one_each
         self.request_id = request_id
         self.demand = demand
         self.queue: collections.deque[TaskRecord] = collections.deque()
@@ -97,8 +99,8 @@ class LeaseManager:
         self._leases: dict[bytes, Lease] = {}
         self._next_request = 1
 
-    def new_key(self, demand: object) -> SchedulingKey:
-        key = SchedulingKey(self._next_request, demand)
+    def new_key(self, demand: object, *, one_each: bool = False) -> SchedulingKey:
+        key = SchedulingKey(self._next_request, demand, one_each)
         self._next_request += 1
         self._keys[key.request_id] = key
         return key
@@ -127,6 +129,7 @@ class LeaseManager:
                     lease.in_flight[task.task_id] = task
                     lease.window = task.timing.window
                     lease.idle_mark += 1
+                    lease.draining = key.one_each
                     return (Push(lease, [task]),)
         key.queue.append(task)
         if not key.leases and not key.asked.total:
@@ -165,6 +168,9 @@ class LeaseManager:
             lease.window = min(lease.window, window)
             in_flight[task.task_id] = task
             tasks.append(task)
+            if lease.key.one_each:
+                lease.draining = True
+                break
         if tasks:
             lease.idle_mark += 1
         return tasks
@@ -176,7 +182,7 @@ class LeaseManager:
             if asked.total:
                 commands.append(CancelLeases(key, asked.clear()))
         # A message for each change would cost more than it tells: the raylet needs "some", "more" and "none".
-        elif asked.total == 0 or wanted > 2 * asked.total:
+        elif asked.total == 0 or wanted > (1 if key.one_each else 2) * asked.total:
             at_home = wanted - (asked.total - asked.at(HOME))
             asked.set(HOME, at_home)
             commands.append(AskLeases(key, at_home))

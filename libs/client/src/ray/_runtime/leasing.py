@@ -11,6 +11,7 @@ from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import lease_manager
 from ray._runtime.lease_demand import Place
+from ray._runtime.object_table import ObjectState
 from ray._runtime.wire import repeated_field
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ray._runtime.definitions import Definition
     from ray._runtime.lease_manager import Lease, SchedulingKey
     from ray._runtime.links import Peer
+    from ray._runtime.object_ref import ObjectRef
     from ray._runtime.process import Process
     from ray._runtime.raylets import RayletLink
     from ray._runtime.task_record import TaskRecord
@@ -38,12 +40,20 @@ class Route:
 
 
 class Demand:
-    """A scheduling key, as raylets are asked for it."""
+    """A scheduling key, as raylets are asked for it.
 
-    __slots__ = ("message",)
+    by_locality: its tasks may go where their large arguments are. near: node -> the key of those whose arguments are
+    there; bounded by the nodes.
+    """
+
+    __slots__ = ("by_locality", "message", "near")
 
     def __init__(self, message: raylet_pb2.LeasesWanted) -> None:
         self.message = message
+        strategy = message.strategy
+        kind = strategy.WhichOneof("kind")
+        self.by_locality = kind is None or (kind == "simple" and strategy.simple == strategy.DEFAULT)
+        self.near: dict[bytes, SchedulingKey] = {}
 
 
 class Leasing:
@@ -72,9 +82,44 @@ class Leasing:
                     runtime_env=runtime_env,
                     name=name,
                 )
-                key = self._keys[shape] = self.manager.new_key(Demand(demand))
+                spread = demand.strategy.simple == demand.strategy.SPREAD
+                key = self._keys[shape] = self.manager.new_key(Demand(demand), one_each=spread)
                 demand.request_id = key.request_id
         return key
+
+    def key_near(self, key: SchedulingKey, refs: Iterable[ObjectRef]) -> SchedulingKey:
+        """The key of tasks like those of `key` that take these arguments; another one when some are large.
+
+        Tasks wait apart by the node that has most of their arguments, so that each lease is asked for with the place
+        where its tasks want to be. The lock is held.
+        """
+        demand: Demand = key.demand  # type: ignore[assignment]
+        if not demand.by_locality:
+            return key
+        process = self._process
+        sizes: dict[bytes, int] = {}
+        for ref in refs:
+            entry = process.objects.get(ref._id)
+            if entry is not None and entry.state is ObjectState.STORED:
+                for node_id in entry.nodes:
+                    sizes[node_id] = sizes.get(node_id, 0) + entry.size
+        if not sizes:
+            return key
+        most = max(sizes.values())
+        holders = [node_id for node_id, size in sizes.items() if size == most]
+        home = process.raylet.node_id
+        nearest = home if home in holders else min(holders)
+        near = demand.near.get(nearest)
+        if near is None:
+            message = raylet_pb2.LeasesWanted()
+            message.CopyFrom(demand.message)
+            near = demand.near[nearest] = self.manager.new_key(Demand(message))
+            message.request_id = near.request_id
+        if not near.queue:  # they are those of the oldest task that waits
+            wanted: Demand = near.demand  # type: ignore[assignment]
+            wanted.message.argument_bytes.clear()
+            wanted.message.argument_bytes.update({node_id.hex(): size for node_id, size in sizes.items()})
+        return near
 
     def enqueue(self, record: TaskRecord, key: SchedulingKey) -> None:
         """Send a task that is ready, or have it wait for a lease; the lock is held."""

@@ -164,6 +164,7 @@ class TaskSubmitter:
             if error is None and not record.cancelled:
                 arguments.fill(process, message, refs)
                 record.message = message.SerializeToString()
+                key = self.leasing.key_near(key, refs)
         if error is not None:
             # Whoever called us does what is queued: a chain of tasks may be longer than the stack is deep.
             self.end(record, error)

@@ -47,7 +47,11 @@ class PlacementGroupSchedulingStrategy:
 
 
 class NodeAffinitySchedulingStrategy:
-    """Run on one node. node_id: its hex id. soft: elsewhere if that node is gone or lacks the resources."""
+    """Run on one node.
+
+    node_id: its hex id. soft: elsewhere if that node is gone or lacks the resources. While it is merely busy the task
+    or actor waits for it, unless _spill_on_unavailable (soft only: go elsewhere) or _fail_on_unavailable (hard only).
+    """
 
     def __init__(
         self,
@@ -62,6 +66,10 @@ class NodeAffinitySchedulingStrategy:
             raise ValueError(f"node_id must be a node's id of {2 * NodeID.SIZE} hex digits, not {node_id!r}") from error
         if not isinstance(soft, bool):
             raise TypeError(f"soft must be True or False, not {soft!r}")
+        if _spill_on_unavailable and not soft:
+            raise ValueError("_spill_on_unavailable needs soft=True: a hard affinity allows no other node")
+        if _fail_on_unavailable and soft:
+            raise ValueError("_fail_on_unavailable needs soft=False: a soft affinity has other nodes to go to")
         self.node_id = parsed.hex()
         self.soft = soft
         self._spill_on_unavailable = _spill_on_unavailable
@@ -70,6 +78,8 @@ class NodeAffinitySchedulingStrategy:
     def fill(self, message: common_pb2.SchedulingStrategy) -> bool:
         message.node_affinity.node_id = bytes.fromhex(self.node_id)
         message.node_affinity.soft = self.soft
+        message.node_affinity.spill_on_unavailable = self._spill_on_unavailable
+        message.node_affinity.fail_on_unavailable = self._fail_on_unavailable
         return False
 
 
@@ -113,7 +123,7 @@ class DoesNotExist(_LabelMatch):
 def _label_values(name: str, values: tuple[Any, ...]) -> tuple[str, ...]:
     for value in values:
         if not isinstance(value, str):
-            raise TypeError(f"{name}() takes strings, not {type(value).__name__}: {value!r}")
+            raise ValueError(f"{name}() takes strings, not {type(value).__name__}: {value!r}")
     if not values:
         raise ValueError(f"{name}() needs at least one value")
     return values
@@ -123,7 +133,7 @@ class NodeLabelSchedulingStrategy:
     """Run on a node with these labels. hard: must match; soft: preferred. Each a dict of label -> In, NotIn, ..."""
 
     def __init__(
-        self, hard: Mapping[str, _LabelMatch] | None = None, *, soft: Mapping[str, _LabelMatch] | None = None
+        self, hard: Mapping[str, _LabelMatch] | None, *, soft: Mapping[str, _LabelMatch] | None = None
     ) -> None:
         self.hard = _label_matches("hard", hard)
         self.soft = _label_matches("soft", soft)
@@ -144,12 +154,12 @@ def _label_matches(name: str, matches: Mapping[str, _LabelMatch] | None) -> dict
     if matches is None:
         return {}
     if not isinstance(matches, Mapping):
-        raise TypeError(f"{name} must be a dict of label -> condition, not {type(matches).__name__}: {matches!r}")
+        raise ValueError(f"{name} must be a dict of label -> condition, not {type(matches).__name__}: {matches!r}")
     for key, match in matches.items():
         if not isinstance(key, str):
-            raise TypeError(f"{name} must have labels that are strings, not {key!r}")
+            raise ValueError(f"{name} must have labels that are strings, not {key!r}")
         if not isinstance(match, _LabelMatch):
-            raise TypeError(f"{name}[{key!r}] must be In, NotIn, Exists or DoesNotExist, not {match!r}")
+            raise ValueError(f"{name}[{key!r}] must be In, NotIn, Exists or DoesNotExist, not {match!r}")
     return dict(matches)
 
 

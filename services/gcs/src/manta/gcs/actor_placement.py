@@ -8,7 +8,7 @@ from random import Random
 
 from manta.common.ids import ActorId, NodeId
 from manta.common.resources import ResourceSet
-from manta.common.scheduling import Infeasible, NodeView, PlacementGroup, Refusal, Strategy, choose
+from manta.common.scheduling import ClusterIndex, Infeasible, NodeView, PlacementGroup, Refusal, Strategy, choose
 from manta.common.scheduling.bundle_use import BundleRefusal
 from manta.gcs.actor import Actor
 from manta.gcs.actor_table import ActorTable
@@ -85,13 +85,13 @@ class ActorPlacement:
         self._dirty = True
 
     def decide(self, at: Moment) -> list[Placed | Unschedulable]:
-        """Choose nodes for those who wait. cost: one policy call for each distinct request that is refused, and
-        one for each actor placed."""
+        """Choose nodes for those who wait. cost: O(nodes), and a policy call for each distinct request that is refused
+        and for each actor placed."""
         if not self._dirty or not self._queue:
             self._dirty = False
             return []
         self._dirty = False
-        view = self._view()
+        view = ClusterIndex(self._view().values())
         refused: dict[tuple[ResourceSet, Strategy, object], str] = {}
         decisions: list[Placed | Unschedulable] = []
         for actor in list(self._queue.values()):
@@ -120,7 +120,7 @@ class ActorPlacement:
             actor.pending_reason = f"being started on node {answer.hex()}"
             self.promise(actor, answer)
             seen = view[answer]
-            view[answer] = replace(seen, available=seen.available - actor.lifetime, running=seen.running + 1)
+            view.put(replace(seen, available=seen.available - actor.lifetime, running=seen.running + 1))
             decisions.append(Placed(actor, answer))
         for decision in decisions:
             self._since.pop(decision.actor.id, None)
