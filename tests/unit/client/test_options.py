@@ -98,7 +98,7 @@ BAD_TASK = [
     ({"max_retries": 1.5}, TypeError, "max_retries"),
     ({"max_calls": -1}, ValueError, "max_calls"),
     ({"retry_exceptions": "ValueError"}, TypeError, "retry_exceptions"),
-    ({"retry_exceptions": [1]}, TypeError, "exception classes"),
+    ({"retry_exceptions": [1]}, ValueError, "exception classes"),
     ({"name": 3}, TypeError, "name"),
     ({"scheduling_strategy": "FASTEST"}, ValueError, "SPREAD"),
     ({"scheduling_strategy": 3}, TypeError, "NodeAffinitySchedulingStrategy"),

@@ -206,6 +206,71 @@ def test_a_request_that_was_sent_on_eight_times_stays() -> None:
     assert [type(c) for c in driver.commands] == [SpillLease]
 
 
+def test_what_was_sent_on_to_the_limit_goes_on_after_a_pause() -> None:
+    driver = CoreDriver(cpu=1)
+    driver.node(CPU=8)
+    driver.lease()
+    driver.want(request_id=2, hops=9)
+    driver.now = 1.9
+    assert driver.settle() == [], "a hop beyond the limit doubles the pause"
+    driver.now = 2.1
+    (spill,) = driver.settle()
+    assert isinstance(spill, SpillLease) and spill.hops == 10
+
+
+def test_units_that_came_by_different_ways_are_counted_apart_and_cancelled_together() -> None:
+    driver = CoreDriver(cpu=1)
+    driver.lease(request_id=9)
+    driver.want(hops=1, backlog=2)
+    driver.want(hops=2, backlog=3)
+    assert len(driver.core.leases.queue) == 5
+    driver.core.leases.cancelled(client(1), 1)
+    assert len(driver.core.leases.queue) == 0
+
+
+def test_a_promise_that_no_news_confirm_is_forgotten() -> None:
+    driver = CoreDriver(cpu=1)
+    driver.node(CPU=1)
+    driver.lease()
+    driver.want(request_id=2)
+    assert [type(c) for c in driver.commands] == [SpillLease]
+    driver.want(request_id=3)
+    assert driver.commands == []
+    for second in (1, 2):
+        driver.core.tick(second)
+    assert [type(c) for c in driver.settle()] == [SpillLease]
+
+
+def test_a_request_whose_labels_only_others_have_does_not_wait_here() -> None:
+    driver = CoreDriver(cpu=1)
+    driver.core.nodes.put(
+        common_pb2.NodeInfo(
+            node_id=THERE,
+            raylet_address="T:1",
+            labels={"zone": "b"},
+            total=common_pb2.Resources(amounts={"CPU": 10_000}),
+        )
+    )
+    selector = Strategy()
+    selector.label_selector.add(key="zone", operator=common_pb2.LabelConstraint.IN, values=["b"])
+    driver.want(backlog=3, strategy=selector)
+    (spill,) = [c for c in driver.commands if isinstance(c, SpillLease)]
+    assert spill.count == 3, "one runs there now, the others wait there"
+
+
+def test_an_affinity_says_what_to_do_with_a_busy_node() -> None:
+    driver = CoreDriver(cpu=1)
+    driver.node(CPU=1)
+    driver.lease()
+    affinity = common_pb2.NodeAffinity(node_id=HERE, fail_on_unavailable=True)
+    driver.want(request_id=2, strategy=Strategy(node_affinity=affinity))
+    (refusal,) = driver.commands
+    assert isinstance(refusal, RefuseLease) and "no room" in refusal.message
+    affinity = common_pb2.NodeAffinity(node_id=HERE, soft=True, spill_on_unavailable=True)
+    driver.want(request_id=3, strategy=Strategy(node_affinity=affinity))
+    assert [type(c) for c in driver.commands] == [SpillLease]
+
+
 def test_a_hard_affinity_to_a_dead_node_is_refused_and_a_soft_one_is_not() -> None:
     driver = CoreDriver(cpu=1)
     hard = Strategy(node_affinity=common_pb2.NodeAffinity(node_id=THERE))

@@ -114,10 +114,10 @@ class NodeTable:
         node.outdated = False
         if beat.HasField("available"):
             available = ResourceSet.from_proto(beat.available)
-            if available != node.available:
-                helped = helped or not node.available.covers(available)
-                node.available = available
-                self._changed[node.id] = None
+            helped = helped or not node.available.covers(available)
+            node.available = available
+            # Also when it is what it was: other nodes may have counted on less since, and wait for its word.
+            self._changed[node.id] = None
         return helped
 
     def set_available(self, node: Node, available: ResourceSet) -> None:

@@ -90,8 +90,15 @@ class GcsLink:
 
     def changed(self) -> None:
         """Resources or demands may have changed: a heartbeat follows soon."""
-        if self._sent_available != self._node.core.ledger.available or self._demands_changed():
+        if self._available_changed() or self._demands_changed():
             self._wake.set()
+
+    def _available_changed(self) -> bool:
+        available = self._node.core.ledger.available
+        if available is self._sent_available:
+            return False
+        # Somebody came and went: equal amounts are news for other nodes too, which had subtracted what they sent here.
+        return available != self._sent_available or bool(self._node.core.nodes.living())
 
     def report_actor(self, report: gcs_pb2.ActorReport) -> None:
         # While there is no stream the report is not kept: attaching tells of all actors, living and failed.
@@ -260,7 +267,7 @@ class GcsLink:
     def _heartbeat(self) -> gcs_pb2.Heartbeat:
         heartbeat = gcs_pb2.Heartbeat()
         available = self._node.core.ledger.available
-        if available != self._sent_available:
+        if self._available_changed():
             self._sent_available = available
             heartbeat.available.CopyFrom(available.to_proto())
         if self._demands_changed():

@@ -252,6 +252,7 @@ class NodeCore:
     def tick(self, at: float) -> None:
         """Once a second or so: end what is idle for long or does not come up."""
         self._drop_ended_jobs()
+        self.nodes.tick()
         for worker in self.pool.too_old(at):
             worker.cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=IDLE)
             self.pool.end(worker, at)

@@ -11,6 +11,10 @@ from manta.common.resources import ResourceSet
 from manta.common.scheduling import ClusterIndex, NodeView
 from manta.proto.common.v1 import common_pb2
 
+# A unit sent to a node counts there until that node tells what it has free, or so many ticks of a second have passed:
+# a unit that never arrived leads to no news, and must not make the node look busy for ever.
+_PROMISE_TICKS: Final = 2
+
 # Enough to answer a watcher that asks late; older ones are unknown nodes.
 DEAD_NODES_KEPT: Final = 1_000
 
@@ -25,6 +29,8 @@ class NodeTable:
     def __init__(self) -> None:
         self.view = ClusterIndex()
         self._infos: dict[NodeId, common_pb2.NodeInfo] = {}
+        # Nodes that were sent something since their last news: what they had told, and how many ticks it is ago.
+        self._told: dict[NodeId, tuple[ResourceSet, int]] = {}
         self._dead: OrderedDict[NodeId, common_pb2.NodeInfo] = OrderedDict()
 
     def put(self, info: common_pb2.NodeInfo) -> bool:
@@ -34,6 +40,7 @@ class NodeTable:
             return False
         if info.state == common_pb2.NodeInfo.DEAD:
             self._infos.pop(node_id, None)
+            self._told.pop(node_id, None)
             self.view.remove(node_id)
             self._dead[node_id] = info
             if len(self._dead) > DEAD_NODES_KEPT:
@@ -60,6 +67,7 @@ class NodeTable:
 
     def set_available(self, node_id: NodeId, available: ResourceSet) -> None:
         """News of what is free there; it replaces what this raylet had subtracted."""
+        self._told.pop(node_id, None)
         if node_id in self._infos and self.view[node_id].available != available:
             self.view.put(replace(self.view[node_id], available=available))
 
@@ -70,7 +78,17 @@ class NodeTable:
     def sent_to(self, node_id: NodeId, resources: ResourceSet, *, spread: bool) -> None:
         """One unit goes there: until news arrive, its resources count as taken. spread: for the sake of SPREAD."""
         node = self.view[node_id]
+        told, _ = self._told.get(node_id, (node.available, 0))
+        self._told[node_id] = (told, 0)
         self.view.put(replace(node, available=node.available - resources, spread=node.spread + spread))
+
+    def tick(self) -> None:
+        """Once a second: what nodes were sent long ago and never spoke of does not count any more."""
+        for node_id, (told, ticks) in list(self._told.items()):
+            if ticks + 1 >= _PROMISE_TICKS:
+                self.set_available(node_id, told)
+            else:
+                self._told[node_id] = (told, ticks + 1)
 
     def address(self, node_id: NodeId) -> str:
         """host:port of the raylet there. raises: KeyError for a node that is not alive."""
