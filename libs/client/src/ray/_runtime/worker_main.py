@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 from google.protobuf.message import DecodeError
 from manta.common.credentials import Token
@@ -79,6 +79,26 @@ def _named_streams() -> list[NamedOutput]:
     return outputs
 
 
+class _StandardError(logging.StreamHandler[IO[str]]):
+    """Writes to what sys.stderr is at the time: the zygote sets it up, and its children have streams of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    @property
+    def stream(self) -> IO[str]:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _stream: IO[str]) -> None:
+        """StreamHandler's constructor sets it."""
+
+
+# Once, before the forks: this module is imported by the zygote.
+logging.basicConfig(level=logging.INFO, handlers=[_StandardError()])
+
+
 class Worker:
     """A worker: its Process, and what its raylet tells it."""
 
@@ -142,7 +162,6 @@ class Worker:
 
 def run(fork: zygote_pb2.Fork) -> NoReturn:
     """Be the worker that the raylet asked for; called in the new process, after it has left its parent behind."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     identity = Identity(
         common_pb2.WORKER, fork.node_id, fork.worker_id, fork.job_id, Token(fork.token), f"worker-{os.getpid()}"
     )

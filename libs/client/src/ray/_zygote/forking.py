@@ -61,7 +61,6 @@ class Forking:
         try:
             self._detach()
             worker_process.drop_inherited(stdout, stderr)
-            worker_process.open_standard_streams()
             worker_process.reseed()
             worker_process.enter(request, env)
             worker_process.limit_threads(worker_process.thread_count(env, request), self._controller)

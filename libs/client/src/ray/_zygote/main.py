@@ -1,5 +1,6 @@
 """manta-zygote: imports what workers need, then forks them on its raylet's request."""
 
+import ctypes
 import gc
 import importlib
 import os
@@ -18,7 +19,7 @@ from manta.proto.zygote.v1 import zygote_pb2
 from ray._zygote.children import Children
 from ray._zygote.control import Control, close_all
 from ray._zygote.forking import Forking, ForkRefused
-from ray._zygote.worker_process import DEFAULT_WORKER
+from ray._zygote.worker_process import DEFAULT_WORKER, open_standard_streams
 
 # Set before numpy and pyarrow are imported: a BLAS that starts with one thread starts none, and pyarrow's jemalloc
 # else runs one in the background. Children get their own values, see worker_process.
@@ -54,6 +55,7 @@ def main() -> None:
     descriptor, worker = _arguments(sys.argv[1:])
     inherited = dict(os.environ)
     os.environ.update(_ONE_THREAD)
+    open_standard_streams()
     control_socket = socket.socket(fileno=descriptor)
     control_socket.set_inheritable(False)
     controller = preload(worker)
@@ -67,10 +69,22 @@ def preload(worker: str) -> Any:
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     controller = ThreadpoolController()
+    # Folders that were not there when we looked may be there for a worker; of the others the mtimes tell.
+    for folder, finder in list(sys.path_importer_cache.items()):
+        if finder is None:
+            del sys.path_importer_cache[folder]
     # What is alive now stays: children share its pages, and no collection writes to them.
     gc.collect()
     gc.freeze()
+    _give_back_free_memory()
     return controller
+
+
+def _give_back_free_memory() -> None:
+    """What the imports used and freed is a tenth of our pages, and a fork copies the entry of every page."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+    if trim is not None:
+        trim(0)
 
 
 def serve(control_socket: socket.socket, inherited: dict[str, str], controller: Any, worker: str) -> None:

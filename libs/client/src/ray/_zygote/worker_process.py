@@ -14,6 +14,7 @@ from manta.proto.zygote.v1 import zygote_pb2
 
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 EXIT_SETUP_FAILED: Final = 1
+_MT19937_BYTES: Final = 624 * 4
 DEFAULT_WORKER: Final = "ray._runtime.worker_main"
 
 
@@ -45,7 +46,10 @@ def _above_standard(descriptor: int) -> int:
 
 
 def open_standard_streams() -> None:
-    """Python's streams on the new descriptors: UTF-8, by lines, and never failing on a character."""
+    """Python's streams on descriptors 0 to 2: UTF-8, by lines, and never failing on a character.
+
+    They hold nothing else, so the zygote makes them once, and its children write by them to descriptors of their own.
+    """
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream: IO[str] = open(  # noqa: SIM115
             descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
@@ -60,7 +64,9 @@ def reseed() -> None:
     random.seed()
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
-        numpy_random.seed()
+        # The generator's whole state: numpy's own seeding touches twice the memory, which a fork has to copy.
+        state = sys.modules["numpy"].frombuffer(os.urandom(_MT19937_BYTES), dtype="uint32")
+        numpy_random.set_state(("MT19937", state, _MT19937_BYTES // 4))
 
 
 def environment(fork: zygote_pb2.Fork, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -101,10 +107,6 @@ def enter(fork: zygote_pb2.Fork, env: Mapping[str, str]) -> None:
     if fork.sys_path:
         own = [path for path in sys.path if path not in set(fork.sys_path)]
         sys.path[:] = [*fork.sys_path, *own]
-        # Folders that did not exist when the zygote looked; what it knows of the others stays right by their mtimes.
-        for folder, finder in list(sys.path_importer_cache.items()):
-            if finder is None:
-                del sys.path_importer_cache[folder]
     sys.argv = [""]
 
 
@@ -113,9 +115,11 @@ def limit_threads(count: int, controller: Any) -> None:
 
     controller: a threadpoolctl.ThreadpoolController that knows them.
     """
-    # Without a context, the limit holds for the life of the process. The zygote runs with one.
-    if count != 1:
-        controller.limit(limits=count)
+    if count == 1:
+        # The zygote runs with one; pyarrow reads the variable when it first needs its pool.
+        return
+    # Without a context, the limit holds for the life of the process.
+    controller.limit(limits=count)
     pyarrow = sys.modules.get("pyarrow")
     if pyarrow is not None:
         pyarrow.set_cpu_count(count)
