@@ -22,6 +22,8 @@ _log = get("manta.raylet.gcs")
 
 HEARTBEAT_S: Final = 1.0
 COALESCE_S: Final = 0.05
+# What the news of a living actor waits for its neighbours, while more processes are being started.
+REPORTS_TOGETHER_S: Final = 0.02
 RETRY_S: Final = 0.2
 LONGEST_RETRY_S: Final = 2.0
 # Reports that a GCS has not acknowledged; beyond it the oldest are in AttachNode.recent_deaths or lost with it.
@@ -102,9 +104,14 @@ class GcsLink:
 
     def report_actor(self, report: gcs_pb2.ActorReport) -> None:
         # While there is no stream the report is not kept: attaching tells of all actors, living and failed.
-        if self._streaming:
-            self._outgoing.append(gcs_pb2.NodeToGcs(actor_report=report))
+        if not self._streaming:
+            return
+        self._outgoing.append(gcs_pb2.NodeToGcs(actor_report=report))
+        if report.HasField("failure") or report.rejected or not self._node.core.pool.starting:
             self._wake.set()
+        else:
+            # Others are about to follow: one message, one txn and one push for all of them.
+            asyncio.get_running_loop().call_later(REPORTS_TOGETHER_S, self._wake.set)
 
     def report_deaths(self, deaths: list[common_pb2.DeadWorker]) -> None:
         self._deaths += deaths

@@ -35,6 +35,9 @@ class NodeDescription:
         self._settings = settings
         self._machine_id = machine_id()
         self._started_at = time.time()
+        # Every worker that starts is told of its node: made again only when one of these has changed.
+        self._made_from: tuple[object, ...] = ()
+        self._made = common_pb2.NodeInfo()
 
     def set_object_manager(self, welcome: object_manager_pb2.ArenaWelcome) -> bool:
         """returns: whether anything that others see has changed."""
@@ -43,6 +46,13 @@ class NodeDescription:
         return changed
 
     def info(self) -> common_pb2.NodeInfo:
+        """The entry as it is now; not to be changed, for the next caller gets the same message."""
+        made_from = (self.node_id, self.raylet_address, self.metrics_address, self._arena)
+        if made_from != self._made_from:
+            self._made_from, self._made = made_from, self._make()
+        return self._made
+
+    def _make(self) -> common_pb2.NodeInfo:
         settings = self._settings
         metrics = {"raylet": self.metrics_address, "object_manager": self._arena.metrics_address}
         return common_pb2.NodeInfo(
