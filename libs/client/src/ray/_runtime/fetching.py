@@ -259,7 +259,7 @@ class Fetcher:
 
         def arrived(object_id: bytes, pin: Pinned | Exception) -> None:
             if isinstance(pin, Pinned):
-                process.pinned(object_id, pin)  # its end, in a moment, is counted too
+                process.reads.keep(object_id, pin)
             missing.discard(object_id)
             gate.one_ready()
 

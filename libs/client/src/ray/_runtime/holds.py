@@ -36,6 +36,7 @@ class HoldMessenger:
                 self._free(cmd.object_id)
             elif type(cmd) is command.Forget:
                 process.objects.remove(cmd.object_id)
+                process.reads.recent.forget(cmd.object_id)
             elif type(cmd) is command.ReplyReady:
                 process.executor.calls.replies.released(cmd.task_id, cmd.kept)
             elif type(cmd) is command.WatchProcess:
@@ -66,6 +67,7 @@ class HoldMessenger:
         process = self._process
         entry = process.objects.remove(object_id)
         if entry is not None and entry.state is ObjectState.STORED:
+            process.reads.recent.forget(object_id)
             process.to_free.append((object_id, list(entry.nodes)))
         if len(object_id) == 28 and process.actors is not None:
             process.actors.handle_freed(object_id)

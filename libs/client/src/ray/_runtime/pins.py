@@ -85,11 +85,10 @@ class Mapping:
 class Pinned:
     """One pinned object. Keep it, or anything made from its buffer, for as long as the bytes are needed."""
 
-    __slots__ = ("__weakref__", "_mapping", "counted", "object_id", "offset", "size")
+    __slots__ = ("__weakref__", "_mapping", "object_id", "offset", "size")
 
     def __init__(self, mapping: Mapping, object_id: bytes, offset: int, size: int) -> None:
         self._mapping = mapping
-        self.counted = False  # whether the runtime counts it as a local reference, to be ended by on_released
         self.object_id = object_id
         self.offset = offset
         self.size = size
@@ -97,12 +96,34 @@ class Pinned:
     @property
     def buffer(self) -> pa.Buffer:
         """The bytes, read-only, without a copy; views made from it hold the pin."""
+        return self.buffer_on(self)
+
+    def buffer_on(self, base: object) -> pa.Buffer:
+        """The bytes, hanging on `base`, which has to hold the pin."""
         import pyarrow as pa
 
-        return pa.foreign_buffer(self._mapping.address + self.offset, self.size, self)
+        return pa.foreign_buffer(self._mapping.address + self.offset, self.size, base)
 
     def __repr__(self) -> str:
         return f"Pinned({self.object_id.hex()}, {self.size} bytes at {self.offset})"
+
+
+class View:
+    """One read of an object: what its buffers hang on. Holds the pin; `ended` is told its object, in a destructor."""
+
+    __slots__ = ("_ended", "_pin")
+
+    def __init__(self, pin: Pinned, ended: Callable[[bytes], None]) -> None:
+        self._pin = pin
+        self._ended = ended
+
+    def __del__(self) -> None:
+        self._ended(self._pin.object_id)
+
+    @property
+    def buffer(self) -> pa.Buffer:
+        """As Pinned.buffer; views made from it hold this."""
+        return self._pin.buffer_on(self)
 
 
 class _PinReference(weakref.ref[Pinned]):

@@ -19,7 +19,7 @@ from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime import cluster_view, current, serialization, stored
 from ray._runtime.actors import Actors
-from ray._runtime.arena_client import ArenaClient, Pinned
+from ray._runtime.arena_client import ArenaClient
 from ray._runtime.arena_errors import ArenaDisconnected
 from ray._runtime.arena_wait import arena_wait_s
 from ray._runtime.executor import Executor
@@ -36,6 +36,7 @@ from ray._runtime.peers import PeerTable
 from ray._runtime.raylets import RayletLink, Raylets, raylet_socket
 from ray._runtime.reactor import Reactor
 from ray._runtime.reading import Reading
+from ray._runtime.reads import Reads
 from ray._runtime.reference import ReferenceCounter
 from ray._runtime.remote import Remote
 from ray._runtime.submission import TaskSubmitter
@@ -115,11 +116,12 @@ class Process:
         self.actors = Actors(self)
         self.gcs = gcs
         gcs.on_statuses = self.actors.on_statuses
+        self.reads = Reads(self)
         self.arena = ArenaClient(
             object_manager_socket,
             identity.token,
             identity.hello(),
-            on_released=self.note_drop,
+            on_released=lambda _object_id: self._ask_drain(),
             on_connected=self._arena_connected,
             on_disconnected=self.reactor.remove,
             connect_timeout_s=arena_wait_s(),
@@ -224,6 +226,7 @@ class Process:
     def settle_drops(self) -> None:
         """Count the references that were collected, and tell whom it concerns, before this returns."""
         with self.lock:
+            self.reads.recent.clear()
             self.drain_drops()
         self.after_lock()
         self._send_frees()
@@ -261,13 +264,6 @@ class Process:
 
     def _unpickled_outside(self, object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
         return self.receive_ref(object_id, owner, lambda refs, worker_id: refs.received_elsewhere(object_id, worker_id))
-
-    def pinned(self, object_id: bytes, pin: Pinned) -> None:
-        """A view of a stored object begins: it counts as a local reference until note_drop."""
-        with self.lock:
-            if not pin.counted:
-                pin.counted = True
-                self.refs.add_local(object_id)
 
     # -- deaths
 
@@ -479,6 +475,7 @@ class Process:
             self._helpers.shutdown(wait=True, cancel_futures=True)
         self.gcs.close()
         self.remote.close()
+        self.reads.recent.clear()
         self.arena.close()
         self.peers.close()
         self.raylets.close()

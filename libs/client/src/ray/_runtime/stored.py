@@ -85,8 +85,7 @@ def load_stored(
         from ray.exceptions import GetTimeoutError
 
         raise GetTimeoutError(f"Get timed out: object {object_id.hex()} could not be brought here in time") from error
-    process.pinned(object_id, pinned)
-    buffer = pinned.buffer
+    buffer = process.reads.view(object_id, pinned).buffer
     kind, stream, extents = serialization.read_layout(memoryview(buffer))
     buffers = [buffer.slice(offset, length) for offset, length in extents]
     with serialization.receiving(receive):

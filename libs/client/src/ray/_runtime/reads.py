@@ -1,0 +1,43 @@
+"""Reads of stored objects: what a view counts as, and for how long its pin is kept."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ray._runtime.pins import View
+from ray._runtime.recent_pins import KEEP_S, RecentPins
+
+if TYPE_CHECKING:
+    from ray._runtime.pins import Pinned
+    from ray._runtime.process import Process
+
+
+class Reads:
+    """Of one process. `recent` is changed under the process's lock only."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.recent = RecentPins()
+
+    def view(self, object_id: bytes, pin: Pinned) -> View:
+        """Begin to read an object: the view counts as a local reference until its end."""
+        process = self._process
+        with process.lock:
+            process.refs.add_local(object_id)
+        self.keep(object_id, pin)
+        return View(pin, process.note_drop)
+
+    def keep(self, object_id: bytes, pin: Pinned) -> None:
+        """Have the object's next read cost no round trip, if it comes soon."""
+        process = self._process
+        with process.lock:
+            first = object_id in process.objects and self.recent.keep(object_id, pin, time.monotonic())
+        if first:
+            process.reactor.call_later(KEEP_S, self._expire)
+
+    def _expire(self) -> None:
+        with self._process.lock:
+            more = self.recent.expire(time.monotonic())
+        if more:
+            self._process.reactor.call_later(KEEP_S, self._expire)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import Any
+
+from ray._runtime.recent_pins import KEEP_S, RecentPins
+
+
+class Pin:
+    """Stands for a pin: only its life matters here."""
+
+
+def kept(pins: RecentPins, name: bytes, now: float) -> bool:
+    pin: Any = Pin()
+    return pins.keep(name, pin, now)
+
+
+def test_the_first_pin_asks_to_be_looked_at_and_the_others_do_not() -> None:
+    pins = RecentPins()
+    assert kept(pins, b"a", 0.0)
+    assert not kept(pins, b"b", 0.0)
+
+
+def test_a_pin_goes_when_its_object_was_not_read_for_a_while() -> None:
+    pins = RecentPins()
+    kept(pins, b"a", 0.0)
+    kept(pins, b"b", KEEP_S / 2)
+    assert pins.expire(KEEP_S)
+    assert len(pins) == 1
+    assert not pins.expire(2 * KEEP_S)
+    assert len(pins) == 0
+
+
+def test_another_read_keeps_it_longer() -> None:
+    pins = RecentPins()
+    kept(pins, b"a", 0.0)
+    kept(pins, b"b", 0.0)
+    kept(pins, b"a", KEEP_S)
+    assert pins.expire(KEEP_S)
+    pins.forget(b"a")
+    assert len(pins) == 0
+
+
+def test_the_number_of_pins_is_bounded() -> None:
+    pins = RecentPins()
+    for number in range(1000):
+        kept(pins, b"%d" % number, float(number))
+    assert len(pins) == 32
+
+
+def test_a_freed_object_is_let_go_at_once() -> None:
+    pins = RecentPins()
+    kept(pins, b"a", 0.0)
+    pins.forget(b"a")
+    pins.forget(b"a")
+    assert len(pins) == 0
