@@ -77,6 +77,8 @@ class ScriptedGcs:
                 self.heard += batch.messages
                 self._news.notify_all()
             for message in batch.messages:
+                if message.HasField("drain_done"):
+                    self.end_stream()
                 if message.HasField("workers_died") and self.acknowledge:
                     received = gcs_pb2.WorkersDiedReceived(report_id=message.workers_died.report_id)
                     self.say(workers_died_received=received)

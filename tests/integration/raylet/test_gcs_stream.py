@@ -185,8 +185,6 @@ async def test_sigterm_says_goodbye_to_the_gcs(gcs: ScriptedGcs, node: TestNode)
     assert await node.raylet.wait(5) == 0
 
 
-# In about one run of five DrainDone does not leave before the raylet ends: the stream's writer is not asked for more.
-@pytest.mark.soak
 @pytest.mark.parametrize("ends", ["the lease", "the deadline"])
 async def test_a_drained_raylet_says_so_and_ends(gcs: ScriptedGcs, node: TestNode, ends: str) -> None:
     driver = await driver_of(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import grpc
@@ -28,6 +28,8 @@ RETRY_S: Final = 0.2
 LONGEST_RETRY_S: Final = 2.0
 # Reports that a GCS has not acknowledged; beyond it the oldest are in AttachNode.recent_deaths or lost with it.
 REPORTS_KEPT: Final = 1_000
+# How long a node that leaves waits for the GCS to take note.
+GOODBYE_S: Final = 1.0
 _SERVICE = gcs_pb2.DESCRIPTOR.services_by_name["Gcs"]
 
 
@@ -67,7 +69,6 @@ class GcsLink:
         self._hint = ""
         self._streaming = False
         self._drain_done = False
-        self._writer = object()
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="gcs link")
@@ -79,7 +80,8 @@ class GcsLink:
         if self._streaming:
             self._drain_done = True
             self._wake.set()
-            await asyncio.wait([self._task], timeout=0.5)
+            # Cancelling the stream would discard what the GCS has not read yet; it ends the stream when it has.
+            await asyncio.wait([self._task], timeout=GOODBYE_S)
         self._task.cancel()
         await asyncio.wait([self._task])
 
@@ -135,13 +137,15 @@ class GcsLink:
     async def _run(self) -> None:
         retry_s = RETRY_S
         turn = 0
-        while not self._drain_done:
+        while True:
             address = self._hint or self._addresses[turn % len(self._addresses)]
             turn += not self._hint
             self._hint = ""
             reason, attached = await self._attach(address)
             log = _log.warning if attached else _log.info
             log("gcs_stream_ended", address=address, reason=reason)
+            if self._drain_done:
+                return
             retry_s = RETRY_S if attached else min(retry_s * 1.5, LONGEST_RETRY_S)
             if not self._hint and not self._reattach.is_set():
                 await asyncio.sleep(retry_s)  # backoff before the next replica is asked
@@ -150,12 +154,12 @@ class GcsLink:
     async def _attach(self, address: str) -> tuple[str, bool]:
         """One stream from begin to end. returns: why it ended, and whether the GCS had accepted us."""
         channel = open_channel(address, self._token, self._tls)
-        accepted = False
-        reading: asyncio.Task[str] | None = None
-        again = asyncio.get_running_loop().create_task(self._reattach.wait())
+        loop = asyncio.get_running_loop()
+        call = method(channel, _SERVICE, "Attach")()
+        reading = loop.create_task(self._read(call), name="gcs link reads")
+        writing = loop.create_task(self._write(call), name="gcs link writes")
+        again = loop.create_task(self._reattach.wait(), name="gcs link attaches again")
         try:
-            call = method(channel, _SERVICE, "Attach")(self._batches())
-            reading = asyncio.get_running_loop().create_task(self._read(call))
             await asyncio.wait([reading, again], return_when=asyncio.FIRST_COMPLETED)
             accepted = self.attached.is_set()
             if not reading.done():
@@ -165,9 +169,9 @@ class GcsLink:
         finally:
             self._streaming = False
             self.attached.clear()
-            for task in (reading, again):
-                if task is not None:
-                    task.cancel()
+            for task in (reading, writing, again):
+                task.cancel()
+            await asyncio.gather(reading, writing, again, return_exceptions=True)
             await channel.close(None)
 
     async def _read(self, call: grpc.aio.StreamStreamCall) -> str:  # type: ignore[type-arg]
@@ -208,13 +212,24 @@ class GcsLink:
             self._drivers_gone.clear()
             self.attached.set()
 
-    async def _batches(self) -> AsyncIterator[gcs_pb2.NodeBatch]:
+    async def _write(self, call: grpc.aio.StreamStreamCall) -> None:  # type: ignore[type-arg]
         """All that goes up: the attach message and what was not acknowledged, then changes and heartbeats."""
-        loop = asyncio.get_running_loop()
         self._outgoing.clear()
         self._streaming = True
-        self._writer = mine = object()
-        yield gcs_pb2.NodeBatch(messages=self._first_messages())
+        try:
+            await call.write(gcs_pb2.NodeBatch(messages=self._first_messages()))
+            await self._write_changes(call)
+        except grpc.aio.AioRpcError:
+            pass  # the reader meets the same end of the stream, and says why
+        except asyncio.InvalidStateError:
+            pass  # it ended between two writes
+        except Exception:
+            # A bug of ours: without heartbeats the node would be declared dead, so begin a new stream.
+            _log.exception("gcs_stream_not_written")
+            call.cancel()
+
+    async def _write_changes(self, call: grpc.aio.StreamStreamCall) -> None:  # type: ignore[type-arg]
+        loop = asyncio.get_running_loop()
         last = loop.time()
         while True:
             try:
@@ -226,16 +241,16 @@ class GcsLink:
                 urgent = bool(self._outgoing or self._deaths or self._drain_done)
                 if not urgent and loop.time() < last + COALESCE_S:
                     await asyncio.sleep(last + COALESCE_S - loop.time())  # changes within it go as one
-            if self._writer is not mine:
-                return  # of a stream that ended: what there is to say is for the next one
             self._wake.clear()
             messages = self._pending_messages()
             messages.append(gcs_pb2.NodeToGcs(heartbeat=self._heartbeat()))
-            if self._drain_done:
+            goodbye = self._drain_done
+            if goodbye:
                 messages.append(gcs_pb2.NodeToGcs(drain_done=gcs_pb2.DrainDone()))
             last = loop.time()
-            yield gcs_pb2.NodeBatch(messages=messages)
-            if self._drain_done:
+            await call.write(gcs_pb2.NodeBatch(messages=messages))
+            if goodbye:
+                await call.done_writing()
                 return
 
     def _first_messages(self) -> list[gcs_pb2.NodeToGcs]:
