@@ -3,6 +3,7 @@
 import click
 
 from ray import _distribution
+from ray.scripts.drain_node import drain_node
 from ray.scripts.start import start
 from ray.scripts.status import status
 from ray.scripts.stop import stop
@@ -14,5 +15,5 @@ def cli() -> None:
     """Start and stop nodes of a Manta cluster on this machine, and look at the cluster."""
 
 
-for command in (start, stop, status):
+for command in (start, stop, status, drain_node):
     cli.add_command(command)

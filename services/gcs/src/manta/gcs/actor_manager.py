@@ -179,6 +179,19 @@ class ActorManager:
         self.placement.look_again()  # a hard affinity to that node fails now
         return commands
 
+    def leave_node(self, node_id: NodeId, why: str) -> list[Command]:
+        """The node is to go: what may restart begins anew elsewhere, which does not count as a restart.
+
+        What may not, or is bound to a bundle there, stays until its node ends.
+        """
+        cause = Cause(kind=Cause.NODE_DIED, node_id=node_id, message=why)
+        commands: list[Command] = []
+        for actor in self.table.on_node(node_id):
+            if actor.may_restart and actor.group_id is None:
+                commands += self._tell_end(actor, cause, graceful=True)
+                commands += self._restart(actor, cause)
+        return commands
+
     def group_removed(self, group_id: PlacementGroupId, cause: common_pb2.DeathCause, at: Moment) -> list[Command]:
         """Those who live in that placement group, or wait for a bundle of it, end with it."""
         return [command for actor in self.table.in_group(group_id) for command in self._end(actor, cause, at)]
@@ -284,8 +297,11 @@ class ActorManager:
         """Its process is gone: start another if that is allowed."""
         if cause.kind in NO_RESTART or not actor.may_restart:
             return self._bury(actor, cause, at)
-        self.table.move(actor, ActorState.RESTARTING)
         actor.restarts += 1
+        return self._restart(actor, cause)
+
+    def _restart(self, actor: Actor, cause: common_pb2.DeathCause) -> list[Command]:
+        self.table.move(actor, ActorState.RESTARTING)
         actor.death_cause = cause
         self._unplace(actor)
         restarting = note("actor_restarting", actor_id=actor.id, restarts=actor.restarts, cause=cause.message)

@@ -10,6 +10,7 @@ from manta.gcs.actor_query import actor_list
 from manta.gcs.commands import Answer, Command, Persist, note
 from manta.gcs.events import ClientAsked
 from manta.gcs.group_request import GroupRequests, Outcome
+from manta.gcs.node_drain import drain_node
 from manta.gcs.refusal import INVALID, RequestRefused, need_size
 from manta.gcs.state_query import filters_of
 from manta.gcs.task_query import COLUMNS, TaskQuery, summary
@@ -102,6 +103,9 @@ class ClientRequests:
 
     def list_nodes(self, event: ClientAsked) -> Outcome:
         return gcs_pb2.GcsReply(node_list=gcs_pb2.NodeList(items=self._nodes())), []
+
+    def drain_node(self, event: ClientAsked) -> Outcome:
+        return drain_node(self._core, event)
 
     def list_actors(self, event: ClientAsked) -> Outcome:
         wanted = event.request.list_actors

@@ -187,6 +187,9 @@ class GcsCore:
         follow_up += more
         follow_up += self.groups.attached(node_id, message.bundles, at)
         self.groups.used(node_id, message.bundles)
+        attached = self.nodes.get(node_id)
+        if attached is not None:
+            follow_up += self.nodes.drain_order(attached, at)
         self.groups.audience.drop_node(node_id)
         follow_up += self.groups.watched(node_id, pb.WatchPlacementGroups(add=message.watched_placement_groups))
         self.actors.placement.look_again()

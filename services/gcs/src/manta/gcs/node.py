@@ -15,8 +15,10 @@ from manta.proto.gcs.v1 import gcs_pb2, records_pb2
 
 ALIVE = common_pb2.NodeInfo.ALIVE
 DEAD = common_pb2.NodeInfo.DEAD
+DRAINING = common_pb2.NodeInfo.DRAINING
 DEAD_LIMIT = 1000
 SHARE_INTERVAL_S = 0.1
+SHORTEST_DRAIN_S = 0.001  # 0 would mean that there is no deadline
 
 
 class Node:
@@ -83,8 +85,10 @@ class NodeTable:
         info = common_pb2.NodeInfo()
         info.CopyFrom(message.info)
         info.started_at = known.info.started_at if known else at.wall
-        if info.state == DEAD:
-            info.state = ALIVE
+        info.state = ALIVE
+        if known is not None and known.info.state == DRAINING:
+            info.state = DRAINING
+            info.drain_message, info.drain_deadline = known.info.drain_message, known.info.drain_deadline
         commands: list[Command] = []
         node = known or Node(info, at.steady)
         if known is None or known.info != info:
@@ -130,6 +134,24 @@ class NodeTable:
         """Time in which nobody listened does not count as the nodes' silence."""
         for node in self:
             node.last_heard += seconds
+
+    def drain(self, node: Node, message: str, deadline_s: float, at: Moment) -> list[Command]:
+        """Send nothing new there, and have it end when it is done. deadline_s: from now on, 0: none."""
+        info = common_pb2.NodeInfo()
+        info.CopyFrom(node.info)
+        info.state, info.drain_message = DRAINING, message
+        info.drain_deadline = at.wall + deadline_s if deadline_s > 0 else 0
+        node.info = info
+        told = self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))
+        return [_persist(info), *self.drain_order(node, at), *told]
+
+    def drain_order(self, node: Node, at: Moment) -> list[Command]:
+        """For a node that drains: says so, also again after it was out of touch."""
+        if node.info.state != DRAINING:
+            return []
+        until = node.info.drain_deadline
+        deadline_s = max(until - at.wall, SHORTEST_DRAIN_S) if until else 0.0
+        return self.tell(node.id, gcs_pb2.GcsToNode(drain=gcs_pb2.Drain(deadline_s=deadline_s)))
 
     def expired(self, at: Moment) -> list[NodeId]:
         """Nodes that were silent for the whole timeout."""

@@ -228,7 +228,7 @@ class DeadWorker(_message.Message):
     def __init__(self, address: _Optional[_Union[WorkerAddress, _Mapping]] = ..., cause: _Optional[_Union[DeathCause, _Mapping]] = ...) -> None: ...
 
 class NodeInfo(_message.Message):
-    __slots__ = ("node_id", "state", "raylet_address", "flight_address", "object_manager_address", "hostname", "machine_id", "socket_dir", "session_dir", "total", "labels", "node_name", "is_head", "metrics", "death_cause", "started_at", "ended_at", "version", "ip_address")
+    __slots__ = ("node_id", "state", "raylet_address", "flight_address", "object_manager_address", "hostname", "machine_id", "socket_dir", "session_dir", "total", "labels", "node_name", "is_head", "metrics", "death_cause", "started_at", "ended_at", "version", "ip_address", "drain_message", "drain_deadline")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ALIVE: _ClassVar[NodeInfo.State]
@@ -270,6 +270,8 @@ class NodeInfo(_message.Message):
     ENDED_AT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     IP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_DEADLINE_FIELD_NUMBER: _ClassVar[int]
     node_id: bytes
     state: NodeInfo.State
     raylet_address: str
@@ -289,7 +291,9 @@ class NodeInfo(_message.Message):
     ended_at: float
     version: str
     ip_address: str
-    def __init__(self, node_id: _Optional[bytes] = ..., state: _Optional[_Union[NodeInfo.State, str]] = ..., raylet_address: _Optional[str] = ..., flight_address: _Optional[str] = ..., object_manager_address: _Optional[str] = ..., hostname: _Optional[str] = ..., machine_id: _Optional[str] = ..., socket_dir: _Optional[str] = ..., session_dir: _Optional[str] = ..., total: _Optional[_Union[Resources, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., node_name: _Optional[str] = ..., is_head: _Optional[bool] = ..., metrics: _Optional[_Mapping[str, str]] = ..., death_cause: _Optional[_Union[DeathCause, _Mapping]] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., version: _Optional[str] = ..., ip_address: _Optional[str] = ...) -> None: ...
+    drain_message: str
+    drain_deadline: float
+    def __init__(self, node_id: _Optional[bytes] = ..., state: _Optional[_Union[NodeInfo.State, str]] = ..., raylet_address: _Optional[str] = ..., flight_address: _Optional[str] = ..., object_manager_address: _Optional[str] = ..., hostname: _Optional[str] = ..., machine_id: _Optional[str] = ..., socket_dir: _Optional[str] = ..., session_dir: _Optional[str] = ..., total: _Optional[_Union[Resources, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., node_name: _Optional[str] = ..., is_head: _Optional[bool] = ..., metrics: _Optional[_Mapping[str, str]] = ..., death_cause: _Optional[_Union[DeathCause, _Mapping]] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., version: _Optional[str] = ..., ip_address: _Optional[str] = ..., drain_message: _Optional[str] = ..., drain_deadline: _Optional[float] = ...) -> None: ...
 
 class Value(_message.Message):
     __slots__ = ("kind", "data", "buffers", "contained")

@@ -22,7 +22,7 @@ class ClientBatch(_message.Message):
     def __init__(self, requests: _Optional[_Iterable[_Union[ClientRequest, _Mapping]]] = ...) -> None: ...
 
 class ClientRequest(_message.Message):
-    __slots__ = ("request_id", "hello", "register_job", "finish_job", "register_actor", "kill_actor", "actor_out_of_scope", "find_actor", "list_named_actors", "subscribe_actors", "kv_put", "kv_get", "kv_delete", "kv_keys", "list_nodes", "list_actors", "list_jobs", "cluster_status", "create_placement_group", "await_placement_group", "remove_placement_group", "find_placement_group", "list_placement_groups", "list_tasks", "summarize_tasks", "list_dead_workers")
+    __slots__ = ("request_id", "hello", "register_job", "finish_job", "register_actor", "kill_actor", "actor_out_of_scope", "find_actor", "list_named_actors", "subscribe_actors", "kv_put", "kv_get", "kv_delete", "kv_keys", "list_nodes", "list_actors", "list_jobs", "cluster_status", "create_placement_group", "await_placement_group", "remove_placement_group", "find_placement_group", "list_placement_groups", "list_tasks", "summarize_tasks", "list_dead_workers", "drain_node")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REGISTER_JOB_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,7 @@ class ClientRequest(_message.Message):
     LIST_TASKS_FIELD_NUMBER: _ClassVar[int]
     SUMMARIZE_TASKS_FIELD_NUMBER: _ClassVar[int]
     LIST_DEAD_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_NODE_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     hello: _common_pb2.Hello
     register_job: RegisterJob
@@ -75,7 +76,8 @@ class ClientRequest(_message.Message):
     list_tasks: _task_pb2.ListTasks
     summarize_tasks: _task_pb2.SummarizeTasks
     list_dead_workers: ListDeadWorkers
-    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., register_job: _Optional[_Union[RegisterJob, _Mapping]] = ..., finish_job: _Optional[_Union[FinishJob, _Mapping]] = ..., register_actor: _Optional[_Union[RegisterActor, _Mapping]] = ..., kill_actor: _Optional[_Union[KillActorRequest, _Mapping]] = ..., actor_out_of_scope: _Optional[_Union[ActorOutOfScope, _Mapping]] = ..., find_actor: _Optional[_Union[FindActor, _Mapping]] = ..., list_named_actors: _Optional[_Union[ListNamedActors, _Mapping]] = ..., subscribe_actors: _Optional[_Union[SubscribeActors, _Mapping]] = ..., kv_put: _Optional[_Union[KvPut, _Mapping]] = ..., kv_get: _Optional[_Union[KvGet, _Mapping]] = ..., kv_delete: _Optional[_Union[KvDelete, _Mapping]] = ..., kv_keys: _Optional[_Union[KvKeys, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., list_actors: _Optional[_Union[ListActors, _Mapping]] = ..., list_jobs: _Optional[_Union[ListJobs, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatusRequest, _Mapping]] = ..., create_placement_group: _Optional[_Union[_placement_group_pb2.CreatePlacementGroup, _Mapping]] = ..., await_placement_group: _Optional[_Union[_placement_group_pb2.AwaitPlacementGroup, _Mapping]] = ..., remove_placement_group: _Optional[_Union[_placement_group_pb2.RemovePlacementGroup, _Mapping]] = ..., find_placement_group: _Optional[_Union[_placement_group_pb2.FindPlacementGroup, _Mapping]] = ..., list_placement_groups: _Optional[_Union[_placement_group_pb2.ListPlacementGroups, _Mapping]] = ..., list_tasks: _Optional[_Union[_task_pb2.ListTasks, _Mapping]] = ..., summarize_tasks: _Optional[_Union[_task_pb2.SummarizeTasks, _Mapping]] = ..., list_dead_workers: _Optional[_Union[ListDeadWorkers, _Mapping]] = ...) -> None: ...
+    drain_node: DrainNode
+    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., register_job: _Optional[_Union[RegisterJob, _Mapping]] = ..., finish_job: _Optional[_Union[FinishJob, _Mapping]] = ..., register_actor: _Optional[_Union[RegisterActor, _Mapping]] = ..., kill_actor: _Optional[_Union[KillActorRequest, _Mapping]] = ..., actor_out_of_scope: _Optional[_Union[ActorOutOfScope, _Mapping]] = ..., find_actor: _Optional[_Union[FindActor, _Mapping]] = ..., list_named_actors: _Optional[_Union[ListNamedActors, _Mapping]] = ..., subscribe_actors: _Optional[_Union[SubscribeActors, _Mapping]] = ..., kv_put: _Optional[_Union[KvPut, _Mapping]] = ..., kv_get: _Optional[_Union[KvGet, _Mapping]] = ..., kv_delete: _Optional[_Union[KvDelete, _Mapping]] = ..., kv_keys: _Optional[_Union[KvKeys, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., list_actors: _Optional[_Union[ListActors, _Mapping]] = ..., list_jobs: _Optional[_Union[ListJobs, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatusRequest, _Mapping]] = ..., create_placement_group: _Optional[_Union[_placement_group_pb2.CreatePlacementGroup, _Mapping]] = ..., await_placement_group: _Optional[_Union[_placement_group_pb2.AwaitPlacementGroup, _Mapping]] = ..., remove_placement_group: _Optional[_Union[_placement_group_pb2.RemovePlacementGroup, _Mapping]] = ..., find_placement_group: _Optional[_Union[_placement_group_pb2.FindPlacementGroup, _Mapping]] = ..., list_placement_groups: _Optional[_Union[_placement_group_pb2.ListPlacementGroups, _Mapping]] = ..., list_tasks: _Optional[_Union[_task_pb2.ListTasks, _Mapping]] = ..., summarize_tasks: _Optional[_Union[_task_pb2.SummarizeTasks, _Mapping]] = ..., list_dead_workers: _Optional[_Union[ListDeadWorkers, _Mapping]] = ..., drain_node: _Optional[_Union[DrainNode, _Mapping]] = ...) -> None: ...
 
 class GcsBatch(_message.Message):
     __slots__ = ("replies",)
@@ -84,7 +86,7 @@ class GcsBatch(_message.Message):
     def __init__(self, replies: _Optional[_Iterable[_Union[GcsReply, _Mapping]]] = ...) -> None: ...
 
 class GcsReply(_message.Message):
-    __slots__ = ("request_id", "done", "error", "welcome", "job_registered", "actor_found", "named_actors", "actor_statuses", "kv_value", "kv_key_list", "node_list", "actor_list", "job_list", "cluster_status", "kv_changed", "placement_group_found", "placement_group_list", "task_list", "task_summary", "dead_worker_list")
+    __slots__ = ("request_id", "done", "error", "welcome", "job_registered", "actor_found", "named_actors", "actor_statuses", "kv_value", "kv_key_list", "node_list", "actor_list", "job_list", "cluster_status", "kv_changed", "placement_group_found", "placement_group_list", "task_list", "task_summary", "dead_worker_list", "node_drain")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +107,7 @@ class GcsReply(_message.Message):
     TASK_LIST_FIELD_NUMBER: _ClassVar[int]
     TASK_SUMMARY_FIELD_NUMBER: _ClassVar[int]
     DEAD_WORKER_LIST_FIELD_NUMBER: _ClassVar[int]
+    NODE_DRAIN_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     done: Empty
     error: Error
@@ -125,7 +128,8 @@ class GcsReply(_message.Message):
     task_list: _task_pb2.TaskList
     task_summary: _task_pb2.TaskSummary
     dead_worker_list: DeadWorkerList
-    def __init__(self, request_id: _Optional[int] = ..., done: _Optional[_Union[Empty, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., welcome: _Optional[_Union[GcsWelcome, _Mapping]] = ..., job_registered: _Optional[_Union[JobRegistered, _Mapping]] = ..., actor_found: _Optional[_Union[ActorFound, _Mapping]] = ..., named_actors: _Optional[_Union[NamedActors, _Mapping]] = ..., actor_statuses: _Optional[_Union[ActorStatuses, _Mapping]] = ..., kv_value: _Optional[_Union[KvValue, _Mapping]] = ..., kv_key_list: _Optional[_Union[KvKeyList, _Mapping]] = ..., node_list: _Optional[_Union[NodeList, _Mapping]] = ..., actor_list: _Optional[_Union[ActorList, _Mapping]] = ..., job_list: _Optional[_Union[JobList, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatus, _Mapping]] = ..., kv_changed: _Optional[_Union[KvChanged, _Mapping]] = ..., placement_group_found: _Optional[_Union[_placement_group_pb2.PlacementGroupInfo, _Mapping]] = ..., placement_group_list: _Optional[_Union[_placement_group_pb2.PlacementGroupList, _Mapping]] = ..., task_list: _Optional[_Union[_task_pb2.TaskList, _Mapping]] = ..., task_summary: _Optional[_Union[_task_pb2.TaskSummary, _Mapping]] = ..., dead_worker_list: _Optional[_Union[DeadWorkerList, _Mapping]] = ...) -> None: ...
+    node_drain: NodeDrain
+    def __init__(self, request_id: _Optional[int] = ..., done: _Optional[_Union[Empty, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., welcome: _Optional[_Union[GcsWelcome, _Mapping]] = ..., job_registered: _Optional[_Union[JobRegistered, _Mapping]] = ..., actor_found: _Optional[_Union[ActorFound, _Mapping]] = ..., named_actors: _Optional[_Union[NamedActors, _Mapping]] = ..., actor_statuses: _Optional[_Union[ActorStatuses, _Mapping]] = ..., kv_value: _Optional[_Union[KvValue, _Mapping]] = ..., kv_key_list: _Optional[_Union[KvKeyList, _Mapping]] = ..., node_list: _Optional[_Union[NodeList, _Mapping]] = ..., actor_list: _Optional[_Union[ActorList, _Mapping]] = ..., job_list: _Optional[_Union[JobList, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatus, _Mapping]] = ..., kv_changed: _Optional[_Union[KvChanged, _Mapping]] = ..., placement_group_found: _Optional[_Union[_placement_group_pb2.PlacementGroupInfo, _Mapping]] = ..., placement_group_list: _Optional[_Union[_placement_group_pb2.PlacementGroupList, _Mapping]] = ..., task_list: _Optional[_Union[_task_pb2.TaskList, _Mapping]] = ..., task_summary: _Optional[_Union[_task_pb2.TaskSummary, _Mapping]] = ..., dead_worker_list: _Optional[_Union[DeadWorkerList, _Mapping]] = ..., node_drain: _Optional[_Union[NodeDrain, _Mapping]] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("code", "message", "leader")
@@ -669,3 +673,31 @@ class Drain(_message.Message):
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
     deadline_s: float
     def __init__(self, deadline_s: _Optional[float] = ...) -> None: ...
+
+class DrainNode(_message.Message):
+    __slots__ = ("node_id", "reason", "message", "deadline_s")
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNKNOWN: _ClassVar[DrainNode.Reason]
+        IDLE_TERMINATION: _ClassVar[DrainNode.Reason]
+        PREEMPTION: _ClassVar[DrainNode.Reason]
+    UNKNOWN: DrainNode.Reason
+    IDLE_TERMINATION: DrainNode.Reason
+    PREEMPTION: DrainNode.Reason
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
+    node_id: bytes
+    reason: DrainNode.Reason
+    message: str
+    deadline_s: float
+    def __init__(self, node_id: _Optional[bytes] = ..., reason: _Optional[_Union[DrainNode.Reason, str]] = ..., message: _Optional[str] = ..., deadline_s: _Optional[float] = ...) -> None: ...
+
+class NodeDrain(_message.Message):
+    __slots__ = ("accepted", "reason")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    accepted: bool
+    reason: str
+    def __init__(self, accepted: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...

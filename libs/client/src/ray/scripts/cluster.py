@@ -1,0 +1,29 @@
+"""The cluster that a command is about."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import click
+
+from ray._node.address import find_address
+from ray._runtime.gcs_tool import GcsTool, GcsToolError
+
+address_option = click.option(
+    "--address", default=None, help="GCS of the cluster. Default: RAY_ADDRESS, else the latest one here."
+)
+
+
+@contextlib.contextmanager
+def open_gcs(address: str | None) -> Iterator[GcsTool]:
+    """The GCS of that cluster. raises: click.ClickException for whatever keeps it from answering, inside too."""
+    from manta.common.credentials import CredentialError, find_token
+
+    try:
+        found = find_address(address or os.environ.get("RAY_ADDRESS") or "auto")
+        if found is None:
+            raise click.ClickException("--address=local names no running cluster; give host:port or auto")
+        with GcsTool(found.gcs_addresses, find_token(os.environ, session_dir=found.session_dir)) as gcs:
+            yield gcs
+    except (ConnectionError, ValueError, CredentialError, GcsToolError) as error:
+        raise click.ClickException(str(error)) from error
