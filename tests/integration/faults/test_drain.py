@@ -55,7 +55,9 @@ def test_what_runs_finishes_what_is_new_goes_elsewhere_and_actors_move(
     gate = Gate(tmp_path / "gate")
     running = where.options(resources={"leaving": 1}).remote(gate, "task")
     gate.wait_for("task")
-    there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(leaving.node_id, soft=True)
+    there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        leaving.node_id, soft=True, _spill_on_unavailable=True
+    )
     settler = Settler.options(max_restarts=1, max_task_retries=-1, scheduling_strategy=there).remote()
     assert ray.get(settler.node.remote(), timeout=WAIT_S) == leaving.node_id
 
