@@ -129,10 +129,10 @@ class ActorCaller:
             if error is None:
                 arguments.fill(process, message, refs)
                 record.message = message.SerializeToString()
-            else:
-                record.cancelled = True
         if error is not None:
             process.submitter.end(record, error)
+            with process.lock:
+                actor.calls.withdraw(record)
         # Whoever called us does what is queued: a chain of calls may be longer than the stack is deep.
         self._line_up(actor)
 

@@ -97,6 +97,14 @@ class ActorCalls:
             self.in_flight[call.task_id] = call
         return ready
 
+    def withdraw(self, call: TaskRecord) -> bool:
+        """A call is not wanted any more. returns: whether it left the queue; False when it was sent."""
+        if call.task_id in self.in_flight:
+            return False
+        if call in self.queue:
+            self.queue.remove(call)
+        return True
+
     def finished(self, task_id: bytes) -> None:
         self.in_flight.pop(task_id, None)
 
@@ -145,7 +153,7 @@ class ActorCalls:
         again: list[TaskRecord] = []
         failed: list[TaskRecord] = []
         for call in self.in_flight.values():
-            (again if call.retries_left else failed).append(call)
+            (again if call.may_retry() else failed).append(call)
         self.in_flight.clear()
         for call in again:
             if call.retries_left > 0:

@@ -21,6 +21,7 @@ from ray._runtime.task_record import TaskRecord
 if TYPE_CHECKING:
     from ray._runtime.actor_host import ActorHost
     from ray._runtime.api import ActorOptions, ClassDescriptor, MethodInfo
+    from ray._runtime.links import Peer
     from ray._runtime.process import Process
 
 log = logging.getLogger("ray.runtime")
@@ -269,6 +270,17 @@ class Actors:
         actor.calls.away()
         actor.status = None
         self.subscribe(actor)
+
+    def withdraw(self, record: TaskRecord) -> Peer | None:
+        """A call was cancelled; the lock is held. returns: where it was sent, None if it never was."""
+        actor = self._actors.get(record.actor_id)
+        if actor is None:
+            return None
+        if actor.calls.withdraw(record):
+            # What it held up can go.
+            self._caller.send(actor, actor.calls.sendable())
+            return None
+        return actor.peer
 
     def raised(self, record: TaskRecord, *, again: bool) -> bool:
         """A call's user code raised; the lock is held. returns: whether it will run once more, behind what waits."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
+from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime.call_runner import CallRunner
@@ -56,7 +57,28 @@ class Executor:
         self.lane.arrived([Incoming(peer, channel, batch, task) for task in batch.tasks])
 
     def on_cancel(self, message: worker_pb2.Cancel) -> None:
-        self.lane.cancel(message.task_id)
+        process = self._process
+        if message.as_owner:
+            process.canceller.cancel(message.task_id, message.force, message.recursive)
+            return
+        if not self.lane.cancel(message.task_id, message.force):
+            return
+        if message.recursive:
+            process.canceller.cancel_children(message.task_id, message.force)
+        if message.force and self.actor is None:
+            self.calls.replies.flush()
+            self.say_exiting("ray.cancel(force=True) ended the task that it ran")
+            exit_process(1)
+
+    def say_exiting(self, reason: str) -> None:
+        """Tell the raylet that this worker ends on purpose."""
+        cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=reason)
+        self._process.raylet.send(raylet_pb2.EXITING, raylet_pb2.Exiting(cause=cause).SerializeToString())
+
+    def running_id(self) -> bytes:
+        """The id of the task whose code asks; empty in a driver, and where current is None."""
+        execution = self.lane.current()
+        return execution.task.task_id if execution is not None else b""
 
     def hand_back(self) -> None:
         self.lane.hand_back()

@@ -18,8 +18,11 @@ class Lane(Protocol):
     def arrived(self, calls: Sequence[Incoming]) -> None:
         """Calls came, on the thread that reads."""
 
-    def cancel(self, task_id: bytes) -> bool:
-        """Cancel a call that waits or runs. returns: False when there is none of this id (any more)."""
+    def cancel(self, task_id: bytes, force: bool) -> bool:
+        """Cancel a call that waits, or as far as it can be one that runs. returns: whether it runs.
+
+        force: the process is about to end if it runs, so there is nothing to interrupt.
+        """
 
     def current(self) -> Execution | None:
         """The call whose code asks: the one of this thread, or of this asyncio task."""

@@ -46,6 +46,12 @@ class ReturnLease(NamedTuple):
     retire: bool = False
 
 
+class EndCancelled(NamedTuple):
+    """These came back from a worker, or could not stay there, and are not wanted any more."""
+
+    tasks: list[TaskRecord]
+
+
 class IdleTimer(NamedTuple):
     """Call `lease_idle(lease, lease.idle_mark)` after the idle time."""
 
@@ -53,7 +59,7 @@ class IdleTimer(NamedTuple):
     mark: int
 
 
-Command: TypeAlias = Push | AskLeases | CancelLeases | ReturnLease | IdleTimer
+Command: TypeAlias = Push | AskLeases | CancelLeases | ReturnLease | EndCancelled | IdleTimer
 
 
 class Lease:
@@ -248,10 +254,10 @@ class LeaseManager:
         if lease is None:
             return []
         back = [lease.in_flight.pop(task_id) for task_id in task_ids if task_id in lease.in_flight]
-        lease.key.queue.extendleft(reversed(back))
+        commands = _first_in_line(lease.key, back)
         # The task that made it hand them back still runs: nothing more for it until that is done.
         lease.window = 1
-        return self._after_change(lease)
+        return [*commands, *self._after_change(lease)]
 
     def _after_change(self, lease: Lease) -> list[Command]:
         commands = self.assign(lease.key)
@@ -314,5 +320,18 @@ class LeaseManager:
 
     def requeue(self, key: SchedulingKey, tasks: Iterable[TaskRecord]) -> list[Command]:
         """Put tasks back at the head of the queue, in the order given."""
-        key.queue.extendleft(reversed(list(tasks)))
+        return [*_first_in_line(key, list(tasks)), *self.assign(key)]
+
+    def withdraw(self, key: SchedulingKey, task: TaskRecord) -> list[Command]:
+        """A task that was not sent is not wanted any more. cost: O(tasks that wait)."""
+        if task not in key.queue:
+            return []
+        key.queue.remove(task)
         return self.assign(key)
+
+
+def _first_in_line(key: SchedulingKey, tasks: list[TaskRecord]) -> list[Command]:
+    """Put tasks back at the head of the queue, all but those that were cancelled meanwhile."""
+    key.queue.extendleft(task for task in reversed(tasks) if not task.cancelled)
+    cancelled = [task for task in tasks if task.cancelled]
+    return [EndCancelled(cancelled)] if cancelled else []

@@ -12,6 +12,7 @@ from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import lease_manager
 from ray._runtime.lease_demand import Place
 from ray._runtime.object_table import ObjectState
+from ray._runtime.system_errors import task_cancelled
 from ray._runtime.wire import repeated_field
 
 if TYPE_CHECKING:
@@ -156,6 +157,9 @@ class Leasing:
                 message = raylet_pb2.LeaseReturned(lease_id=command.lease.lease_id, retire_worker=command.retire)
                 route.raylet.queue(raylet_pb2.LEASE_RETURNED, message.SerializeToString())
                 process.dirty.add(route.raylet)
+            elif type(command) is lease_manager.EndCancelled:
+                for task in command.tasks:
+                    process.submitter.end_locked(task, task_cancelled(task.task_id))
             elif type(command) is lease_manager.IdleTimer:
                 idle = functools.partial(self._idle, command.lease, command.mark)
                 process.reactor.call_later(LEASE_IDLE_S, idle)
@@ -200,6 +204,10 @@ class Leasing:
             digest=definition.digest, pickled=definition.pickled, job_id=self._process.job_id
         )
         return worker_pb2.Tasks(definitions=[message]).SerializeToString()
+
+    def peer_of(self, lease: Lease) -> Peer:
+        route: Route = lease.route  # type: ignore[assignment]
+        return route.peer
 
     def _idle(self, lease: Lease, mark: int) -> None:
         with self._process.lock:

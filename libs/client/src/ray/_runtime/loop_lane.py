@@ -57,7 +57,7 @@ class LoopLane:
         else:
             self._loop.call_soon_threadsafe(self._admit, calls)
 
-    def cancel(self, task_id: bytes) -> bool:
+    def cancel(self, task_id: bytes, force: bool) -> bool:
         if threading.get_ident() == self._main:
             self._cancel(task_id)
         else:

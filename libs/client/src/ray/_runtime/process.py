@@ -22,6 +22,7 @@ from ray._runtime.actors import Actors
 from ray._runtime.arena_client import ArenaClient
 from ray._runtime.arena_errors import ArenaDisconnected
 from ray._runtime.arena_wait import arena_wait_s
+from ray._runtime.cancelling import Canceller
 from ray._runtime.executor import Executor
 from ray._runtime.fetching import Fetcher
 from ray._runtime.gate import Gate
@@ -110,6 +111,7 @@ class Process:
         self.raylets = Raylets(self)
         self.remote = Remote(self)
         self.submitter = TaskSubmitter(self)
+        self.canceller = Canceller(self)
         self.fetcher = Fetcher(self)
         self.executor = Executor(self)
         self.reading = Reading(self.reactor, self.executor.hand_back)
@@ -394,7 +396,7 @@ class Process:
         self.actors.kill(actor_id, no_restart)
 
     def cancel(self, ref: ObjectRef, force: bool, recursive: bool) -> None:
-        raise NotImplementedError("ray.cancel is not supported yet")
+        self.canceller.cancel_ref(ref, force, recursive)
 
     def find_actor(self, name: str, namespace: str | None) -> Any:
         return self.actors.find(name, namespace)

@@ -69,7 +69,7 @@ class SerialLane:
         """Whether the running call has run so long that others should not wait behind it."""
         return self._running is not None and time.monotonic() - self._started > TAKE_OVER_S
 
-    def cancel(self, task_id: bytes) -> bool:
+    def cancel(self, task_id: bytes, force: bool) -> bool:
         with self._take:
             incoming = next((queued for queued in self._queue if queued.task.task_id == task_id), None)
             if incoming is not None:
@@ -80,11 +80,12 @@ class SerialLane:
                     return False
                 execution.cancelled = True
                 # A method may leave its actor in any state: it runs to its end, and may ask whether it is wanted.
-                if self._calls.actor is None:
+                if self._calls.actor is None and not force:
                     self.interrupts.interrupt(execution)
         if incoming is not None:
             self._calls.cancel(incoming)
             self._replies.flush()
+            return False
         return True
 
     def hand_back(self) -> None:

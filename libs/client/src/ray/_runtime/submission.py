@@ -12,7 +12,8 @@ from ray._runtime import arguments, serialization
 from ray._runtime.definitions import Definition, define
 from ray._runtime.leasing import Leasing
 from ray._runtime.object_ref import ObjectRef
-from ray._runtime.system_errors import error_value, worker_crashed
+from ray._runtime.retrying import Retrying
+from ray._runtime.system_errors import error_value, task_cancelled, worker_crashed
 from ray._runtime.task_record import TaskRecord, split_started
 from ray._runtime.wire import FIRST_RETURN, plain_task
 
@@ -30,6 +31,7 @@ _EXITING: Final = worker_pb2.TaskReply.EXITING
 _REFUSED: Final = worker_pb2.TaskReply.REFUSED
 # Outcomes of a function that ran to an end of its own.
 _RAN: Final = frozenset((_DONE, _RAISED, _EXITING))
+_CANCELLED: Final = worker_pb2.TaskReply.CANCELLED
 
 
 class TaskSubmitter:
@@ -38,6 +40,7 @@ class TaskSubmitter:
     def __init__(self, process: Process) -> None:
         self._process = process
         self.leasing = Leasing(process)
+        self._retrying = Retrying(process)
         self.pending: dict[bytes, TaskRecord] = {}
         # Set once the cluster is out of reach: what every later call ends with.
         self._cut_off: common_pb2.Value | None = None
@@ -70,13 +73,14 @@ class TaskSubmitter:
             definition.timing,
             options.max_retries,
         )
+        record.parent = process.executor.running_id()
         message = worker_pb2.Task(
             task_id=record.task_id, definition=definition.digest, args=encoded.value, num_returns=options.num_returns
         )
         if options.name:
             message.name = options.name
-        if options.max_retries == 0:
-            message.last_attempt = True
+        message.last_attempt = options.max_retries == 0
+        message.max_calls = options.max_calls
         returns = self.register(record, encoded.held())
         if not encoded.refs:
             record.message = message.SerializeToString()
@@ -94,6 +98,8 @@ class TaskSubmitter:
         num_returns = options.num_returns
         record = TaskRecord(task_id, cache[4], num_returns, definition, options, definition.timing, options.max_retries)
         record.message = plain_task(cache[5], task_id, stream)
+        if not process.is_driver:
+            record.parent = process.executor.running_id()
         returns: Any = None
         with process.lock:
             if process.drops:
@@ -189,6 +195,7 @@ class TaskSubmitter:
             num_returns=options.num_returns,
             name=options.name,
             last_attempt=options.max_retries == 0,
+            max_calls=options.max_calls,
         )
         options.cache = (
             self,
@@ -270,6 +277,10 @@ class TaskSubmitter:
                 elif outcome == _REFUSED:
                     again.append(record)
                     continue
+                if outcome == _CANCELLED and not reply.returns:
+                    value = task_cancelled(record.task_id)
+                    for object_id in record.return_ids():
+                        reply.returns.add(object_id=object_id).value.CopyFrom(value)
                 self.take(peer, record, reply)
                 if outcome == _EXITING and lease_id is not None:
                     leaving.add(lease_id)
@@ -281,49 +292,7 @@ class TaskSubmitter:
                 self.leasing.queue(self.leasing.manager.requeue(record.options.cache[3], [record]))
         process.after_lock()
         for record, reply in raised:
-            self._settle_raised(peer, record, reply)
-
-    def _settle_raised(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
-        """Run a task again that may raise and did, or let its error be its result."""
-        process = self._process
-        # Looking at the error runs the user's code, which may call us: not under the lock.
-        again = record.may_retry() and self._is_retriable(record, reply)
-        with process.lock:
-            if self.pending.get(record.task_id) is not record:
-                return
-            if record.actor_id:
-                again = process.actors.raised(record, again=again)
-            if not again:
-                self.take(peer, record, reply)
-            else:
-                self._take_refs(peer, reply)
-            if again and record.options is not None:
-                record.next_attempt()
-                self.leasing.queue(self.leasing.manager.requeue(record.options.cache[3], [record]))
-        process.after_lock()
-
-    def _take_refs(self, peer: Peer, reply: worker_pb2.TaskReply) -> None:
-        """Count the refs of a reply whose values are not wanted: its worker has done so. The lock is held."""
-        process = self._process
-        for result in reply.returns:
-            inners = [(ref.object_id, ref.owner.worker_id) for ref in result.value.contained]
-            if inners:
-                process.holds.apply(process.refs.result_contains(result.object_id, peer.worker_id, inners))
-        if reply.kept:
-            kept = [(ref.object_id, ref.number) for ref in reply.kept]
-            process.holds.apply(process.refs.task_finished((), peer.worker_id, kept))
-
-    def _is_retriable(self, record: TaskRecord, reply: worker_pb2.TaskReply) -> bool:
-        classes = record.retry_exceptions
-        if isinstance(classes, bool) or not reply.returns:
-            return bool(classes)
-        try:
-            with serialization.receiving(ObjectRef):
-                error = serialization.load_proto(reply.returns[0].value)
-        except Exception as problem:
-            log.warning("error_not_unpickled task=%s error=%r: it is not retried", record.name, problem)
-            return False
-        return isinstance(getattr(error, "cause", error), classes)
+            self._retrying.settle(peer, record, reply)
 
     def take(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
         """Take a final reply; the lock is held."""
@@ -395,12 +364,18 @@ class TaskSubmitter:
 
     def end(self, record: TaskRecord, value: common_pb2.Value) -> None:
         """As fail, but the caller has to call after_lock."""
+        with self._process.lock:
+            self.end_locked(record, value)
+
+    def end_locked(self, record: TaskRecord, value: common_pb2.Value) -> None:
+        """As end, for a caller that holds the lock. What was cancelled ends as cancelled, whatever else failed."""
         process = self._process
-        with process.lock:
-            if self.pending.pop(record.task_id, None) is None:
-                return
-            for object_id in record.return_ids():
-                waiters = process.objects.set_value(object_id, value)
-                process.woken.extend((waiter, object_id) for waiter in waiters)
-            if record.held:
-                process.holds.apply(process.refs.task_finished(record.held))
+        if self.pending.pop(record.task_id, None) is None:
+            return
+        if record.cancelled:
+            value = task_cancelled(record.task_id)
+        for object_id in record.return_ids():
+            waiters = process.objects.set_value(object_id, value)
+            process.woken.extend((waiter, object_id) for waiter in waiters)
+        if record.held:
+            process.holds.apply(process.refs.task_finished(record.held))

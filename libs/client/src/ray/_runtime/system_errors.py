@@ -15,6 +15,12 @@ def error_value(error: BaseException) -> common_pb2.Value:
     return serialize_error(error).to_proto()
 
 
+def task_cancelled(task_id: bytes) -> common_pb2.Value:
+    from ray.exceptions import TaskCancelledError
+
+    return error_value(TaskCancelledError(task_id.hex()))
+
+
 def object_lost(object_id: bytes, why: str) -> common_pb2.Value:
     from ray.exceptions import ObjectLostError
 

@@ -57,7 +57,7 @@ class TaskRecord:
         "name",
         "num_returns",
         "options",
-        "parts",
+        "parent",
         "retries_left",
         "retry_exceptions",
         "sequence",
@@ -88,8 +88,8 @@ class TaskRecord:
         )
         self.attempt = 0
         self.message = b""
-        # What `message` is made of, while arguments are missing or for another attempt: see submission.py.
-        self.parts: object = None
+        # The task that submitted it; empty in a driver.
+        self.parent = b""
         self.held: tuple[bytes, ...] = ()
         self.missing = 0
         self.lease_id: bytes | None = None

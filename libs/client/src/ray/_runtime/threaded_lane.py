@@ -94,7 +94,7 @@ class ThreadedLane:
             name = f"manta-{group.name or 'call'}-{threads.started}"
             threading.Thread(target=self._work, args=(group, threads), name=name, daemon=True).start()
 
-    def cancel(self, task_id: bytes) -> bool:
+    def cancel(self, task_id: bytes, force: bool) -> bool:
         with self._guard:
             execution = self._running.get(task_id)
             if execution is not None:
@@ -106,7 +106,7 @@ class ThreadedLane:
                 return False
         self._calls.cancel(waiting)
         self._replies.flush()
-        return True
+        return False
 
     def hand_back(self) -> None:
         self._replies.flush()

@@ -144,8 +144,7 @@ class Worker:
         process.raylet.send(raylet_pb2.WORKER_READY, raylet_pb2.WorkerReady().SerializeToString())
         reason = process.executor.serve()
         if not process.executor.exit_code:
-            cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=reason)
-            process.raylet.send(raylet_pb2.EXITING, raylet_pb2.Exiting(cause=cause).SerializeToString())
+            process.executor.say_exiting(reason)
         self._send_the_rest()
 
     def _send_the_rest(self) -> None:

@@ -1,0 +1,68 @@
+"""Errors of user code that may be worth another attempt of a task, or of a call."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ray._runtime import serialization
+from ray._runtime.object_ref import ObjectRef
+
+if TYPE_CHECKING:
+    from manta.proto.worker.v1 import worker_pb2
+    from ray._runtime.links import Peer
+    from ray._runtime.process import Process
+    from ray._runtime.task_record import TaskRecord
+
+log = logging.getLogger("ray.runtime")
+
+
+class Retrying:
+    """Decides, for what `process` submitted, whether an error is its result."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def settle(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
+        """Run a task again that may raise and did, or let its error be its result."""
+        process = self._process
+        submitter = process.submitter
+        # Looking at the error runs the user's code, which may call us: not under the lock.
+        again = record.may_retry() and self._is_retriable(record, reply)
+        with process.lock:
+            if submitter.pending.get(record.task_id) is not record:
+                return
+            if record.actor_id:
+                again = process.actors.raised(record, again=again)
+            if not again:
+                submitter.take(peer, record, reply)
+            else:
+                self._take_refs(peer, reply)
+            if again and record.options is not None:
+                record.next_attempt()
+                leasing = submitter.leasing
+                leasing.queue(leasing.manager.requeue(record.options.cache[3], [record]))
+        process.after_lock()
+
+    def _take_refs(self, peer: Peer, reply: worker_pb2.TaskReply) -> None:
+        """Count the refs of a reply whose values are not wanted: its worker has done so. The lock is held."""
+        process = self._process
+        for result in reply.returns:
+            inners = [(ref.object_id, ref.owner.worker_id) for ref in result.value.contained]
+            if inners:
+                process.holds.apply(process.refs.result_contains(result.object_id, peer.worker_id, inners))
+        if reply.kept:
+            kept = [(ref.object_id, ref.number) for ref in reply.kept]
+            process.holds.apply(process.refs.task_finished((), peer.worker_id, kept))
+
+    def _is_retriable(self, record: TaskRecord, reply: worker_pb2.TaskReply) -> bool:
+        classes = record.retry_exceptions
+        if isinstance(classes, bool) or not reply.returns:
+            return bool(classes)
+        try:
+            with serialization.receiving(ObjectRef):
+                error = serialization.load_proto(reply.returns[0].value)
+        except Exception as problem:
+            log.warning("error_not_unpickled task=%s error=%r: it is not retried", record.name, problem)
+            return False
+        return isinstance(getattr(error, "cause", error), classes)
