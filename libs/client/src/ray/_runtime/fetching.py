@@ -237,13 +237,32 @@ class Fetcher:
         from ray.exceptions import GetTimeoutError
 
         deadline = None if timeout is None else time.monotonic() + timeout
-        with contextlib.suppress(GetTimeoutError):  # what is there by then is the answer
-            self.await_ready(refs, num_returns, deadline, stop_at_error=False)
-        chosen = list(itertools.islice((ref for ref in refs if self.is_ready(ref)), num_returns))
-        if fetch_local:
-            chosen = self._bring(chosen, deadline)
-        ready = set(chosen)
-        return chosen, [ref for ref in refs if ref not in ready]
+        places = self._first_ready(refs, num_returns)
+        if len(places) < num_returns:
+            with contextlib.suppress(GetTimeoutError):  # what is there by then is the answer
+                self.await_ready(refs, num_returns, deadline, stop_at_error=False)
+            places = self._first_ready(refs, num_returns)
+        if fetch_local and any(self._is_elsewhere(refs[place]) for place in places):
+            here = {ref._id for ref in self._bring([refs[place] for place in places], deadline)}
+            places = [place for place in places if refs[place]._id in here]
+        if len(places) == 1:
+            others = [*refs[: places[0]], *refs[places[0] + 1 :]]
+        else:
+            taken = set(places)
+            others = [ref for place, ref in enumerate(refs) if place not in taken]
+        return [refs[place] for place in places], others
+
+    def _first_ready(self, refs: Sequence[ObjectRef], needed: int) -> list[int]:
+        """Where the first `needed` objects that are ready stand in the list, or as many as there are."""
+        entry_of = self._process.objects.get
+        places: list[int] = []
+        for place, ref in enumerate(refs):
+            entry = entry_of(ref._id)
+            if entry is not None and entry.state is not ObjectState.PENDING:
+                places.append(place)
+                if len(places) == needed:
+                    break
+        return places
 
     def _bring(self, refs: list[ObjectRef], deadline: float | None) -> list[ObjectRef]:
         """Bring copies of these ready objects to this node; returns those that are here at the deadline.
