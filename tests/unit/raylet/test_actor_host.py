@@ -2,7 +2,7 @@ from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 from manta.raylet.commands import EndWorker, KillWorker, ReportActor, StartActor, StartWorker
 
-from tests.unit.raylet.core_driver import JOB, CoreDriver, actor, client
+from tests.unit.raylet.core_driver import HERE, JOB, THERE, CoreDriver, actor, client
 
 Cause = common_pb2.DeathCause
 
@@ -166,6 +166,18 @@ def test_the_end_of_a_job_spares_detached_actors_and_what_they_lease() -> None:
     killed = {c.worker_id for c in driver.settle() if isinstance(c, KillWorker)}
     assert killed == {gone, task.worker_id}
     assert spared.survivors(JOB) == {kept, nested.worker_id}
+
+
+def test_the_end_of_a_job_spares_what_a_detached_actor_created() -> None:
+    driver = CoreDriver(cpu=4)
+    kept = alive(driver, actor(1, detached=True))
+    child = alive(driver, actor(2, owner={"worker_id": kept, "node_id": HERE}))
+    grandchild = alive(driver, actor(3, owner={"worker_id": child, "node_id": HERE}))
+    gone = alive(driver, actor(4))
+    alive(driver, actor(5, owner={"worker_id": b"elsewhere", "node_id": THERE}))
+    driver.core.job_ended(JOB, 0)
+    assert [c.worker_id for c in driver.settle() if isinstance(c, KillWorker)] == [gone], "of others the GCS decides"
+    assert driver.core.survivors(JOB) == {kept, child, grandchild}
 
 
 def test_the_end_of_a_job_spares_what_workers_of_other_nodes_lease_until_they_die() -> None:

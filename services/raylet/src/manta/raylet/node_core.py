@@ -110,24 +110,33 @@ class NodeCore:
 
     def survivors(self, job_id: JobId, remote: Collection[ClientId] = ()) -> set[WorkerId]:
         """The processes that outlive the job, as far as this node can know: its detached actors here, the workers of
-        other nodes (`remote`), and what either has leased here, and so on.
+        other nodes (`remote`), and what either has leased or created here, and so on.
 
         A worker of another node may be a detached actor, or serve one. If it is neither, its own node kills it, and the
         news of that ends what it leased here.
         """
-        found = set(remote)
-        found |= {hosted.worker.id for hosted in self.actors.of_job(job_id) if hosted.spec.detached and hosted.worker}
+        found: set[WorkerId] = set()
+        actors = [(hosted, hosted.worker.id) for hosted in self.actors.of_job(job_id) if hosted.worker is not None]
         leases = [lease for lease in self.leases.all() if lease.key.job_id == job_id]
-        while more := {lease.worker_id for lease in leases if lease.client in found} - found:
+        more = {*remote, *(worker_id for hosted, worker_id in actors if hosted.spec.detached)}
+        while more:
             found |= more
+            more = {lease.worker_id for lease in leases if lease.client in found}
+            more |= {worker_id for hosted, worker_id in actors if hosted.spec.owner.worker_id in found}
+            more -= found
         return found
 
     def job_ended(self, job_id: JobId, at: float, remote: Collection[ClientId] = ()) -> None:
         """Kill the job's workers, but for its survivors."""
         cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.JOB_FINISHED, message="the job of this worker ended")
         survivors = self.survivors(job_id, remote)
+        record = self.jobs.get(job_id)
+        driver = record.driver.worker_id if record is not None else b""
         for hosted in self.actors.of_job(job_id):
-            if not hosted.spec.detached:
+            owner = hosted.spec.owner
+            # Whether an owner on another node is, or serves, a detached actor is for the GCS to say.
+            known = owner.worker_id == driver or owner.node_id == self.spec.node_id
+            if known and not hosted.spec.detached and owner.worker_id not in survivors:
                 self._commands += self.actors.end(hosted.id, hosted.incarnation, cause, False, at)
         for worker in self.pool.table:
             if worker.key.job_id != job_id or worker.state is WorkerState.ENDING:
