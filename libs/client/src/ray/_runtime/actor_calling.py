@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.object_ref import ObjectRef
+from ray._runtime.task_kind import TaskKind, kind_of_call
 from ray._runtime.task_record import TaskRecord, Timing
 from ray._runtime.wire import attempt_field, incarnation_field, plain_task, repeated_field
 
@@ -84,12 +86,21 @@ class ActorCaller:
             name = options.get("name") or name
         if retries is None:
             retries = actor.handle_state.max_task_retries
-        task_id = self._process.ids.next_actor_task(actor.actor_id)
+        process = self._process
+        task_id = process.ids.next_actor_task(actor.actor_id)
         record = TaskRecord(task_id, name, num_returns, None, None, _NO_TIMING, retries)
         record.actor_id = actor.actor_id
+        if process.task_events.wanted and options.get("enable_task_events", method.enable_task_events):
+            process.task_events.begun(record, self._kind(actor, method.name, name))
         if retry_exceptions:
             record.retry_exceptions = retry_exceptions
         return record
+
+    def _kind(self, actor: Actor, method: str, name: str) -> TaskKind:
+        kind = actor.kinds.get((method, name))
+        if kind is None:
+            kind = actor.kinds[method, name] = kind_of_call(actor, method, name, self._process.job_id)
+        return kind
 
     def _template(self, actor: Actor, method: MethodInfo) -> bytes:
         template = actor.templates.get(method.name)
@@ -133,6 +144,7 @@ class ActorCaller:
             process.submitter.end(record, error)
             with process.lock:
                 actor.calls.withdraw(record)
+        record.queued_at = time()
         # Whoever called us does what is queued: a chain of calls may be longer than the stack is deep.
         self._line_up(actor)
 
@@ -166,7 +178,9 @@ class ActorCaller:
         assert actor.peer is not None, "an actor that is alive has an address"
         suffix = incarnation_field(actor.calls.incarnation)
         parts = [self._header]
+        now = time()
         for call in calls:
+            call.sent_to, call.sent_at = actor.peer, now
             attempt = attempt_field(call.attempt) if call.attempt else b""
             parts.append(repeated_field(_TASKS_FIELD, call.message + suffix + attempt))
         actor.peer.queue(worker_pb2.TASKS, b"".join(parts))

@@ -163,6 +163,8 @@ class ActorCalls:
         return failed
 
     def _requeue(self, calls: list[TaskRecord]) -> None:
+        for call in calls:
+            call.sent_at = 0.0
         merged = sorted([*calls, *self.queue], key=lambda call: call.sequence)
         self.queue = collections.deque(merged)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ray._runtime.api import MethodInfo
     from ray._runtime.links import Peer
     from ray._runtime.object_ref import ObjectRef
+    from ray._runtime.task_kind import TaskKind
 
 # A handle is counted like an object; its id cannot be a task's return, whose id begins with a random prefix.
 HANDLE_PREFIX: Final = b"\0" * 8
@@ -48,6 +49,7 @@ class Actor:
         "handle_state",
         "handles",
         "held",
+        "kinds",
         "mine",
         "peer",
         "pickled_state",
@@ -75,6 +77,8 @@ class Actor:
         self.held: tuple[bytes, ...] = ()
         # Of each method, the part of a call's message that never changes.
         self.templates: dict[str, bytes] = {}
+        # Of each method and name that its calls go by.
+        self.kinds: dict[tuple[str, str], TaskKind] = {}
 
     @property
     def actor_id(self) -> bytes:

@@ -190,6 +190,7 @@ class Actors:
                 return
             actor.status = status
             actor.peer = process.peers.get(status.address.worker_id, status.address.node_id)
+            actor.peer.pid = status.pid
             process.watch(actor.peer)
             failed = self._apply(actor, actor.calls.alive(status.incarnation))
         process.after_lock()
@@ -291,6 +292,7 @@ class Actors:
             return True  # the actor restarted meanwhile, and the call waits for its next attempt already
         actor.calls.finished(record.task_id)
         if again:
+            self._process.task_events.retried(record)
             record.next_attempt()
             again = actor.calls.submit(record)
         if again:

@@ -109,6 +109,7 @@ class Driver(Process):
         from ray.exceptions import RaySystemError
 
         current.set_runtime(None)
+        self.task_events.tell()
         self.closing = True
         finished = self.gcs.request(finish_job=gcs_pb2.FinishJob(job_id=self.job_id))
         try:

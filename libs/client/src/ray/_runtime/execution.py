@@ -6,6 +6,7 @@ import os
 from asyncio import CancelledError
 from collections.abc import Callable
 from contextvars import ContextVar
+from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.common.resources import ResourceSet
@@ -34,13 +35,17 @@ class Failure(Exception):
 
 
 class Execution:
-    """A task while it runs. `exits` says why the worker ends after it, if it does, and `exit_code` how."""
+    """A task while it runs, since `started_at` (Unix time).
+
+    `exits` says why the worker ends after it, if it does, and `exit_code` how.
+    """
 
     def __init__(self, process: Process, peer: Peer, batch: worker_pb2.Tasks, task: worker_pb2.Task) -> None:
         self.process = process
         self.peer = peer
         self.batch = batch
         self.task = task
+        self.started_at = time()
         self.exits = ""
         self.exit_code = 0
         self.function_name = ""

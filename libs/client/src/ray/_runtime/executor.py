@@ -54,6 +54,7 @@ class Executor:
     def on_tasks(self, peer: Peer, channel: Channel, batch: worker_pb2.Tasks) -> None:
         for definition in batch.definitions:
             self.calls.on_definition(definition)
+        self._process.task_events.look_later()
         self.lane.arrived([Incoming(peer, channel, batch, task) for task in batch.tasks])
 
     def on_cancel(self, message: worker_pb2.Cancel) -> None:

@@ -27,6 +27,9 @@ class Lane(Protocol):
     def current(self) -> Execution | None:
         """The call whose code asks: the one of this thread, or of this asyncio task."""
 
+    def running(self) -> list[tuple[Execution, bool]]:
+        """The calls that run, and of each whether it is known to wait in get; on any thread."""
+
     def serve(self) -> None:
         """Run calls, on the main thread, until the executor has a reason to exit or the lane is changed."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.common.resources import ResourceSet
@@ -189,8 +190,10 @@ class Leasing:
         route: Route = lease.route  # type: ignore[assignment]
         peer = route.peer
         parts = [route.header]
+        now = time()
         for task in tasks:
             task.lease_id = lease.lease_id
+            task.sent_to, task.sent_at = peer, now
             definition = task.definition
             if definition is not None and definition.digest not in peer.known_definitions:
                 peer.known_definitions.add(definition.digest)
@@ -223,6 +226,7 @@ class Leasing:
             if key is None:
                 raise LookupError(f"a lease was granted for request {message.request_id}, which was never made")
             peer = process.peers.get(message.worker.worker_id, message.worker.node_id)
+            peer.pid = message.pid
             header = worker_pb2.Tasks(
                 lease_id=message.lease_id,
                 caller=process.identity.address(),

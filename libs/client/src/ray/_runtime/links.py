@@ -136,6 +136,7 @@ class Peer:
         "node_id",
         "opening",
         "owing",
+        "pid",
         "progress",
         "retry_s",
         "session",
@@ -147,6 +148,8 @@ class Peer:
     def __init__(self, worker_id: bytes, node_id: bytes, flush: Callable[[Peer], None]) -> None:
         self.worker_id = worker_id
         self.node_id = node_id
+        # Known of those that work for us; for people.
+        self.pid = 0
         self._flush = flush
         self.session = Session()
         # All connections that are open; two processes that connect at once have one in each direction.

@@ -201,6 +201,10 @@ class LoopLane:
     def current(self) -> Execution | None:
         return RUNNING.get()
 
+    def running(self) -> list[tuple[Execution, bool]]:
+        # In one step for the interpreter, for this may be another thread than the loop's.
+        return [(execution, execution is self._blocked) for execution, _ in list(self._running.values())]
+
     def begin_wait(self, gate: Gate | None) -> bool:
         execution = RUNNING.get()
         if execution is None or threading.get_ident() != self._main:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
@@ -13,6 +13,9 @@ from ray._runtime.stored import store
 if TYPE_CHECKING:
     from ray._runtime.execution import Execution
     from ray._runtime.process import Process
+
+# What the state tables show of an error, characters.
+ERROR_TEXT_LIMIT: Final = 4000
 
 
 def pack_returns(
@@ -26,6 +29,7 @@ def pack_returns(
     count = execution.task.num_returns
     if reply.outcome == worker_pb2.TaskReply.RAISED:
         error = pack_error(execution, result)
+        reply.message = str(result)[-ERROR_TEXT_LIMIT:]
         value = error.to_proto()
         owners = _owners(execution.process, error)
         for index in range(1, count + 1):

@@ -42,6 +42,7 @@ from ray._runtime.reference import ReferenceCounter
 from ray._runtime.remote import Remote
 from ray._runtime.submission import TaskSubmitter
 from ray._runtime.system_errors import error_value
+from ray._runtime.task_events import TaskEvents
 from ray._runtime.task_ids import TaskIds
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Process:
         self.peers = PeerTable(self, PeerFrames(self).dispatch)
         self.raylets = Raylets(self)
         self.remote = Remote(self)
+        self.task_events = TaskEvents(self)
         self.submitter = TaskSubmitter(self)
         self.canceller = Canceller(self)
         self.fetcher = Fetcher(self)
@@ -150,8 +152,11 @@ class Process:
         return self._welcomed.result(timeout_s)
 
     def raylet_welcomed(self, link: RayletLink, welcome: common_pb2.Welcome) -> None:
-        if link is self.raylet and not self._welcomed.done():
-            self._welcomed.set_result(welcome)
+        if link is self.raylet:
+            details = raylet_pb2.RayletWelcome.FromString(welcome.details)
+            self.task_events.set_interval(details.task_event_interval_ms / 1000)
+            if not self._welcomed.done():
+                self._welcomed.set_result(welcome)
 
     def raylet_refused(self, reason: str) -> None:
         from ray.exceptions import AuthenticationError, RaySystemError

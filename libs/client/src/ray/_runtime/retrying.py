@@ -39,6 +39,7 @@ class Retrying:
             else:
                 self._take_refs(peer, reply)
             if again and record.options is not None:
+                process.task_events.retried(record, message=reply.message)
                 record.next_attempt()
                 leasing = submitter.leasing
                 leasing.queue(leasing.manager.requeue(record.options.cache[3], [record]))

@@ -182,6 +182,10 @@ class SerialLane:
     def current(self) -> Execution | None:
         return self._running
 
+    def running(self) -> list[tuple[Execution, bool]]:
+        execution = self._running
+        return [] if execution is None else [(execution, self._blocked > 0)]
+
     def begin_wait(self, gate: Gate | None) -> bool:
         execution = self._running
         if execution is None or threading.get_ident() != self._main:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.common.v1 import common_pb2
@@ -14,6 +15,7 @@ from ray._runtime.leasing import Leasing
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.retrying import Retrying
 from ray._runtime.system_errors import error_value, task_cancelled, worker_crashed
+from ray._runtime.task_kind import kind_of_task
 from ray._runtime.task_record import TaskRecord, split_started
 from ray._runtime.wire import FIRST_RETURN, plain_task
 
@@ -81,6 +83,7 @@ class TaskSubmitter:
             message.name = options.name
         message.last_attempt = options.max_retries == 0
         message.max_calls = options.max_calls
+        process.task_events.begun(record, cache[6])
         returns = self.register(record, encoded.held())
         if not encoded.refs:
             record.message = message.SerializeToString()
@@ -100,6 +103,7 @@ class TaskSubmitter:
         record.message = plain_task(cache[5], task_id, stream)
         if not process.is_driver:
             record.parent = process.executor.running_id()
+        process.task_events.begun(record, cache[6])
         returns: Any = None
         with process.lock:
             if process.drops:
@@ -182,6 +186,7 @@ class TaskSubmitter:
         with process.lock:
             if record.task_id not in self.pending:
                 return
+            record.queued_at = time()
             self.leasing.enqueue(record, key)
         process.after_lock()
 
@@ -204,6 +209,7 @@ class TaskSubmitter:
             self.leasing.key_for(options, name),
             name,
             template.SerializeToString(),
+            kind_of_task(function, options, self._process),
         )
         return options.cache  # type: ignore[no-any-return]
 
@@ -237,6 +243,7 @@ class TaskSubmitter:
                 for task in started:
                     task.timing.failed()
                 for task in again:
+                    self._process.task_events.retried(task, worker_crashed(task.name, cause))
                     task.next_attempt()
                 for task in unstarted:
                     task.lease_id = None
@@ -298,6 +305,8 @@ class TaskSubmitter:
         """Take a final reply; the lock is held."""
         process = self._process
         del self.pending[record.task_id]
+        if record.kind is not None:
+            process.task_events.ended(record, reply)
         woken = process.woken
         for result in reply.returns:
             object_id = result.object_id
@@ -374,6 +383,7 @@ class TaskSubmitter:
             return
         if record.cancelled:
             value = task_cancelled(record.task_id)
+        process.task_events.failed(record, value)
         for object_id in record.return_ids():
             waiters = process.objects.set_value(object_id, value)
             process.woken.extend((waiter, object_id) for waiter in waiters)

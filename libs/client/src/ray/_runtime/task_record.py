@@ -9,6 +9,8 @@ from ray._runtime.wire import LAST_ATTEMPT, attempt_field
 if TYPE_CHECKING:
     from ray._runtime.api import TaskOptions
     from ray._runtime.definitions import Definition
+    from ray._runtime.links import Peer
+    from ray._runtime.task_kind import TaskKind
 
 
 class Timing:
@@ -48,9 +50,11 @@ class TaskRecord:
         "actor_id",
         "attempt",
         "cancelled",
+        "created_at",
         "deferred",
         "definition",
         "held",
+        "kind",
         "lease_id",
         "message",
         "missing",
@@ -58,11 +62,16 @@ class TaskRecord:
         "num_returns",
         "options",
         "parent",
+        "parent_id",
+        "queued_at",
         "retries_left",
         "retry_exceptions",
+        "sent_at",
+        "sent_to",
         "sequence",
         "task_id",
         "timing",
+        "told",
     )
 
     def __init__(
@@ -98,6 +107,14 @@ class TaskRecord:
         self.cancelled = False
         # It is done, and its reply waits at the worker for owners of refs in it.
         self.deferred = False
+
+        # What the state tables show: see task_events.py. kind: None when nothing is told of this task.
+        self.kind: TaskKind | None = None
+        self.parent_id = b""
+        self.created_at = self.queued_at = self.sent_at = 0.0
+        self.sent_to: Peer | None = None
+        # Attempt and state as last told, 0: not yet.
+        self.told = 0
 
     def return_ids(self) -> list[bytes]:
         task_id = self.task_id

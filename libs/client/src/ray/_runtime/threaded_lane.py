@@ -180,6 +180,10 @@ class ThreadedLane:
     def current(self) -> Execution | None:
         return RUNNING.get()
 
+    def running(self) -> list[tuple[Execution, bool]]:
+        with self._guard:
+            return [(execution, False) for execution in self._running.values()]
+
     def begin_wait(self, gate: Gate | None) -> bool:
         execution = RUNNING.get()
         if execution is None:

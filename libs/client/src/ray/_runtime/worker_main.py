@@ -143,6 +143,7 @@ class Worker:
         process = self.process
         process.raylet.send(raylet_pb2.WORKER_READY, raylet_pb2.WorkerReady().SerializeToString())
         reason = process.executor.serve()
+        process.task_events.tell()
         if not process.executor.exit_code:
             process.executor.say_exiting(reason)
         self._send_the_rest()

@@ -15,6 +15,8 @@ from manta.common.settings import ServiceSettings, SettingsError
 
 _HYBRID: Final = ("scheduler_spread_threshold", "scheduler_top_k_fraction", "scheduler_top_k_absolute")
 
+DEFAULT_TASK_EVENT_INTERVAL_MS: Final = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RayletSettings(ServiceSettings):
@@ -42,6 +44,7 @@ class RayletSettings(ServiceSettings):
             raise SettingsError("--gcs names no address; give host:port of the GCS")
         for flag, value in (("--labels", self.labels), ("--system-config", self.system_config)):
             _object(flag, value)
+        _ = self.task_event_interval_ms
         if any(not isinstance(value, str) for value in _object("--labels", self.labels).values()):
             raise SettingsError("--labels must map names to strings")
         if self.total.get(CPU) < 0:
@@ -79,6 +82,19 @@ class RayletSettings(ServiceSettings):
             )
         except (TypeError, ValueError) as error:
             raise SettingsError(f"one of {', '.join(_HYBRID)} is not a number: {error}") from error
+
+    @property
+    def task_event_interval_ms(self) -> int:
+        """How often processes tell about their tasks; 0: never. Named as upstream, in environment or system config."""
+        name = "task_events_report_interval_ms"
+        value = self.config.get(name, os.environ.get(f"RAY_{name}", DEFAULT_TASK_EVENT_INTERVAL_MS))
+        try:
+            interval = int(value)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"{name} {value!r} is not a whole number of milliseconds") from error
+        if interval < 0:
+            raise SettingsError(f"{name} {interval} is negative; 0 turns task events off")
+        return interval
 
     @property
     def object_manager_path(self) -> str:

@@ -88,6 +88,7 @@ def welcome_of(node: Node) -> common_pb2.Welcome:
         object_manager_socket=around.object_manager_socket,
         gcs_addresses=around.gcs_addresses,
         node=node.info(),
+        task_event_interval_ms=around.task_event_interval_ms,
     )
     return common_pb2.Welcome(node_id=node.node_id, details=details.SerializeToString())
 

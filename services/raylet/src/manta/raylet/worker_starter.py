@@ -32,6 +32,7 @@ class WorkerSurroundings:
     token: Token
     log_dir: Path
     has_gpus: bool
+    task_event_interval_ms: int
 
 
 class StartEvents(Protocol):

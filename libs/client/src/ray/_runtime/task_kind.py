@@ -1,0 +1,60 @@
+"""What the state tables show of all calls of one remote function, or of one method of an actor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from manta.common.resources import ResourceSet
+from manta.proto.gcs.v1 import task_pb2
+
+if TYPE_CHECKING:
+    from ray._runtime.actor_record import Actor
+    from ray._runtime.api import FunctionDescriptor, TaskOptions
+    from ray._runtime.links import Peer
+    from ray._runtime.process import Process
+
+
+class TaskKind:
+    """Shared by all calls that differ in nothing but id and time; compared by identity.
+
+    ended, ended_told: see TaskEvents; by worker, the groups that take the next rows.
+    """
+
+    __slots__ = ("ended", "ended_told", "message")
+
+    def __init__(self, message: task_pb2.TaskKind) -> None:
+        self.message = message
+        self.ended: dict[Peer | None, list[Any]] = {}
+        self.ended_told: dict[Peer | None, list[Any]] = {}
+
+
+def kind_of_task(function: FunctionDescriptor, options: TaskOptions, process: Process) -> TaskKind | None:
+    """None when nothing is to be told of such tasks."""
+    if not (options.enable_task_events and process.task_events.wanted):
+        return None
+    name = getattr(function.function, "__qualname__", function.name)
+    strategy = options.strategy
+    group = strategy.placement_group.placement_group_id if strategy is not None else b""
+    return TaskKind(
+        task_pb2.TaskKind(
+            name=options.name or name,
+            function=name,
+            type=task_pb2.NORMAL_TASK,
+            job_id=process.job_id,
+            resources=ResourceSet.from_floats(options.resources).to_proto(),
+            runtime_env=process.task_runtime_env(options.runtime_env),
+            placement_group_id=group,
+        )
+    )
+
+
+def kind_of_call(actor: Actor, method: str, name: str, job_id: bytes) -> TaskKind:
+    return TaskKind(
+        task_pb2.TaskKind(
+            name=name,
+            function=f"{actor.class_name}.{method}",
+            type=task_pb2.ACTOR_TASK,
+            job_id=job_id,
+            actor_id=actor.actor_id,
+        )
+    )
