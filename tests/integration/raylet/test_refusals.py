@@ -126,8 +126,8 @@ async def test_metrics_tell_resources_leases_and_workers(node: TestNode) -> None
 
     assert value("ray_resources", 'Name="CPU"', 'State="USED"') == 2
     assert value("ray_resources", 'Name="CPU"', 'State="AVAILABLE"') == 0
-    assert value("ray_tasks", 'State="RUNNING"') == 2
-    assert value("ray_tasks", 'State="PENDING_NODE_ASSIGNMENT"') == 1
+    assert value("manta_lease_tasks", 'State="RUNNING"') == 2
+    assert value("manta_lease_tasks", 'State="PENDING_NODE_ASSIGNMENT"') == 1
     assert value("manta_leases_granted_total") == 2
     assert value("manta_leases_queued") == 1
     assert value("manta_workers", 'State="LEASED"') == 2
