@@ -30,6 +30,10 @@ class Gate:
     def open(self) -> None:
         Path(self.folder, "open").touch()
 
+    def close(self) -> None:
+        """Who comes from now on waits."""
+        Path(self.folder, "open").unlink()
+
     def pids(self, name: object) -> list[int]:
         """The processes in which `name` came to the gate."""
         found = [entry.rpartition(".") for entry in os.listdir(self.folder) if entry != "open"]

@@ -1,5 +1,6 @@
 """The metadata service and its store die while a cluster of `ray start` works: no call of a user fails."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from ray._supervisor.registry import running
 from tests.integration.conditions import wait_for
 from tests.integration.etcd_server import EtcdServer, free_ports
 from tests.integration.faults.gates import Gate
-from tests.integration.faults.node_processes import NodeProcesses
+from tests.integration.faults.node_processes import NodeProcesses, kill_and_wait
 
 BIN = Path(sys.executable).parent
 WAIT_S = 40.0
@@ -45,6 +46,19 @@ class Counter:
     def add_later(self, gate: Gate, amount: int) -> int:
         gate.come("call")
         return self.add(amount)
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+class Phoenix:
+    def __init__(self, gate: Gate, kept: bytes) -> None:
+        gate.come("constructor")
+        self.kept = kept
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def size(self) -> int:
+        return len(self.kept)
 
 
 class Started:
@@ -135,6 +149,31 @@ def test_two_kills_in_a_row_under_load(started: Started) -> None:
         with pytest.raises(ValueError, match="no-such-actor"):
             ray.get_actor("no-such-actor")
     check_new_things("later")
+
+
+def test_a_gcs_that_is_killed_while_an_actor_restarts_does_not_lose_it(started: Started, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    gate.open()
+    phoenix = Phoenix.remote(gate, ray.put(b"kept" * 100_000))
+    first = ray.get(phoenix.pid.remote(), timeout=WAIT_S)
+    with started.processes.no_restarts():
+        # Nobody hears of the death at first.
+        old = started.processes.kill("gcs")
+        kill_and_wait(first)
+        call = phoenix.pid.remote()
+        assert ray.wait([call], timeout=0.5)[0] == []
+    started.processes.wait_for_another("gcs", old)
+    second = ray.get(call, timeout=WAIT_S)
+    gate.close()
+    kill_and_wait(second)
+    call = phoenix.pid.remote()
+    wait_for(lambda: len(gate.pids("constructor")) == 3, "the constructor runs again", WAIT_S)
+    started.processes.kill("gcs")
+    gate.open()
+    third = ray.get(call, timeout=WAIT_S)
+    assert len({first, second, third}) == 3
+    assert ray.get(phoenix.size.remote(), timeout=WAIT_S) == 400_000
+    assert gate.pids("constructor").count(third) == 1, "it was made once"
 
 
 @pytest.mark.parametrize("started", ["etcd"], indirect=True)

@@ -103,7 +103,7 @@ def test_a_call_during_a_restart_waits_or_fails_as_its_options_say(tmp_path: Pat
     gate.open()
     actor = Mortal.options(max_restarts=1).remote(None, gate)
     first = int(ray.get(actor.pid.remote(), timeout=WAIT_S))
-    os.unlink(tmp_path / "open")
+    gate.close()
     before = actor.count.remote()
     ray.wait([before], timeout=WAIT_S)
     os.kill(first, signal.SIGKILL)
