@@ -156,7 +156,7 @@ class Leasing:
             elif type(command) is lease_manager.ReturnLease:
                 route: Route = command.lease.route  # type: ignore[assignment]
                 message = raylet_pb2.LeaseReturned(lease_id=command.lease.lease_id, retire_worker=command.retire)
-                route.raylet.queue(raylet_pb2.LEASE_RETURNED, message.SerializeToString())
+                route.raylet.give_back(command.lease.lease_id, message)
                 process.dirty.add(route.raylet)
             elif type(command) is lease_manager.EndCancelled:
                 for task in command.tasks:
@@ -225,6 +225,9 @@ class Leasing:
             key = self.manager.key_of(message.request_id)
             if key is None:
                 raise LookupError(f"a lease was granted for request {message.request_id}, which was never made")
+            # On a new stream a raylet names the leases that it believes we hold.
+            if self.manager.lease(message.lease_id) is not None or link.give_back_again(message.lease_id):
+                return
             peer = process.peers.get(message.worker.worker_id, message.worker.node_id)
             peer.pid = message.pid
             header = worker_pb2.Tasks(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 from manta.proto.common.v1 import common_pb2
@@ -20,8 +23,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("ray.runtime")
 
 
+FIRST_RETRY_S: Final = 0.1
+LONGEST_RETRY_S: Final = 1.0
+# Leases given back that a raylet may not have heard of: each new stream begins with what it believes we hold.
+_RETURNS_KEPT: Final = 10_000
+
+
 class RayletLink:
-    """A channel to one raylet. Queue and flush as with a Peer."""
+    """A channel to one raylet. Queue and flush as with a Peer.
+
+    A stream may break without a death. The raylet then keeps our leases, and names them on the next stream.
+    """
 
     def __init__(self, node_id: bytes, process: Process) -> None:
         self.node_id = node_id
@@ -29,7 +41,12 @@ class RayletLink:
         self._process = process
         self._request_ids = itertools.count(1)
         self._endpoints: dict[int, Callable[[str], None]] = {}
+        self._returned: OrderedDict[bytes, bytes] = OrderedDict()
         self.logs_wanted = False
+        self.welcomed = False
+        # It could not be reached a moment ago: nothing is opened, or asked, before the time is up.
+        self.resting = False
+        self._failures = 0
 
     def queue(self, kind: int, payload: bytes) -> None:
         if self.channel is not None:
@@ -47,6 +64,24 @@ class RayletLink:
         """Whether what was said to our own raylet arrives although this process ends now."""
         return self.channel is None or not self.channel.unsent()
 
+    def give_back(self, lease_id: bytes, message: raylet_pb2.LeaseReturned) -> None:
+        """Queue the return of a lease, and remember it for as long as it may have been lost on the way."""
+        payload = self._returned[lease_id] = message.SerializeToString()
+        if len(self._returned) > _RETURNS_KEPT:
+            self._returned.popitem(last=False)
+        self.queue(raylet_pb2.LEASE_RETURNED, payload)
+
+    def give_back_again(self, lease_id: bytes) -> bool:
+        """The raylet names a lease as ours; if it was given back say so once more. returns: whether it was."""
+        payload = self._returned.get(lease_id)
+        if payload is not None:
+            self.send(raylet_pb2.LEASE_RETURNED, payload)
+        return payload is not None
+
+    def greeted(self) -> None:
+        self.welcomed = True
+        self._failures = 0
+
     def ask_endpoint(self, worker_id: bytes, done: Callable[[str], None]) -> None:
         """done(host:port), or done("") for a worker that is dead or unknown there."""
         request_id = next(self._request_ids)
@@ -62,12 +97,19 @@ class RayletLink:
         if done is not None:
             done(message.address)
 
-    def lost(self) -> None:
+    def lost(self) -> float:
+        """The stream ended. returns: after how many seconds another may be tried."""
         self.channel = None
-        self.logs_wanted = False
+        self.welcomed = False
+        self._failures += 1
         waiting, self._endpoints = self._endpoints, {}
         for done in waiting.values():
             done("")
+        return float(min(FIRST_RETRY_S * 2 ** min(self._failures - 1, 10), LONGEST_RETRY_S))
+
+    def is_missed(self) -> bool:
+        """Whether the next stream has something to settle: leases to give back, output to be sent."""
+        return bool(self._returned) or self.logs_wanted
 
 
 class Raylets:
@@ -79,6 +121,7 @@ class Raylets:
         self.nodes: dict[bytes, common_pb2.NodeInfo] = {}
         # Told of each node that is new or changed.
         self.on_node: Callable[[common_pb2.NodeInfo], None] = lambda node: None
+        self._opening = threading.Lock()
 
     def all(self) -> Iterable[RayletLink]:
         return list(self._links.values())
@@ -98,20 +141,39 @@ class Raylets:
         return link
 
     def get(self, node_id: bytes, address: str) -> RayletLink:
-        """The link to a raylet elsewhere; opened if there is none. The lock may be held."""
-        link = self._links.get(node_id)
-        if link is None or link.channel is None:
-            link = link or RayletLink(node_id, self._process)
-            self._links[node_id] = link
-            opened = link
+        """The link to a raylet elsewhere; opened if it is not, unless it could not be a moment ago.
 
-            def closed(reason: str) -> None:
-                log.debug("raylet_link_closed node_id=%s reason=%s", node_id.hex(), reason)
-                opened.lost()
-                self._process.submitter.leasing.on_raylet_gone(opened)
+        The process's lock may be held.
+        """
+        with self._opening:
+            link = self._links.get(node_id)
+            if link is None:
+                link = self._links[node_id] = RayletLink(node_id, self._process)
+            if link.channel is None and not link.resting:
+                self._process.remote.open_raylet(link, address, functools.partial(self._closed, link))
+                if link.logs_wanted:
+                    link.send(raylet_pb2.LOGS_WANTED, raylet_pb2.LogsWanted().SerializeToString())
+            return link
 
-            self._process.remote.open_raylet(opened, address, closed)
-        return link
+    def _closed(self, link: RayletLink, reason: str) -> None:
+        """A stream elsewhere ended. Whether the raylet is dead, its node's death will tell."""
+        log.debug("raylet_link_closed node_id=%s reason=%s", link.node_id.hex(), reason)
+        reached = link.welcomed
+        link.resting = not reached
+        retry_s = link.lost()
+        if reached:
+            self._process.submitter.leasing.on_raylet_gone(link)
+        self._process.reactor.call_later(retry_s, lambda: self._rested(link))
+
+    def _rested(self, link: RayletLink) -> None:
+        if self._process.closing:
+            return
+        if link.resting:
+            # Only now: asked at once, our own raylet would name the same node again until its death is declared.
+            link.resting = False
+            self._process.submitter.leasing.on_raylet_gone(link)
+        if link.is_missed() and link.channel is None:
+            self.of_node(link.node_id)
 
     def known(self, node_id: bytes) -> RayletLink | None:
         """The link that was used before, open or not."""
@@ -157,6 +219,7 @@ class Raylets:
             host = raylet_pb2.OpenEndpoint.FromString(payload).host
             process.remote.open_endpoint(host, lambda address: self._endpoint_opened(link, address))
         elif kind == raylet_pb2.WELCOME:
+            link.greeted()
             process.raylet_welcomed(link, common_pb2.Welcome.FromString(payload))
         elif kind == raylet_pb2.REFUSED:
             process.raylet_refused(common_pb2.Refused.FromString(payload).reason)
