@@ -70,7 +70,14 @@ def test_a_task_that_uses_a_gpu_gets_a_process_of_its_own() -> None:
 
 @pytest.mark.parametrize(("given", "resolved"), [(0, 0), (3, 3), ("dynamic", DYNAMIC), ("streaming", STREAMING)])
 def test_num_returns(given: Any, resolved: int) -> None:
-    assert task(num_returns=given).num_returns == resolved
+    checked = _options.check_task({"num_returns": given})
+    assert _options.resolve_task(checked, is_generator=resolved < 0).num_returns == resolved
+
+
+@pytest.mark.parametrize("word", ["dynamic", "streaming"])
+def test_only_a_generator_streams(word: str) -> None:
+    with pytest.raises(ValueError, match=f"{word}.*generator function"):
+        task(num_returns=word)
 
 
 def test_a_generator_streams_unless_told_otherwise() -> None:

@@ -36,6 +36,7 @@ _HOMES: Final = {
     "NodeID": "ray._ids",
     "ObjectID": "ray._runtime.object_ref",
     "ObjectRef": "ray._runtime.object_ref",
+    "ObjectRefGenerator": "ray._runtime.object_ref_generator",
     "PlacementGroupID": "ray._ids",
     "TaskID": "ray._ids",
     "UniqueID": "ray._ids",
@@ -89,6 +90,7 @@ __all__ = [
     "NodeID",
     "ObjectID",
     "ObjectRef",
+    "ObjectRefGenerator",
     "PlacementGroupID",
     "TaskID",
     "UniqueID",
@@ -197,6 +199,7 @@ if TYPE_CHECKING:
     from ray._remote import remote
     from ray._runtime.object_ref import ObjectRef
     from ray._runtime.object_ref import ObjectRef as ObjectID
+    from ray._runtime.object_ref_generator import ObjectRefGenerator
     from ray.actor import method
     from ray.job_config import LoggingConfig
     from ray.runtime_context import get_runtime_context

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from ray._runtime import current
 from ray._runtime.object_ref import ObjectRef
+from ray._runtime.object_ref_generator import ObjectRefGenerator
 from ray.actor import ActorHandle
 
 _ID: Final = operator.attrgetter("_id")
+W = TypeVar("W", bound=ObjectRef | ObjectRefGenerator)
 
 
 def get(
     object_refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None, _use_object_store: bool = False
 ) -> Any:
     """Wait for one object, or a list of them, and return the value or the list of values.
+
+    An ObjectRefGenerator comes back as it is: iterate over it.
 
     timeout: seconds; None or -1 for ever, 0 for what is there now. raises: the error that the task raised, as an
     instance of RayTaskError and of its own class; GetTimeoutError (a TimeoutError); ObjectLostError and its kin;
@@ -37,6 +41,8 @@ def get(
                     "are no references are used as they are"
                 )
         return connected.get(object_refs, timeout)
+    if isinstance(object_refs, ObjectRefGenerator):
+        return object_refs
     raise ValueError(f"ray.get takes an ObjectRef or a list of ObjectRefs, not {_described(object_refs)}")
 
 
@@ -59,26 +65,28 @@ def put(value: Any, *, _owner: Any = None, _tensor_transport: str = "object_stor
 
 
 def wait(
-    ray_waitables: list[ObjectRef],
+    ray_waitables: list[W],
     *,
     num_returns: int = 1,
     timeout: float | None = None,
     fetch_local: bool = True,
-) -> tuple[list[ObjectRef], list[ObjectRef]]:
+) -> tuple[list[W], list[W]]:
     """Wait until `num_returns` of the objects exist, or `timeout` seconds have passed: (ready, not ready).
 
-    Both keep the order given; ready has at most num_returns. An object whose task failed is ready. fetch_local: ready
-    means here, not somewhere. raises: TypeError when it is not a list of references; ValueError for duplicates, a
+    Both keep the order given; ready has at most num_returns. An object whose task failed is ready, and
+    so is an ObjectRefGenerator whose next() would return, or raise, at once. fetch_local: ready means here, not
+    somewhere. raises: TypeError when it is not a list of references; ValueError for duplicates, a
     num_returns that is not in 1..len, or a negative timeout.
     """
-    if isinstance(ray_waitables, ObjectRef):
+    if isinstance(ray_waitables, (ObjectRef, ObjectRefGenerator)):
         raise TypeError("ray.wait takes a list of ObjectRefs, not a single one; write ray.wait([ref])")
     if not isinstance(ray_waitables, list):
         raise TypeError(f"ray.wait takes a list of ObjectRefs, not {_described(ray_waitables)}")
     # Whole-list steps in C: programs call this in a loop over what is left of thousands.
-    if set(map(type, ray_waitables)) - {ObjectRef}:
+    others = set(map(type, ray_waitables)) - {ObjectRef}
+    if others:
         for ref in ray_waitables:
-            if not isinstance(ref, ObjectRef):
+            if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
                 raise TypeError(f"ray.wait takes a list of ObjectRefs, and it has {_described(ref)}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must be >= 0 seconds, or None for no limit, not {timeout!r}")
@@ -91,7 +99,12 @@ def wait(
         raise ValueError("ray.wait takes a list without duplicates; list(dict.fromkeys(refs)) removes them in order")
     if not 0 < num_returns <= len(ray_waitables):
         raise ValueError(f"num_returns must be in 1..{len(ray_waitables)}, the number of references, not {num_returns}")
-    return connected.wait(ray_waitables, num_returns, timeout, fetch_local)
+    if not others:
+        return connected.wait(ray_waitables, num_returns, timeout, fetch_local)  # type: ignore[arg-type,return-value]
+    # For a generator its next item is waited for.
+    waited = {w._due() if isinstance(w, ObjectRefGenerator) else w: w for w in ray_waitables}
+    ready, pending = connected.wait(list(waited), num_returns, timeout, fetch_local)
+    return [waited[ref] for ref in ready], [waited[ref] for ref in pending]
 
 
 def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
@@ -104,12 +117,14 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
     current.runtime().kill_actor(actor._actor_id, no_restart)
 
 
-def cancel(ray_waitable: ObjectRef, *, force: bool = False, recursive: bool = True) -> None:
+def cancel(ray_waitable: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursive: bool = True) -> None:
     """Cancel the task that makes an object: unqueued if it waits, interrupted if it runs.
 
     force: end its worker process. recursive: its child tasks too. Getting the object then raises TaskCancelledError.
     raises: TypeError for what is no reference.
     """
+    if isinstance(ray_waitable, ObjectRefGenerator):
+        ray_waitable = ray_waitable.completed()
     if not isinstance(ray_waitable, ObjectRef):
         raise TypeError(
             f"ray.cancel takes an ObjectRef, not {_described(ray_waitable)}; ray.kill(handle) ends an actor"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ray import _option_values as values
 from ray._option_values import MEMORY_NAMES, Check
-from ray._runtime.api import STREAMING, ActorOptions, TaskOptions
+from ray._runtime.api import DYNAMIC, STREAMING, ActorOptions, TaskOptions
 
 if TYPE_CHECKING:
     from manta.proto.common.v1 import common_pb2
@@ -124,7 +124,11 @@ def _checked(options: Options, table: Mapping[str, Check], what: str) -> dict[st
 
 
 def resolve_task(checked: Options, *, is_generator: bool = False) -> TaskOptions:
-    """What the runtime takes, from the result of check_task. is_generator: the function yields."""
+    """What the runtime takes, from the result of check_task. is_generator: the function yields.
+
+    raises: ValueError for an option that only generators have.
+    """
+    check_generator(checked, is_generator=is_generator)
     resources = _resources(checked)
     resources["CPU"] = checked.get("num_cpus", 1)
     max_calls = checked.get("max_calls")
@@ -146,6 +150,17 @@ def resolve_task(checked: Options, *, is_generator: bool = False) -> TaskOptions
         capture_child_tasks=capture,
         backpressure=checked.get("_generator_backpressure_num_objects", -1),
     )
+
+
+def check_generator(checked: Options, *, is_generator: bool) -> None:
+    """raises: ValueError when a function that does not yield is to stream its results."""
+    wanted = checked.get("num_returns")
+    if wanted in (STREAMING, DYNAMIC) and not is_generator:
+        word = "streaming" if wanted == STREAMING else "dynamic"
+        raise ValueError(
+            f"The option 'num_returns' can be {word!r} only for a generator function, and this one has no 'yield'; "
+            "yield the results, or give their number"
+        )
 
 
 def resolve_actor(checked: Options) -> ActorOptions:
@@ -181,6 +196,7 @@ def resolve_actor(checked: Options) -> ActorOptions:
         allow_out_of_order=checked.get("allow_out_of_order_execution", False),
         enable_task_events=checked.get("enable_task_events", True),
         capture_child_tasks=capture,
+        backpressure=checked.get("_actor_generator_backpressure_num_objects", -1),
     )
 
 

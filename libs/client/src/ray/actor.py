@@ -122,7 +122,9 @@ class ActorMethod:
 
     def options(self, **options: Any) -> ActorMethod:
         """The same method with other options. raises: ValueError, TypeError for bad ones."""
-        return ActorMethod(self._actor, self._info, {**self._changed, **_options.check_method(options)})
+        checked = _options.check_method(options)
+        _options.check_generator(checked, is_generator=self._info.is_generator)
+        return ActorMethod(self._actor, self._info, {**self._changed, **checked})
 
     def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Lazy graphs are not there yet."""
@@ -352,6 +354,7 @@ def _method_info(name: str, attribute: Any) -> CheckedMethod | None:
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
     changed = getattr(function, _METADATA, {})
     is_generator = bool(flags & (_GENERATOR | _ASYNC_GENERATOR))
+    _options.check_generator(changed, is_generator=is_generator)
     fields = {"num_returns": STREAMING if is_generator else 1, **changed}
     fields.pop("name", None)
     return CheckedMethod(

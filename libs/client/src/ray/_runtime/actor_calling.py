@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
+from ray._runtime.api import DYNAMIC
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.task_kind import TaskKind, kind_of_call
 from ray._runtime.task_record import TaskRecord, Timing
-from ray._runtime.wire import attempt_field, incarnation_field, plain_task, repeated_field
+from ray._runtime.wire import incarnation_field, plain_task, repeated_field
 
 if TYPE_CHECKING:
     from ray._runtime.actor_record import Actor
@@ -44,9 +45,8 @@ class ActorCaller:
         """See ray._runtime.api.Runtime.submit_actor_task."""
         process = self._process
         num_returns = options.get("num_returns", method.num_returns) if options else method.num_returns
-        if not isinstance(num_returns, int) or num_returns < 0:
-            raise NotImplementedError("generators of actor methods are not supported yet: return a list instead")
-        record = self._record(actor, method, options, num_returns)
+        is_generator = num_returns < 0
+        record = self._record(actor, method, options, 1 if is_generator else num_returns)
         stream = serialization.plain((args, kwargs))
         if stream is not None and not options:
             encoded = None
@@ -57,6 +57,9 @@ class ActorCaller:
         if actor.ref is not None:
             # A call that is under way counts as a use of the actor.
             held = (*held, actor.ref._id)
+        if is_generator:
+            limit = options.get("backpressure", method.backpressure)
+            process.generators.open(record, dynamic=num_returns == DYNAMIC, limit=limit)
         returns = process.submitter.register(record, held)
         with process.lock:
             taken = actor.calls.submit(record)
@@ -72,6 +75,8 @@ class ActorCaller:
             process.submitter.when_ready(record, refs, lambda: self._complete(actor, record, message, refs))
         if actor.status is None:
             self._actors.subscribe(actor)
+        if record.generator is not None:
+            return process.generators.result(record.generator, returns[0])
         if num_returns == 1:
             return returns[0]
         return returns or None
@@ -107,6 +112,7 @@ class ActorCaller:
         if template is None:
             message = worker_pb2.Task(
                 num_returns=method.num_returns,
+                backpressure=max(method.backpressure, 0),
                 actor_id=actor.actor_id,
                 method=method.name,
                 concurrency_group=method.concurrency_group,
@@ -125,7 +131,8 @@ class ActorCaller:
         return worker_pb2.Task(
             task_id=record.task_id,
             args=encoded.value,
-            num_returns=record.num_returns,
+            num_returns=options.get("num_returns", method.num_returns),
+            backpressure=max(options.get("backpressure", method.backpressure), 0),
             actor_id=actor.actor_id,
             method=method.name,
             concurrency_group=options.get("concurrency_group") or method.concurrency_group,
@@ -181,7 +188,7 @@ class ActorCaller:
         now = time()
         for call in calls:
             call.sent_to, call.sent_at = actor.peer, now
-            attempt = attempt_field(call.attempt) if call.attempt else b""
+            attempt = call.attempt_fields() if call.attempt else b""
             parts.append(repeated_field(_TASKS_FIELD, call.message + suffix + attempt))
         actor.peer.queue(worker_pb2.TASKS, b"".join(parts))
         process.dirty.add(actor.peer)

@@ -44,7 +44,8 @@ class ActorCreator:
         actor_id = new_actor_id(JobId(process.job_id))
         concurrency = options.max_concurrency or (1000 if cls.is_async else 1)
         in_order = not (cls.is_async or concurrency > 1 or options.concurrency_groups or options.allow_out_of_order)
-        state = HandleState(cls.name, dict(cls.methods), options.detached, options.max_task_retries, in_order).pickled()
+        methods = {name: info.of_actor(options) for name, info in cls.methods.items()}
+        state = HandleState(cls.name, methods, options.detached, options.max_task_retries, in_order).pickled()
         spec = self._spec(actor_id, cls, options, encoded, concurrency, cached[1])
         spec.handle_state = state
         actor = Actor(actor_id, state)

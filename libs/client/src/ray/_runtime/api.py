@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from manta.proto.common.v1 import common_pb2
@@ -98,6 +98,12 @@ class MethodInfo:
     enable_task_events: bool = True
     backpressure: int = -1
 
+    def of_actor(self, options: ActorOptions) -> Self:
+        """This method in an actor with these options."""
+        if not self.is_generator or self.backpressure > 0 or options.backpressure <= 0:
+            return self
+        return replace(self, backpressure=options.backpressure)
+
 
 @dataclass(slots=True)
 class ActorOptions:
@@ -120,6 +126,8 @@ class ActorOptions:
     allow_out_of_order: bool = False
     enable_task_events: bool = True
     capture_child_tasks: bool = False
+    # Of the actor's generators, where a method says nothing.
+    backpressure: int = -1
 
 
 @dataclass(slots=True)

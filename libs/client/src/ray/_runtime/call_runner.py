@@ -11,6 +11,7 @@ from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 from ray._runtime.definitions import DefinitionCache
 from ray._runtime.execution import Execution, Failure, run
+from ray._runtime.generator_run import run_generator
 from ray._runtime.packing import pack_returns
 from ray._runtime.replies import Replies
 from ray._runtime.wire import plain_reply
@@ -117,6 +118,9 @@ class CallRunner:
             if not execution.cancelled:
                 started = time.perf_counter_ns()
                 result = run(execution, function, args, kwargs)
+                if incoming.task.num_returns < 0:
+                    run_generator(self._process, incoming, execution, result)
+                    result = None
         except Failure as failure:
             error = failure.value
         took_us = (time.perf_counter_ns() - started) // 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from asyncio import CancelledError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from time import time
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,7 @@ from ray._runtime.stored import load_stored
 
 if TYPE_CHECKING:
     from ray._runtime.gate import Gate
+    from ray._runtime.generator_flow import GeneratorFlow
     from ray._runtime.links import Peer
     from ray._runtime.object_ref import ObjectRef
     from ray._runtime.process import Process
@@ -53,6 +54,8 @@ class Execution:
         self.cancelled = False
         # Its code is to be interrupted, and was not yet.
         self.to_interrupt = False
+        # Of a generator, while it runs and after: how many items it made.
+        self.flow: GeneratorFlow | None = None
         # Where its thread waits inside the runtime: there an interrupt opens it instead of a signal.
         self.gate: Gate | None = None
         self.caller = batch.caller.worker_id
@@ -203,3 +206,17 @@ def run(execution: Execution, function: Callable[..., Any], args: tuple[Any, ...
         return function(*args, **kwargs)
     except BaseException as error:
         raise execution.ended_by(error) from None
+
+
+END: Final = object()
+
+
+def advance(execution: Execution, iterator: Iterator[Any]) -> Any:
+    """Run the user's generator to its next yield; END when it returned. raises: Failure with what it raised."""
+    try:
+        return next(iterator, END)
+    except BaseException as error:
+        raise execution.ended_by(error) from None
+
+
+USER_CODE_BEGINS: Final = frozenset({run.__code__, advance.__code__})

@@ -12,6 +12,7 @@ from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import reference_command as command
 from ray._runtime.object_table import ObjectState
 from ray._runtime.system_errors import object_lost, owner_died
+from ray._runtime.task_ids import TASK_ID_SIZE
 
 if TYPE_CHECKING:
     from manta.proto.common.v1 import common_pb2
@@ -38,7 +39,10 @@ class HoldMessenger:
                 process.objects.remove(cmd.object_id)
                 process.reads.recent.forget(cmd.object_id)
             elif type(cmd) is command.ReplyReady:
-                process.executor.calls.replies.released(cmd.task_id, cmd.kept)
+                if len(cmd.task_id) == TASK_ID_SIZE:
+                    process.executor.calls.replies.released(cmd.task_id, cmd.kept)
+                else:
+                    process.item_senders.released(cmd.task_id)
             elif type(cmd) is command.WatchProcess:
                 process.watch_worker(cmd.worker_id)
             elif type(cmd) is command.SendAdd:
@@ -66,7 +70,9 @@ class HoldMessenger:
     def _free(self, object_id: bytes) -> None:
         process = self._process
         entry = process.objects.remove(object_id)
-        if entry is not None and entry.state is ObjectState.STORED:
+        if entry is None:
+            process.generators.handle_freed(object_id)
+        elif entry.state is ObjectState.STORED:
             process.reads.recent.forget(object_id)
             process.to_free.append((object_id, list(entry.nodes)))
         if len(object_id) == 28 and process.actors is not None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from ray._runtime.execution import run
+from ray._runtime.execution import USER_CODE_BEGINS
 
 if TYPE_CHECKING:
     from ray._runtime.execution import Execution
@@ -81,7 +81,7 @@ def in_user_code(frame: FrameType | None) -> bool:
     if frame is None or frame.f_code.co_filename.startswith(_PACKAGE):
         return False
     while frame is not None:
-        if frame.f_code is run.__code__:
+        if frame.f_code in USER_CODE_BEGINS:
             return True
         if frame.f_code.co_filename.startswith(_RUNTIME):
             return False

@@ -12,11 +12,12 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ray._runtime.concurrency import ConcurrencyGroups, Group, UnknownGroup
 from ray._runtime.execution import RUNNING, Execution, Failure
+from ray._runtime.generator_run import run_async_generator
 from ray._runtime.loop_selector import LoopSelector
 from ray._runtime.threaded_lane import END_GRACE_S
 
@@ -131,6 +132,9 @@ class LoopLane:
             if not execution.cancelled:
                 started = time.perf_counter_ns()
                 result = await self._call(execution, *call)
+                if incoming.task.num_returns < 0:
+                    await run_async_generator(self._process, incoming, execution, result)
+                    result = None
             del call
         except Failure as failure:
             error = failure.value
@@ -151,7 +155,7 @@ class LoopLane:
         execution.begin(function)
         try:
             result = function(*args, **kwargs)
-            return await result if asyncio.iscoroutine(result) else result
+            return await result if isinstance(result, Coroutine) else result
         except BaseException as error:
             raise execution.ended_by(error) from None
 

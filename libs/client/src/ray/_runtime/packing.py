@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
+from ray._runtime.execution import END, advance
 from ray._runtime.serialization import INLINE_LIMIT, Serialized
 from ray._runtime.stored import store
+from ray._runtime.wire import item_id
 
 if TYPE_CHECKING:
     from ray._runtime.execution import Execution
@@ -32,20 +35,40 @@ def pack_returns(
         reply.message = str(result)[-ERROR_TEXT_LIMIT:]
         value = error.to_proto()
         owners = _owners(execution.process, error)
-        for index in range(1, count + 1):
-            reply.returns.add(object_id=_return_id(execution, index)).value.CopyFrom(value)
-        return {_return_id(execution, index): owners for index in range(1, count + 1)} if owners else {}
-    if count == 0:
+        object_ids = [_return_id(execution, index) for index in range(1, count + 1)]
+        if count < 0:
+            # A generator's error is one more item.
+            made = execution.flow.made if execution.flow is not None else 0
+            object_ids = [item_id(execution.task.task_id, made)]
+        for object_id in object_ids:
+            reply.returns.add(object_id=object_id).value.CopyFrom(value)
+        return dict.fromkeys(object_ids, owners) if owners else {}
+    if count < 0 and execution.flow is not None:
+        reply.items_made = execution.flow.made
+    if count <= 0:
         return {}
     contained: dict[bytes, list[tuple[bytes, bytes]]] = {}
-    for index, value in enumerate([result] if count == 1 else _several(execution, result, count), 1):
+    values = [_single(execution, result)] if count == 1 else _several(execution, result, count)
+    for index, value in enumerate(values, 1):
         object_id = _return_id(execution, index)
-        _pack(execution, reply.returns.add(object_id=object_id), value, contained)
+        owners = pack_value(execution, reply.returns.add(object_id=object_id), value)
+        if owners:
+            contained[object_id] = owners
     return contained
 
 
 def _return_id(execution: Execution, index: int) -> bytes:
     return execution.task.task_id + index.to_bytes(4, "little")
+
+
+def _single(execution: Execution, result: Any) -> Any:
+    """The one result of a call; of a generator that is told to have one, its first item."""
+    if not isinstance(result, Generator):
+        return result
+    value = advance(execution, result)
+    if value is END:
+        raise execution.failure(ValueError(f"{execution.name} has num_returns=1 but yielded nothing"))
+    return value
 
 
 def _several(execution: Execution, result: Any, count: int) -> list[Any]:
@@ -62,12 +85,11 @@ def _several(execution: Execution, result: Any, count: int) -> list[Any]:
     return values
 
 
-def _pack(
-    execution: Execution,
-    message: worker_pb2.Return,
-    value: Any,
-    contained: dict[bytes, list[tuple[bytes, bytes]]],
-) -> None:
+def pack_value(execution: Execution, message: worker_pb2.Return, value: Any) -> list[tuple[bytes, bytes]]:
+    """Put one result into its message, which names the object; a large one goes into the arena.
+
+    returns: the refs inside, as (id, owner). raises: Failure when it cannot be pickled, or finds no room.
+    """
     process = execution.process
     try:
         serialized = serialization.serialize(value)
@@ -77,8 +99,7 @@ def _pack(
             _store(process, execution, message, serialized)
     except Exception as error:
         raise execution.failure(error) from None
-    if serialized.contained:
-        contained[message.object_id] = _owners(process, serialized)
+    return _owners(process, serialized)
 
 
 def _owners(process: Process, serialized: Serialized) -> list[tuple[bytes, bytes]]:

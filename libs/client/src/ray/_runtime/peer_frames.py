@@ -31,6 +31,12 @@ class PeerFrames:
             if process.is_driver:
                 raise ValueError("a driver takes no tasks")
             process.executor.on_tasks(peer, peer, worker_pb2.Tasks.FromString(payload))
+        elif kind == worker_pb2.GENERATOR_ITEMS:
+            process.generators.on_items(peer, worker_pb2.GeneratorItems.FromString(payload))
+        elif kind == worker_pb2.GENERATOR_PROGRESS:
+            process.item_senders.on_progress(worker_pb2.GeneratorProgress.FromString(payload))
+        elif kind == worker_pb2.GENERATOR_DROPPED:
+            process.item_senders.on_dropped(worker_pb2.GeneratorDropped.FromString(payload))
         elif kind == worker_pb2.OBJECTS_WANTED:
             process.fetcher.on_wanted(peer, peer, worker_pb2.ObjectsWanted.FromString(payload))
         elif kind == worker_pb2.OBJECTS:

@@ -27,8 +27,10 @@ from ray._runtime.executor import Executor
 from ray._runtime.fetching import Fetcher
 from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
+from ray._runtime.generators import Generators
 from ray._runtime.holds import HoldMessenger
 from ray._runtime.io_thread import IoThread
+from ray._runtime.item_sender import ItemSenders
 from ray._runtime.links import Identity, Peer
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState, ObjectTable, Waiter
@@ -114,6 +116,8 @@ class Process:
         self.task_events = TaskEvents(self)
         self.submitter = TaskSubmitter(self)
         self.canceller = Canceller(self)
+        self.generators = Generators(self)
+        self.item_senders = ItemSenders()
         self.fetcher = Fetcher(self)
         self.executor = Executor(self)
         self.reading = Reading(self.reactor, self.executor.hand_back)
@@ -293,6 +297,7 @@ class Process:
             self.holds.apply(commands)
         self.submitter.on_worker_died(worker_id, cause)
         self.actors.on_worker_died(worker_id)
+        self.item_senders.caller_died(worker_id)
         self.peers.died(worker_id)
         self.after_lock()
 

@@ -46,6 +46,10 @@ class ReturnedFrames:
             if not any(item.unknown for item in items):
                 answer = _unknown([(item.request_id, item.object_id) for item in items], why)
                 peer.send(worker_pb2.OBJECTS, answer.SerializeToString())
+        elif kind == worker_pb2.GENERATOR_ITEMS:
+            # Its reply will say that items are missing.
+            task_id = worker_pb2.GeneratorItems.FromString(payload).task_id
+            process.item_senders.on_dropped(worker_pb2.GeneratorDropped(task_id=task_id))
         elif kind == worker_pb2.DEFINITION_WANTED:
             digest = worker_pb2.DefinitionWanted.FromString(payload).digest
             process.executor.calls.on_definition(worker_pb2.Definition(digest=digest))

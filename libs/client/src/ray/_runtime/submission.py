@@ -10,6 +10,7 @@ from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
+from ray._runtime.api import DYNAMIC
 from ray._runtime.definitions import Definition, define
 from ray._runtime.leasing import Leasing
 from ray._runtime.object_ref import ObjectRef
@@ -53,36 +54,30 @@ class TaskSubmitter:
         self, function: FunctionDescriptor, options: TaskOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         process = self._process
-        if options.num_returns < 0:
-            raise NotImplementedError(
-                f"{function.name}: generator tasks (num_returns='streaming' or 'dynamic') are not supported yet; "
-                "return a list, or a fixed num_returns"
-            )
         cache = options.cache
         if cache is None or cache[0] is not self or cache[1] is not function:
             cache = self._prepare(function, options)
         definition: Definition = cache[2]
-        stream = serialization.plain((args, kwargs))
+        is_generator = options.num_returns < 0
+        stream = None if is_generator else serialization.plain((args, kwargs))
         if stream is not None:
             return self._submit_plain(options, definition, cache, stream)
         encoded = arguments.encode(process, args, kwargs, cache[4])
         record = TaskRecord(
             process.ids.next_task(),
             cache[4],
-            options.num_returns,
+            1 if is_generator else options.num_returns,
             definition,
             options,
             definition.timing,
             options.max_retries,
         )
         record.parent = process.executor.running_id()
-        message = worker_pb2.Task(
-            task_id=record.task_id, definition=definition.digest, args=encoded.value, num_returns=options.num_returns
-        )
-        if options.name:
-            message.name = options.name
-        message.last_attempt = options.max_retries == 0
-        message.max_calls = options.max_calls
+        message = worker_pb2.Task.FromString(cache[5])
+        message.task_id = record.task_id
+        message.args.CopyFrom(encoded.value)
+        if is_generator:
+            process.generators.open(record, dynamic=options.num_returns == DYNAMIC, limit=options.backpressure)
         process.task_events.begun(record, cache[6])
         returns = self.register(record, encoded.held())
         if not encoded.refs:
@@ -90,6 +85,8 @@ class TaskSubmitter:
             self._ready(record, cache[3])
         else:
             self.when_ready(record, encoded.refs, lambda: self._complete(record, message, encoded.refs, cache[3]))
+        if record.generator is not None:
+            return process.generators.result(record.generator, returns[0])
         if options.num_returns == 1:
             return returns[0]
         return returns or None
@@ -198,6 +195,7 @@ class TaskSubmitter:
         template = worker_pb2.Task(
             definition=cached[1].digest,
             num_returns=options.num_returns,
+            backpressure=max(options.backpressure, 0),
             name=options.name,
             last_attempt=options.max_retries == 0,
             max_calls=options.max_calls,
@@ -308,6 +306,8 @@ class TaskSubmitter:
         if record.kind is not None:
             process.task_events.ended(record, reply)
         woken = process.woken
+        if record.generator is not None:
+            process.generators.settle(record.generator, reply)
         for result in reply.returns:
             object_id = result.object_id
             if result.HasField("stored"):
@@ -384,6 +384,8 @@ class TaskSubmitter:
         if record.cancelled:
             value = task_cancelled(record.task_id)
         process.task_events.failed(record, value)
+        if record.generator is not None:
+            process.generators.fail(record.generator, value)
         for object_id in record.return_ids():
             waiters = process.objects.set_value(object_id, value)
             process.woken.extend((waiter, object_id) for waiter in waiters)

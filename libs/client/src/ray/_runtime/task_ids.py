@@ -13,6 +13,7 @@ from typing import Final
 
 from manta.common.ids import NO_ACTOR
 
+TASK_ID_SIZE: Final = 24
 _PREFIX: Final = 5
 _COUNTER: Final = 3
 _PER_PREFIX: Final = 1 << (8 * _COUNTER)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ray._runtime.wire import LAST_ATTEMPT, attempt_field
+from ray._runtime.wire import LAST_ATTEMPT, attempt_field, items_arrived_field
 
 if TYPE_CHECKING:
     from ray._runtime.api import TaskOptions
     from ray._runtime.definitions import Definition
+    from ray._runtime.generators import GeneratorCall
     from ray._runtime.links import Peer
     from ray._runtime.task_kind import TaskKind
 
@@ -53,6 +54,7 @@ class TaskRecord:
         "created_at",
         "deferred",
         "definition",
+        "generator",
         "held",
         "kind",
         "lease_id",
@@ -105,6 +107,7 @@ class TaskRecord:
         self.actor_id = b""
         self.sequence = 0
         self.cancelled = False
+        self.generator: GeneratorCall | None = None
         # It is done, and its reply waits at the worker for owners of refs in it.
         self.deferred = False
 
@@ -129,9 +132,15 @@ class TaskRecord:
             self.retries_left -= 1
         self.attempt += 1
         self.lease_id = None
-        self.message += attempt_field(self.attempt)
+        self.message += self.attempt_fields()
         if self.retries_left == 0:
             self.message += LAST_ATTEMPT
+
+    def attempt_fields(self) -> bytes:
+        """What an attempt after the first adds to the message."""
+        if self.generator is None:
+            return attempt_field(self.attempt)
+        return attempt_field(self.attempt) + items_arrived_field(self.generator.stream.attempted())
 
 
 def split_started(tasks: list[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:

@@ -12,9 +12,13 @@ from manta.proto.worker.v1 import worker_pb2
 
 _ATTEMPT: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["attempt"].number
 _INCARNATION: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["incarnation"].number
+_ITEMS_ARRIVED: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["items_arrived"].number
 
 # What follows a task's id in the id of its first result.
 FIRST_RETURN: Final = (1).to_bytes(4, "little")
+
+# Indices of a generator's items begin here: 0 and 1 are the stream and the task's own result.
+FIRST_ITEM: Final = 2
 
 # Task.last_attempt, to be appended to a serialized Task. The field number takes two bytes.
 LAST_ATTEMPT: Final = worker_pb2.Task(last_attempt=True).SerializeToString()
@@ -64,3 +68,19 @@ def attempt_field(attempt: int) -> bytes:
 def incarnation_field(incarnation: int) -> bytes:
     """Task.incarnation, to be appended to a serialized Task."""
     return bytes((_INCARNATION << 3,)) + varint(incarnation)
+
+
+def items_arrived_field(arrived: int) -> bytes:
+    """Task.items_arrived, to be appended to a serialized Task."""
+    return varint(_ITEMS_ARRIVED << 3) + varint(arrived)
+
+
+def item_id(task_id: bytes, index: int) -> bytes:
+    """The object id of a generator's item, counted from 0."""
+    return task_id + (index + FIRST_ITEM).to_bytes(4, "little")
+
+
+def plain_item(stream: bytes) -> bytes:
+    """A serialized Return that is but a pickle stream; its id is known by its place."""
+    value = b"\x12" + varint(len(stream)) + stream
+    return b"\x12" + varint(len(value)) + value

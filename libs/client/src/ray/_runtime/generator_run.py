@@ -1,0 +1,108 @@
+"""A generator that a worker runs: from yield to yield, each item sent, until it ends or nobody reads on."""
+
+from __future__ import annotations
+
+import inspect
+from asyncio import CancelledError
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ray._runtime.execution import END, advance
+from ray._runtime.item_sender import ItemSender
+
+if TYPE_CHECKING:
+    from ray._runtime.execution import Execution
+    from ray._runtime.incoming import Incoming
+    from ray._runtime.process import Process
+
+
+def run_generator(process: Process, incoming: Incoming, execution: Execution, result: Any) -> None:
+    """Send all items of what the user's function returned, a generator, on this thread.
+
+    raises: Failure with what it raised, when it was cancelled, or for an item that cannot be sent.
+    """
+    iterator = _iterator(execution, result)
+    sender = _begin(process, incoming, execution)
+    try:
+        while not sender.flow.dropped and (value := advance(execution, iterator)) is not END:
+            sender.put(value)
+            del value
+            sender.await_room()
+            if execution.cancelled:
+                raise execution.cancellation(CancelledError())
+        _close(execution, iterator)
+    except KeyboardInterrupt as error:  # a cancel that came while it waited for its reader
+        raise execution.cancellation(error) from None
+    finally:
+        # Also ahead of an error, which is the item behind these.
+        sender.await_sent()
+        process.item_senders.end(sender)
+
+
+async def run_async_generator(process: Process, incoming: Incoming, execution: Execution, result: Any) -> None:
+    """As run_generator, on an event loop; an async generator may wait between its items."""
+    is_async = inspect.isasyncgen(result)
+    iterator = result if is_async else _iterator(execution, result)
+    sender = _begin(process, incoming, execution)
+    try:
+        while not sender.flow.dropped:
+            value = await _advance_async(execution, iterator) if is_async else advance(execution, iterator)
+            if value is END:
+                break
+            sender.put(value)
+            del value
+            await sender.room()
+            if execution.cancelled:
+                raise CancelledError
+        if is_async:
+            await _close_async(execution, iterator)
+        else:
+            _close(execution, iterator)
+    except CancelledError as error:
+        raise execution.cancellation(error) from None
+    finally:
+        await sender.sent()
+        process.item_senders.end(sender)
+
+
+def _begin(process: Process, incoming: Incoming, execution: Execution) -> ItemSender:
+    sender = ItemSender(process, execution, incoming.channel)
+    execution.flow = sender.flow
+    process.item_senders.begin(sender)
+    return sender
+
+
+def _iterator(execution: Execution, result: Any) -> Iterator[Any]:
+    try:
+        return iter(result)
+    except TypeError:
+        kind = type(result).__name__
+        advice = "; make it a method of an async actor" if inspect.isasyncgen(result) else ""
+        text = f"{execution.name} was called as a generator and returned {kind}, which cannot be iterated here{advice}"
+        error = TypeError(text)
+        raise execution.failure(error) from None
+
+
+async def _advance_async(execution: Execution, iterator: Any) -> Any:
+    try:
+        return await anext(iterator, END)
+    except BaseException as error:
+        raise execution.ended_by(error) from None
+
+
+def _close(execution: Execution, iterator: Any) -> None:
+    """Have the user's code clean up behind its last yield; nothing for one that ended. raises: Failure."""
+    close = getattr(iterator, "close", None)
+    if close is None:
+        return
+    try:
+        close()
+    except BaseException as error:
+        raise execution.ended_by(error) from None
+
+
+async def _close_async(execution: Execution, iterator: Any) -> None:
+    try:
+        await iterator.aclose()
+    except BaseException as error:
+        raise execution.ended_by(error) from None
