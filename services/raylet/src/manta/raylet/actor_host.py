@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from typing import Final
 
 from manta.common.ids import ActorId, JobId, NodeId
 from manta.common.resources import ResourceSet
+from manta.common.scheduling import PlacementGroup, strategy_from_proto
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
 from manta.raylet.commands import Command, EndWorker, KillWorker, NoteActorRefused, ReportActor, StartActor
 from manta.raylet.lease import WorkerKey, env_vars_of, num_threads_for
-from manta.raylet.ledger import Allocation, Ledger
+from manta.raylet.ledger import Allocation
+from manta.raylet.node_ledger import NodeLedger
 from manta.raylet.worker_pool import WorkerPool
 from manta.raylet.worker_table import Worker
 
@@ -44,7 +47,7 @@ class Hosted:
 class ActorHost:
     """At most one incarnation of an actor; a repeated order has one effect."""
 
-    def __init__(self, node_id: NodeId, ledger: Ledger, pool: WorkerPool) -> None:
+    def __init__(self, node_id: NodeId, ledger: NodeLedger, pool: WorkerPool) -> None:
         self._node_id = node_id
         self._ledger = ledger
         self._pool = pool
@@ -60,8 +63,13 @@ class ActorHost:
     def of_job(self, job_id: bytes) -> list[Hosted]:
         return [hosted for hosted in self._hosted.values() if hosted.spec.job_id == job_id]
 
-    def create(self, spec: actor_pb2.ActorSpec, incarnation: int, at: float) -> list[Command]:
-        """Take its resources and want a process for it; a rejection when they are not free now."""
+    def create(
+        self, spec: actor_pb2.ActorSpec, incarnation: int, at: float, bundle_index: int | None = None
+    ) -> list[Command]:
+        """Take its resources and want a process for it; a rejection when they are not free now.
+
+        bundle_index: the bundle of its placement group that the GCS chose; None: any that its strategy allows.
+        """
         actor_id = ActorId(spec.actor_id)
         hosted = self._hosted.get(actor_id)
         known = self._failures.get((actor_id, incarnation))
@@ -81,7 +89,8 @@ class ActorHost:
             return [*commands, ReportActor(self._failed(actor_id, incarnation, cause, 0))]
         lifetime = ResourceSet.from_proto(spec.lifetime_resources)
         placement = ResourceSet.from_proto(spec.placement_resources)
-        allocation = self._ledger.allocate(lifetime) if self._ledger.can_allocate(placement) else None
+        use = _use_of(spec, bundle_index)
+        allocation = self._ledger.allocate(lifetime, use) if self._ledger.can_allocate(placement, use) else None
         if allocation is None:
             return [*commands, *self.reject(actor_id, incarnation)]
         key = WorkerKey(
@@ -139,6 +148,11 @@ class ActorHost:
         if not self._pool.end(worker, at):
             return []
         return [EndWorker(worker.id, cause.message or "the actor ends", False, END_GRACE_S)]
+
+    def evict(self, allocations: Set[int], cause: common_pb2.DeathCause, at: float) -> list[Command]:
+        """What these hold is wanted back: the actors end, and the GCS decides what comes of them."""
+        users = [hosted for hosted in self._hosted.values() if hosted.allocation.number in allocations]
+        return [c for hosted in users for c in self.end(hosted.id, hosted.incarnation, cause, False, at)]
 
     @staticmethod
     def reject(actor_id: ActorId, incarnation: int) -> list[Command]:
@@ -229,3 +243,10 @@ class ActorHost:
     @staticmethod
     def _note(spec: actor_pb2.ActorSpec, reason: str) -> NoteActorRefused:
         return NoteActorRefused(ActorId(spec.actor_id), JobId(spec.job_id), reason)
+
+
+def _use_of(spec: actor_pb2.ActorSpec, bundle_index: int | None) -> PlacementGroup | None:
+    use = strategy_from_proto(spec.strategy)
+    if not isinstance(use, PlacementGroup):
+        return None
+    return use if bundle_index is None else replace(use, bundle_index=bundle_index)

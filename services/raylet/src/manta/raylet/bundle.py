@@ -47,6 +47,7 @@ class BundleBook:
         # Where the allocations of users are: of closing bundles too.
         self._bundle_of: dict[int, Bundle] = {}
         self._closing: dict[int, Bundle] = {}  # by the number of the reservation
+        self.version = 0  # rises with each change in what users of bundles hold
 
     def __len__(self) -> int:
         return len(self._bundles)
@@ -113,21 +114,35 @@ class BundleBook:
             allocation = bundle.ledger.allocate(request)
             if allocation is not None:
                 self._bundle_of[allocation.number] = bundle
+                self.version += 1
                 return allocation
         return None
 
     def can_allocate(self, group_id: PlacementGroupId, bundle_index: int, request: ResourceSet) -> bool:
         return any(bundle.ledger.can_allocate(request) for bundle in self._candidates(group_id, bundle_index))
 
-    def holder(self, number: int) -> Ledger | None:
-        """The ledger of the bundle that the allocation is in."""
-        bundle = self._bundle_of.get(number)
-        return bundle.ledger if bundle is not None else None
+    def holds(self, number: int) -> bool:
+        """Whether the allocation is in a bundle."""
+        return number in self._bundle_of
+
+    def has_lent(self, number: int) -> bool:
+        return self._bundle_of[number].ledger.has_lent(number)
+
+    def lend(self, number: int) -> bool:
+        """As Ledger.lend: what a user of a bundle lends, other users of that bundle get."""
+        self.version += 1
+        return self._bundle_of[number].ledger.lend(number)
+
+    def take_back_lent(self, number: int) -> bool:
+        """As Ledger.take_back."""
+        self.version += 1
+        return self._bundle_of[number].ledger.take_back(number)
 
     def free(self, number: int) -> None:
         """Give a user's allocation back. raises: KeyError when it is in no bundle."""
         bundle = self._bundle_of.pop(number)
         bundle.ledger.free(number)
+        self.version += 1
         if bundle.phase is BundlePhase.CLOSING:
             self._close_if_idle(bundle)
 

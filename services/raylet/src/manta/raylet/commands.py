@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from manta.common.ids import ActorId, JobId, NodeId, WorkerId
 from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta.proto.gcs.v1 import actor_pb2, gcs_pb2, placement_group_pb2
 from manta.raylet.lease import ClientId, Lease, WorkerKey
 
 
@@ -72,6 +72,20 @@ class ReportActor:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportBundles:
+    """Tell the GCS what became of its orders."""
+
+    report: placement_group_pb2.BundleReport
+
+
+@dataclass(frozen=True, slots=True)
+class WatchGroups:
+    """Tell the GCS of which placement groups this node wants to hear."""
+
+    message: placement_group_pb2.WatchPlacementGroups
+
+
+@dataclass(frozen=True, slots=True)
 class NoteActorRefused:
     """For the log: an order of the GCS that could not be obeyed."""
 
@@ -89,5 +103,7 @@ Command = (
     | KillWorker
     | StartActor
     | ReportActor
+    | ReportBundles
+    | WatchGroups
     | NoteActorRefused
 )

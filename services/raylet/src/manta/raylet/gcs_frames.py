@@ -36,10 +36,18 @@ class GcsFrames:
                 node.core.nodes.set_available(NodeId(news.node_id), ResourceSet.from_proto(news.available))
                 node.settle_soon()
             case "create_actor":
-                node.core.create_actor(message.create_actor.spec, message.create_actor.incarnation, node.now())
+                create = message.create_actor
+                bundle = create.bundle_index - 1 if create.bundle_index else None
+                node.core.create_actor(create.spec, create.incarnation, node.now(), bundle)
                 node.settle_soon()
             case "end_actor":
                 node.core.end_actor(message.end_actor, node.now())
+                node.settle_soon()
+            case "bundle_orders":
+                node.core.obey_bundle_orders(message.bundle_orders.orders, node.now())
+                node.settle_soon()
+            case "placement_group":
+                node.core.spillback.groups.news(message.placement_group)
                 node.settle_soon()
             case "job_started":
                 node.job_started(message.job_started.job)

@@ -14,7 +14,7 @@ from manta.common.logs import get
 from manta.common.resources import ResourceSet
 from manta.common.rpc import method, open_channel
 from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2, task_pb2
+from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2, task_pb2
 from manta.raylet.node import Node
 from manta.raylet.task_event_backlog import TaskEventBacklog
 
@@ -63,6 +63,7 @@ class GcsLink:
         self._task_events = TaskEventBacklog()
         self._next_report = 1
         self._sent_available: ResourceSet | None = None
+        self._sent_use = 0
         self._sent_demands: list[gcs_pb2.ResourceDemand] = []
         self._task: asyncio.Task[None] | None = None
         self._reattach = asyncio.Event()
@@ -94,7 +95,8 @@ class GcsLink:
 
     def changed(self) -> None:
         """Resources or demands may have changed: a heartbeat follows soon."""
-        if self._available_changed() or self._demands_changed():
+        in_use = self._sent_use != self._node.core.ledger.bundles.version
+        if in_use or self._available_changed() or self._demands_changed():
             self._wake.set()
 
     def _available_changed(self) -> bool:
@@ -114,6 +116,18 @@ class GcsLink:
         else:
             # Others are about to follow: one message, one txn and one push for all of them.
             asyncio.get_running_loop().call_later(REPORTS_TOGETHER_S, self._wake.set)
+
+    def report_bundles(self, report: placement_group_pb2.BundleReport) -> None:
+        # Not kept without a stream: attaching tells of all bundles.
+        if self._streaming:
+            self._outgoing.append(gcs_pb2.NodeToGcs(bundle_report=report))
+            self._wake.set()
+
+    def watch_groups(self, message: placement_group_pb2.WatchPlacementGroups) -> None:
+        # As above: attaching names all groups that are watched.
+        if self._streaming:
+            self._outgoing.append(gcs_pb2.NodeToGcs(watch_placement_groups=message))
+            self._wake.set()
 
     def report_deaths(self, deaths: list[common_pb2.DeadWorker]) -> None:
         self._deaths += deaths
@@ -263,7 +277,10 @@ class GcsLink:
             actors=node.core.actors.living(),
             recent_deaths=node.deaths.last(REPORTS_KEPT, node.node_id),
             job_ids=node.core.jobs.ids(),
+            bundles=node.core.bundles.held(),
+            watched_placement_groups=node.core.spillback.groups.watched(),
         )
+        self._sent_use = node.core.ledger.bundles.version
         messages = [gcs_pb2.NodeToGcs(attach=attach)]
         messages += [gcs_pb2.NodeToGcs(actor_report=report) for report in node.core.actors.failures()]
         messages += [gcs_pb2.NodeToGcs(workers_died=report) for report in self._reports.values()]
@@ -292,6 +309,11 @@ class GcsLink:
         if self._available_changed():
             self._sent_available = available
             heartbeat.available.CopyFrom(available.to_proto())
+        version = self._node.core.ledger.bundles.version
+        if version != self._sent_use:
+            self._sent_use = version
+            heartbeat.used_bundles.extend(self._node.core.bundles.used())
+            heartbeat.used_bundles_changed = True
         if self._demands_changed():
             self._sent_demands = self._node.core.demands()
             heartbeat.demands.extend(self._sent_demands)

@@ -9,7 +9,7 @@ from typing import Final
 
 from manta.common.ids import JOB_ID_SIZE, JobId, LeaseId, NodeId, WorkerId
 from manta.common.resources import CPU, UNIT, ResourceSet
-from manta.common.scheduling import label_selector_from_proto, strategy_from_proto
+from manta.common.scheduling import PlacementGroup, label_selector_from_proto, strategy_from_proto
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 
@@ -58,6 +58,8 @@ class LeaseRequest:
     argument_bytes: Mapping[NodeId, int] = field(default_factory=dict, hash=False)
     name: str = ""
     num_threads: int = 1
+    # Of the strategy: the placement group whose bundles alone may serve it.
+    group: PlacementGroup | None = None
 
     @property
     def id(self) -> tuple[ClientId, int, int]:
@@ -121,7 +123,7 @@ def request_of(client: ClientId, wanted: raylet_pb2.LeasesWanted) -> LeaseReques
         raise ValueError(f"lease request {wanted.request_id}: job id {wanted.job_id.hex()!r} must have 4 bytes")
     if any(amount < 0 for amount in wanted.resources.amounts.values()):
         raise ValueError(f"lease request {wanted.request_id}: a resource is negative")
-    strategy_from_proto(wanted.strategy)
+    strategy = strategy_from_proto(wanted.strategy)
     label_selector_from_proto(wanted.strategy)
     resources = ResourceSet.from_proto(wanted.resources)
     return LeaseRequest(
@@ -135,4 +137,5 @@ def request_of(client: ClientId, wanted: raylet_pb2.LeasesWanted) -> LeaseReques
         argument_bytes={NodeId(bytes.fromhex(node)): size for node, size in wanted.argument_bytes.items()},
         name=wanted.name,
         num_threads=num_threads_for(resources, env_vars_of(wanted.runtime_env)),
+        group=strategy if isinstance(strategy, PlacementGroup) else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,9 +12,11 @@ from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, SpillLease, StartWorker
 from manta.raylet.lease import ClientId, Lease, LeaseRequest, WorkerKey
+from manta.raylet.lease_placement import Elsewhere, GroupGone, Here, Unschedulable
 from manta.raylet.lease_queue import Entry, LeaseQueue, Verdict
-from manta.raylet.ledger import Allocation, Ledger
-from manta.raylet.spillback import Elsewhere, Here, Spillback, Unschedulable
+from manta.raylet.ledger import Allocation
+from manta.raylet.node_ledger import NodeLedger
+from manta.raylet.spillback import Spillback
 from manta.raylet.worker_pool import WorkerPool
 from manta.raylet.worker_table import Worker, WorkerState
 
@@ -36,7 +38,7 @@ class LeaseManager:
     """Joins queue, ledger, spillback and pool. Each event is followed by one `serve`, which returns the commands."""
 
     def __init__(
-        self, ledger: Ledger, pool: WorkerPool, spillback: Spillback, new_lease_id: Callable[[], LeaseId]
+        self, ledger: NodeLedger, pool: WorkerPool, spillback: Spillback, new_lease_id: Callable[[], LeaseId]
     ) -> None:
         self.queue = LeaseQueue()
         self._ledger = ledger
@@ -145,6 +147,21 @@ class LeaseManager:
             if self._pool.end(worker, at):
                 self._commands.append(KillWorker(worker.id))
 
+    def evict(self, allocations: Set[int], cause: common_pb2.DeathCause, at: float) -> None:
+        """What these hold is wanted back: workers are killed, and units without a worker wait again."""
+        for key, seats in list(self._seats.items()):
+            for seat in [seat for seat in seats if seat.allocation.number in allocations]:
+                seats.remove(seat)
+                self._ledger.free(seat.allocation.number)
+                self.queue.unplace(seat.entry)
+            if not seats:
+                del self._seats[key]
+        for lease in [lease for lease in self._leases.values() if lease.allocation in allocations]:
+            worker = self._pool.table.get(lease.worker_id)
+            if worker is not None and self._pool.end(worker, at):
+                worker.cause = cause
+                self._commands.append(KillWorker(worker.id))
+
     def forget_requests(self, client: ClientId) -> None:
         """Its connection broke: it asks again when it is back; what it leased stays leased."""
         for entry in self.queue.of_client(client):
@@ -203,7 +220,7 @@ class LeaseManager:
             entry.since = self._now
         placement = self._spillback.place(request, self._now - entry.since)
         if isinstance(placement, Here):
-            allocation = self._ledger.allocate(request.resources)
+            allocation = self._ledger.allocate(request.resources, request.group)
             if allocation is None:
                 return Verdict.WAITS
             gpu_ids = self._ledger.devices_of(allocation)
@@ -217,9 +234,11 @@ class LeaseManager:
             self._spills[spill] = (placement.address, count + 1)
             entry.backlog -= 1
             return Verdict.TAKEN
-        if isinstance(placement, Unschedulable):
+        if isinstance(placement, Unschedulable | GroupGone):
+            refused = raylet_pb2.LeaseRefused
+            gone = isinstance(placement, GroupGone)
             self._give_up_seats(entry, entry.placed)
-            self._refuse(entry, raylet_pb2.LeaseRefused.UNSCHEDULABLE, placement.reason)
+            self._refuse(entry, refused.PLACEMENT_GROUP_REMOVED if gone else refused.UNSCHEDULABLE, placement.reason)
             return Verdict.REFUSED
         entry.reason, entry.feasible = placement.reason, placement.feasible_here
         return Verdict.WAITS

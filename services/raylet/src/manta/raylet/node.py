@@ -10,7 +10,7 @@ from manta.common.credentials import Token
 from manta.common.ids import JobId, NodeId, WorkerId
 from manta.common.logs import get
 from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2, task_pb2
+from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2, task_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet import command_messages as messages
 from manta.raylet.client import Client, ClientTable
@@ -22,9 +22,11 @@ from manta.raylet.commands import (
     NoteActorRefused,
     RefuseLease,
     ReportActor,
+    ReportBundles,
     SpillLease,
     StartActor,
     StartWorker,
+    WatchGroups,
 )
 from manta.raylet.death import dead, node_cause
 from manta.raylet.endpoint import Asker, EndpointTable
@@ -49,6 +51,8 @@ class GcsOutlet(Protocol):
 
     def changed(self) -> None: ...
     def report_actor(self, report: gcs_pb2.ActorReport) -> None: ...
+    def report_bundles(self, report: placement_group_pb2.BundleReport) -> None: ...
+    def watch_groups(self, message: placement_group_pb2.WatchPlacementGroups) -> None: ...
     def report_deaths(self, deaths: list[common_pb2.DeadWorker]) -> None: ...
     def driver_gone(self, job_id: JobId, worker_id: WorkerId) -> None: ...
     def tell_tasks(self, size: int, events: task_pb2.TaskEvents) -> None: ...
@@ -161,6 +165,10 @@ class Node:
                 self.processes.kill(command.worker_id)
             case ReportActor():
                 self.gcs.report_actor(command.report)
+            case ReportBundles():
+                self.gcs.report_bundles(command.report)
+            case WatchGroups():
+                self.gcs.watch_groups(command.message)
             case NoteActorRefused():
                 _log.warning("actor_order_refused", actor_id=command.actor_id, reason=command.reason)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -11,15 +11,16 @@ from manta.common.ids import ActorId, JobId, LeaseId, NodeId, WorkerId
 from manta.common.resources import GPU, ResourceSet
 from manta.common.scheduling import HybridSettings
 from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta.proto.gcs.v1 import actor_pb2, gcs_pb2, placement_group_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.actor_host import ActorHost
-from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease
+from manta.raylet.bundle_keeper import BundleKeeper
+from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, WatchGroups
 from manta.raylet.death import cause_of_exit, dead
 from manta.raylet.job_table import JobTable
 from manta.raylet.lease import ClientId, LeaseRequest, default_key
 from manta.raylet.lease_manager import LeaseManager
-from manta.raylet.ledger import Ledger
+from manta.raylet.node_ledger import NodeLedger
 from manta.raylet.node_table import NodeTable
 from manta.raylet.patience import Wait
 from manta.raylet.short_notice import ShortNotices
@@ -62,12 +63,13 @@ class NodeCore:
         new_lease_id: Callable[[], LeaseId],
     ) -> None:
         self.spec = spec
-        self.ledger = Ledger(spec.total, spec.gpu_ids)
+        self.ledger = NodeLedger(spec.total, spec.gpu_ids)
         self.pool = WorkerPool(spec.limits, new_worker_id)
         self.nodes = NodeTable()
         self.spillback = Spillback(spec.node_id, self.ledger, self.nodes, rng, spec.labels, spec.hybrid)
         self.leases = LeaseManager(self.ledger, self.pool, self.spillback, new_lease_id)
         self.actors = ActorHost(spec.node_id, self.ledger, self.pool)
+        self.bundles = BundleKeeper(self.ledger, self.leases, self.actors)
         self.notices = ShortNotices()
         self._commands: list[Command] = []
         self.jobs = JobTable()
@@ -247,11 +249,16 @@ class NodeCore:
 
     # ---- the GCS
 
-    def create_actor(self, spec: actor_pb2.ActorSpec, incarnation: int, at: float) -> None:
+    def create_actor(
+        self, spec: actor_pb2.ActorSpec, incarnation: int, at: float, bundle_index: int | None = None
+    ) -> None:
         if self.draining:
             self._commands += self.actors.reject(ActorId(spec.actor_id), incarnation)
         else:
-            self._commands += self.actors.create(spec, incarnation, at)
+            self._commands += self.actors.create(spec, incarnation, at, bundle_index)
+
+    def obey_bundle_orders(self, orders: Iterable[placement_group_pb2.BundleOrder], at: float) -> None:
+        self._commands += self.bundles.obey(orders, self.draining, at)
 
     def end_actor(self, order: gcs_pb2.EndActor, at: float) -> None:
         self._commands += self.actors.end(ActorId(order.actor_id), order.incarnation, order.cause, order.graceful, at)
@@ -262,6 +269,8 @@ class NodeCore:
         """Once a second or so: end what is idle for long or does not come up."""
         self._drop_ended_jobs()
         self.nodes.tick()
+        waiting = (entry.request.group for entry in self.leases.queue.waiting())
+        self.spillback.groups.retain({group.placement_group_id for group in waiting if group is not None})
         for worker in self.pool.too_old(at):
             worker.cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=IDLE)
             self.pool.end(worker, at)
@@ -297,6 +306,9 @@ class NodeCore:
         for worker in self.pool.claim_for_actors(at):
             commands += self.actors.worker_ready(worker, at)
         commands += self.leases.serve(at)
+        watch = self.spillback.groups.take_watch()
+        if watch is not None:
+            commands.append(WatchGroups(watch))
         granted = {command.lease.client for command in commands if isinstance(command, GrantLease)}
         self.notices.update(self.leases.short_of(), self.leases.all(), granted)
         return commands

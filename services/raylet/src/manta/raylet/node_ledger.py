@@ -59,23 +59,21 @@ class NodeLedger:
 
     def free(self, number: int) -> None:
         """Give an allocation back. raises: KeyError when it is not held; a bug of the caller."""
-        if self.bundles.holder(number) is not None:
+        if self.bundles.holds(number):
             self.bundles.free(number)
         else:
             self.node.free(number)
 
     def lend(self, number: int) -> bool:
         """The holder waits: its CPUs may serve others, of its bundle if it is in one."""
-        return self._of(number).lend(number)
+        return self.bundles.lend(number) if self.bundles.holds(number) else self.node.lend(number)
 
     def take_back(self, number: int) -> bool:
-        return self._of(number).take_back(number)
+        """The holder runs again, now, whatever is free."""
+        return self.bundles.take_back_lent(number) if self.bundles.holds(number) else self.node.take_back(number)
 
     def has_lent(self, number: int) -> bool:
-        return self._of(number).has_lent(number)
+        return self.bundles.has_lent(number) if self.bundles.holds(number) else self.node.has_lent(number)
 
     def devices_of(self, allocation: Allocation) -> tuple[str, ...]:
         return self.node.devices_of(allocation)
-
-    def _of(self, number: int) -> Ledger:
-        return self.bundles.holder(number) or self.node

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from random import Random
-from typing import Final
 
 from manta.common.ids import NodeId
 from manta.common.scheduling import (
@@ -22,46 +20,12 @@ from manta.common.scheduling import (
     rank,
     strategy_from_proto,
 )
+from manta.raylet.group_directory import GroupDirectory
+from manta.raylet.group_spillback import GroupSpillback
 from manta.raylet.lease import LeaseRequest
-from manta.raylet.ledger import Ledger
+from manta.raylet.lease_placement import Elsewhere, Here, Placement, Unschedulable, Waits, may_go_on
+from manta.raylet.node_ledger import NodeLedger
 from manta.raylet.node_table import NodeTable
-
-# One unit is sent on so often at once. Beyond it it waits where it is, and may go on after a pause that doubles each
-# time: however stale the views are, it comes to rest, and yet is not stuck behind a long task while others are free.
-HOP_LIMIT: Final = 8
-FIRST_PAUSE_S: Final = 1.0
-_DOUBLINGS: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """This node takes it now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """That node should be asked."""
-
-    node_id: NodeId
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """Not now. feasible_here: this node alone could serve it once something is given back."""
-
-    reason: str
-    feasible_here: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Unschedulable:
-    """Waiting cannot help."""
-
-    reason: str
-
-
-Placement = Here | Elsewhere | Waits | Unschedulable
 
 
 class Spillback:
@@ -70,7 +34,7 @@ class Spillback:
     def __init__(
         self,
         node_id: NodeId,
-        ledger: Ledger,
+        ledger: NodeLedger,
         nodes: NodeTable,
         rng: Random,
         labels: Mapping[str, str],
@@ -85,6 +49,8 @@ class Spillback:
         self._spread_here = 0
         self._own: NodeView | None = None
         self.draining = False
+        self.groups = GroupDirectory()
+        self._in_groups = GroupSpillback(node_id, ledger, nodes, self.groups, rng)
 
     def place(self, request: LeaseRequest, waited_s: float = 0.0) -> Placement:
         """Where one unit should go now.
@@ -92,6 +58,8 @@ class Spillback:
         waited_s: how long it has been here. cost: as `choose` on a ClusterIndex; O(1) when this node takes it by
         default.
         """
+        if request.group is not None:
+            return self._in_groups.place(request, request.group, waited_s, draining=self.draining)
         strategy = strategy_from_proto(request.strategy)
         selector = label_selector_from_proto(request.strategy)
         free_here = not self.draining and self._ledger.can_allocate(request.resources)
@@ -116,7 +84,7 @@ class Spillback:
         if answer == self.node_id:
             self._spread_here += isinstance(strategy, Spread)
             return Here()
-        if not _may_go_on(request, waited_s):
+        if not may_go_on(request, waited_s):
             able = self.node_id in rank(wanted, self._nodes.view, self._settings).able
             return Waits(f"waiting: sent on {request.hops} times already", able)
         return self._elsewhere(answer, request, spread=isinstance(strategy, Spread))
@@ -131,7 +99,7 @@ class Spillback:
         elif self.draining or target not in able:
             others = [node_id for node_id in able.sample(self._rng, 2) if node_id != self.node_id]
             target = others[0] if others else target
-        if target != self.node_id and _may_go_on(request, waited_s):
+        if target != self.node_id and may_go_on(request, waited_s):
             return self._elsewhere(target, request, spread=False)
         return Waits(str(why), self.node_id in able and not self.draining)
 
@@ -166,8 +134,3 @@ class Spillback:
                 schedulable=schedulable,
             )
             self._nodes.view.put(self._own)
-
-
-def _may_go_on(request: LeaseRequest, waited_s: float) -> bool:
-    beyond = request.hops - HOP_LIMIT
-    return beyond < 0 or waited_s >= FIRST_PAUSE_S * 2 ** min(beyond, _DOUBLINGS)
