@@ -87,7 +87,7 @@ class ActorCreator:
             args=encoded.value,
             lifetime_resources=ResourceSet.from_floats(options.lifetime_resources).to_proto(),
             placement_resources=ResourceSet.from_floats(options.placement_resources).to_proto(),
-            strategy=options.strategy,
+            strategy=process.group_context.strategy_for_actor(options.strategy),
             runtime_env=process.task_runtime_env(options.runtime_env),
             max_restarts=options.max_restarts,
             max_task_retries=options.max_task_retries,

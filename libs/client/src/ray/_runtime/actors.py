@@ -238,12 +238,14 @@ class Actors:
 
     def death_of(self, actor: Actor) -> common_pb2.Value:
         """The error that calls of the dead actor end with."""
-        from ray.exceptions import ActorDiedError, ActorUnschedulableError
+        from ray.exceptions import ActorDiedError, ActorPlacementGroupRemoved, ActorUnschedulableError
 
         cause = actor.cause
         assert cause is not None, "a dead actor has a cause"
         if cause.kind == common_pb2.DeathCause.UNSCHEDULABLE:
             return error_value(ActorUnschedulableError(cause.message))
+        if cause.kind == common_pb2.DeathCause.PLACEMENT_GROUP_REMOVED:
+            return error_value(ActorPlacementGroupRemoved(f"{actor.class_name}: {cause.message}"))
         reason: Any = cause
         if cause.error:
             reason = serialization.load_proto(common_pb2.Value.FromString(cause.error))

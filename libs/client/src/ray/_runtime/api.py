@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 if TYPE_CHECKING:
     from manta.proto.common.v1 import common_pb2
     from ray._runtime.object_ref import ObjectRef
+    from ray._runtime.placement_groups import PlacementGroups
 
 STREAMING = -1
 DYNAMIC = -2
@@ -219,5 +220,8 @@ class Runtime(Protocol):
 
     def exit_actor(self) -> None:
         """End the running actor after this call. raises: TypeError outside an actor."""
+
+    @property
+    def placement_groups(self) -> PlacementGroups: ...
 
     def shutdown(self) -> None: ...

@@ -69,6 +69,8 @@ def context(process: Process) -> Mapping[str, Any]:
     actor = process.executor.actor
     execution = process.executor.current
     shown: dict[str, Any] = {"task_id": process.ids.own, "resources": {}, "gpu_ids": []}
+    group = process.group_context
+    shown["placement_group_id"], shown["capture_child_tasks"] = group.group_id, bool(group.captured)
     shown["runtime_env"] = process.job_runtime_env or "{}"
     if execution is not None:
         shown.update(execution.context())

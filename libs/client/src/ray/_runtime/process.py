@@ -28,6 +28,7 @@ from ray._runtime.fetching import Fetcher
 from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
 from ray._runtime.generators import Generators
+from ray._runtime.group_context import GroupContext
 from ray._runtime.holds import HoldMessenger
 from ray._runtime.io_thread import IoThread
 from ray._runtime.item_sender import ItemSenders
@@ -36,6 +37,7 @@ from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState, ObjectTable, Waiter
 from ray._runtime.peer_frames import PeerFrames
 from ray._runtime.peers import PeerTable
+from ray._runtime.placement_groups import PlacementGroups
 from ray._runtime.raylets import RayletLink, Raylets, raylet_socket
 from ray._runtime.reactor import Reactor
 from ray._runtime.reading import Reading
@@ -114,6 +116,8 @@ class Process:
         self.raylets = Raylets(self)
         self.remote = Remote(self)
         self.task_events = TaskEvents(self)
+        self.group_context = GroupContext()
+        self.placement_groups = PlacementGroups(self)
         self.submitter = TaskSubmitter(self)
         self.canceller = Canceller(self)
         self.generators = Generators(self)
@@ -481,6 +485,7 @@ class Process:
 
     def shutdown(self) -> None:
         """Leave the cluster: close all connections and end all threads. Views that were got stay valid."""
+        self.placement_groups.leave()
         self.closing = True
         serialization.set_outside_hooks(None, None)
         if self._helpers is not None:

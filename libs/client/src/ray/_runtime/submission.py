@@ -42,6 +42,7 @@ class TaskSubmitter:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        self._context = process.group_context
         self.leasing = Leasing(process)
         self._retrying = Retrying(process)
         self.pending: dict[bytes, TaskRecord] = {}
@@ -55,7 +56,7 @@ class TaskSubmitter:
     ) -> Any:
         process = self._process
         cache = options.cache
-        if cache is None or cache[0] is not self or cache[1] is not function:
+        if cache is None or cache[0] is not self or cache[1] is not function or cache[7] != self._context.captured:
             cache = self._prepare(function, options)
         definition: Definition = cache[2]
         is_generator = options.num_returns < 0
@@ -208,6 +209,7 @@ class TaskSubmitter:
             name,
             template.SerializeToString(),
             kind_of_task(function, options, self._process),
+            self._context.captured,
         )
         return options.cache  # type: ignore[no-any-return]
 

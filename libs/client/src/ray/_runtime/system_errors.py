@@ -36,11 +36,13 @@ def owner_died(object_id: bytes) -> common_pb2.Value:
 def worker_crashed(name: str, cause: common_pb2.DeathCause | None) -> common_pb2.Value:
     """For a task whose worker died, or whose node did."""
     from manta.proto.common.v1 import common_pb2 as common
-    from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, TaskPlacementGroupRemoved, WorkerCrashedError
 
     text = describe_death(cause)
     if cause is not None and cause.kind == common.DeathCause.NODE_DIED:
         return error_value(NodeDiedError(f"node {cause.node_id.hex()}, which ran task {name}, died: {text}"))
+    if cause is not None and cause.kind == common.DeathCause.PLACEMENT_GROUP_REMOVED:
+        return error_value(TaskPlacementGroupRemoved(f"task {name}: {text}"))
     if cause is not None and cause.kind == common.DeathCause.OUT_OF_MEMORY:
         return error_value(OutOfMemoryError(f"task {name}: {text}"))
     return error_value(WorkerCrashedError(f"the worker of task {name} died: {text}"))
