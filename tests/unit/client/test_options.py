@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import (
     PlacementGroupSchedulingStrategy,
 )
 
-GROUP = PlacementGroup(PlacementGroupID(b"g" * 18), [{"CPU": 1.0}, {"GPU": 1.0}])
+GROUP = PlacementGroup(PlacementGroupID(b"g" * 18), [{"CPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}])
 
 
 def task(**options: Any) -> TaskOptions:
@@ -111,7 +111,10 @@ BAD_TASK = [
     ({"scheduling_strategy": 3}, TypeError, "NodeAffinitySchedulingStrategy"),
     ({"scheduling_strategy": "SPREAD", "placement_group": GROUP}, ValueError, "exclude"),
     ({"placement_group": "mine"}, TypeError, "PlacementGroup"),
-    ({"placement_group": GROUP, "placement_group_bundle_index": 2}, ValueError, r"0\.\.1"),
+    ({"placement_group": GROUP, "placement_group_bundle_index": 2}, ValueError, "bundles 0 to 1"),
+    ({"placement_group": GROUP, "num_cpus": 2}, ValueError, "cannot fit into any of its bundles"),
+    ({"placement_group": GROUP, "placement_group_bundle_index": 0, "num_gpus": 1}, ValueError, "fit into bundle 0"),
+    ({"scheduling_strategy": PlacementGroupSchedulingStrategy(None, 1)}, ValueError, "needs a placement group"),
     ({"placement_group_bundle_index": 0}, ValueError, "needs 'placement_group'"),
     ({"label_selector": {"region": 1}}, TypeError, "label_selector"),
     ({"label_selector": {"region": "in(a"}}, ValueError, "in\\(a, b\\)"),

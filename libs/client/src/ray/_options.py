@@ -135,7 +135,7 @@ def resolve_task(checked: Options, *, is_generator: bool = False) -> TaskOptions
     if max_calls is None:
         # A worker that used a GPU keeps its memory; a new process is the only sure way to give it back.
         max_calls = 1 if resources.get("GPU") else 0
-    strategy, capture = _scheduling(checked)
+    strategy, capture = _scheduling(checked, resources)
     return TaskOptions(
         name=checked.get("name", ""),
         num_returns=checked.get("num_returns", STREAMING if is_generator else 1),
@@ -177,7 +177,7 @@ def resolve_actor(checked: Options) -> ActorOptions:
     elif set(lifetime) - MEMORY_NAMES:
         lifetime["CPU"] = 1
     placement = {**lifetime, "CPU": lifetime["CPU"]} if "CPU" in lifetime else {**lifetime, "CPU": 1}
-    strategy, capture = _scheduling(checked)
+    strategy, capture = _scheduling(checked, placement)
     return ActorOptions(
         name=checked.get("name", ""),
         namespace=checked.get("namespace"),
@@ -229,11 +229,11 @@ def _default_max_retries() -> int:
         raise ValueError(f"RAY_TASK_MAX_RETRIES must be an int >= 0 or -1 for no limit, not {text!r}") from None
 
 
-def _scheduling(checked: Options) -> tuple[common_pb2.SchedulingStrategy | None, bool]:
+def _scheduling(checked: Options, resources: Mapping[str, float]) -> tuple[common_pb2.SchedulingStrategy | None, bool]:
     """The strategy for the wire, and whether child tasks go to the same placement group.
 
     None: nothing was said, so that the task may follow its parent into its placement group. An explicit 'DEFAULT', or
-    a placement group of None, is the simple strategy and does not follow.
+    a placement group of None, is the simple strategy and does not follow. resources: what a bundle must hold.
     """
     strategy = checked.get("scheduling_strategy")
     group = checked.get("placement_group", "default")
@@ -258,6 +258,8 @@ def _scheduling(checked: Options) -> tuple[common_pb2.SchedulingStrategy | None,
         message.simple = common_pb2.SchedulingStrategy.SPREAD
     elif strategy is not None:
         capture = strategy.fill(message) or capture
+        if message.HasField("placement_group"):
+            strategy.check_fits(resources)
     for key, text in (selector or {}).items():
         operator, names = values.parse_label(key, text)
         message.label_selector.add(key=key, operator=common_pb2.LabelConstraint.Operator.Value(operator), values=names)

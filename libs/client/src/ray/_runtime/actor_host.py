@@ -32,6 +32,8 @@ class ActorHost:
         self.spec = message.spec
         self.incarnation = message.incarnation
         self.gpu_ids = list(message.gpu_ids)
+        group = message.spec.strategy.placement_group
+        process.group_context.enter(group.placement_group_id, group.capture_child_tasks)
         self.instance: Any = None
         self.repr_name = message.spec.class_name
 

@@ -238,6 +238,10 @@ class Leasing:
                 resources=message.resources,
                 gpu_ids=message.gpu_ids,
             )
+            demand: Demand = key.demand  # type: ignore[assignment]
+            if demand.message.strategy.HasField("placement_group"):
+                use = demand.message.strategy.placement_group
+                header.placement_group_id, header.capture_child_tasks = use.placement_group_id, use.capture_child_tasks
             route = Route(peer, link, header.SerializeToString())
             self.queue(self.manager.granted(key, message.lease_id, route, self._place(link.node_id, message.hops)))
         process.after_lock()

@@ -112,7 +112,9 @@ class PlacementGroups:
 
     def remove(self, group_id: bytes) -> None:
         """Ask for its end; does not wait for it."""
-        removing = self._process.gcs.request(remove_placement_group=pb.RemovePlacementGroup(placement_group_id=group_id))
+        removing = self._process.gcs.request(
+            remove_placement_group=pb.RemovePlacementGroup(placement_group_id=group_id)
+        )
         with self._lock:
             self._awaited.pop(group_id, None)
             self._removing[group_id] = removing

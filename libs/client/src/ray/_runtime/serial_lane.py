@@ -154,7 +154,14 @@ class SerialLane:
             incoming = self._queue.popleft()
             self._started = time.monotonic()
             self._running = Execution(self._process, incoming.peer, incoming.batch, incoming.task)
+            if self._executor.actor is None:
+                self._enter_group(incoming.batch)
             return incoming
+
+    def _enter_group(self, batch: worker_pb2.Tasks) -> None:
+        context = self._process.group_context
+        if batch.placement_group_id or context.group_id:
+            context.enter(batch.placement_group_id, batch.capture_child_tasks)
 
     def _run(self, incoming: Incoming) -> None:
         execution = self._running

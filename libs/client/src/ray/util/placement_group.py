@@ -1,11 +1,18 @@
-"""Placement groups: bundles of resources reserved together. Checked here; reserving them is not there yet."""
+"""Placement groups: bundles of resources that are reserved together, all or none."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from ray._ids import PlacementGroupID
+
+if TYPE_CHECKING:
+    from manta.proto.common.v1 import common_pb2
+    from manta.proto.gcs.v1 import placement_group_pb2
+
+    from ray._runtime.placement_groups import PlacementGroups
 
 VALID_STRATEGIES: Final = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
@@ -16,6 +23,7 @@ class PlacementGroup:
     def __init__(self, id: PlacementGroupID, bundle_cache: list[dict[str, float]] | None = None) -> None:
         self.id = id
         self.bundle_cache = bundle_cache
+        self._unrecorded = False  # made here, and the cluster has not said yet that it knows the group
 
     @staticmethod
     def empty() -> PlacementGroup:
@@ -28,9 +36,12 @@ class PlacementGroup:
 
     @property
     def bundle_specs(self) -> list[dict[str, float]]:
-        """The bundles, each name -> units."""
+        """The bundles, each name -> units. raises: ValueError when the cluster does not know the group any more."""
         if self.bundle_cache is None:
-            _not_there_yet("reading a group's bundles")
+            info = None if self.is_empty else _groups().info(self.id.binary())
+            if info is None and not self.is_empty:
+                raise ValueError(f"the cluster does not know {self!r}; it was removed long ago")
+            self.bundle_cache = _bundles_of(info) if info is not None else []
         return self.bundle_cache
 
     @property
@@ -38,12 +49,32 @@ class PlacementGroup:
         return len(self.bundle_specs)
 
     def ready(self) -> Any:
-        """A reference that is there once every bundle is reserved."""
-        _not_there_yet("waiting for a group")
+        """A reference to this group that is there once every bundle is reserved.
+
+        Getting it raises TaskPlacementGroupRemoved when the group is removed before that.
+        """
+        if self.is_empty:
+            return _groups().ready_now(self)
+        return _groups().ready(self.id.binary(), self)
 
     def wait(self, timeout_seconds: float = 30) -> bool:
-        """Wait until every bundle is reserved. returns: whether they are."""
-        _not_there_yet("waiting for a group")
+        """Wait until every bundle is reserved. timeout_seconds: below 0 for ever.
+
+        returns: whether they are. raises: RaySystemError when the group was removed.
+        """
+        if self.is_empty:
+            return False
+        return _groups().wait(self.id.binary(), timeout_seconds if timeout_seconds >= 0 else None)
+
+    def _recorded(self) -> None:
+        """Before others are told of the group: the cluster has to know it. raises: RaySystemError."""
+        if self._unrecorded:
+            _groups().recorded(self.id.binary())
+            self._unrecorded = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._recorded()
+        return PlacementGroup, (self.id, self.bundle_cache)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PlacementGroup) and self.id == other.id
@@ -64,16 +95,36 @@ def placement_group(
     bundle_label_selector: list[dict[str, str]] | None = None,
     topology_strategy: Any = None,
 ) -> PlacementGroup:
-    """Reserve bundles of resources, all or none.
+    """Reserve bundles of resources, all or none; returns at once, ready() and wait() tell when they are reserved.
 
-    raises: ValueError, TypeError for what no cluster could reserve; RaySystemError as long as this is not there.
+    strategy: PACK, SPREAD, STRICT_PACK or STRICT_SPREAD. name: unique in the namespace while the group lives.
+    lifetime: None for that of the job, or of the detached actor, that makes it; "detached" until it is removed.
+    bundle_label_selector: one dict a bundle, label -> value or operator, that the bundle's node must meet.
+    raises: ValueError, TypeError for what no cluster could reserve; RaySystemError when the name is taken.
     """
     validate_placement_group(
         bundles, strategy, lifetime, _soft_target_node_id, bundle_label_selector, topology_strategy
     )
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, not {type(name).__name__}: {name!r}")
-    _not_there_yet("placement_group()")
+    if lifetime == "detached" and not name:
+        text = "a detached placement group without a name can be found by its id only; give it a name"
+        warnings.warn(text, UserWarning, stacklevel=2)
+    from manta.proto.gcs.v1 import placement_group_pb2
+
+    from ray._runtime.placement_groups import bundle_specs
+
+    kept = [{resource: float(amount) for resource, amount in bundle.items() if amount} for bundle in bundles]
+    spec = placement_group_pb2.PlacementGroupSpec(
+        name=name,
+        strategy=strategy,
+        bundles=bundle_specs(kept, [_labels(selector) for selector in bundle_label_selector or ()]),
+        detached=lifetime == "detached",
+        soft_target_node_id=bytes.fromhex(_soft_target_node_id or ""),
+    )
+    group = PlacementGroup(PlacementGroupID(_groups().create(spec)), kept)
+    group._unrecorded = True
+    return group
 
 
 def validate_placement_group(
@@ -86,7 +137,7 @@ def validate_placement_group(
 ) -> bool:
     """raises: ValueError, TypeError naming the argument. returns: True."""
     if not isinstance(bundles, list):
-        raise TypeError(f"bundles must be a list of dicts, not {type(bundles).__name__}: {bundles!r}")
+        raise ValueError(f"bundles must be a list of dicts, not {type(bundles).__name__}: {bundles!r}")
     if not bundles:
         raise ValueError("bundles must not be empty: a placement group has at least one bundle")
     for index, bundle in enumerate(bundles):
@@ -109,16 +160,19 @@ def validate_placement_group(
 
 def _check_bundle(index: int, bundle: Any) -> None:
     if not isinstance(bundle, Mapping):
-        raise TypeError(f"bundle {index} must be a dict of resource -> amount, not {bundle!r}")
+        raise ValueError(f"bundle {index} must be a dict of resource -> amount, not {bundle!r}")
     for name, amount in bundle.items():
         if not isinstance(name, str):
-            raise TypeError(f"bundle {index} must have resource names that are strings, not {name!r}")
+            raise ValueError(f"bundle {index} must have resource names that are strings, not {name!r}")
         if isinstance(amount, bool) or not isinstance(amount, (int, float)):
-            raise TypeError(f"bundle {index} must have amounts that are numbers, not {amount!r} for {name!r}")
+            raise ValueError(f"bundle {index} must have amounts that are numbers, not {amount!r} for {name!r}")
         if not 0 <= amount < float("inf"):
             raise ValueError(f"bundle {index} must have finite amounts >= 0, not {amount!r} for {name!r}")
     if not any(bundle.values()):
         raise ValueError(f"bundle {index} asks for nothing: {dict(bundle)!r}")
+    gpus = bundle.get("GPU", 0)
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError(f"bundle {index} must have whole GPUs above 1, not {gpus!r}")
 
 
 def _check_selectors(bundles: Sequence[Any], selectors: Any) -> None:
@@ -131,6 +185,7 @@ def _check_selectors(bundles: Sequence[Any], selectors: Any) -> None:
             isinstance(key, str) and isinstance(value, str) for key, value in selector.items()
         ):
             raise TypeError(f"bundle_label_selector must have dicts of strings, not {selector!r}")
+        _labels(selector)
 
 
 def check_placement_group_index(placement_group: PlacementGroup, bundle_index: int) -> None:
@@ -141,31 +196,39 @@ def check_placement_group_index(placement_group: PlacementGroup, bundle_index: i
         if bundle_index != -1:
             raise ValueError(f"a bundle index ({bundle_index}) needs a placement group")
         return
-    if bundle_index < -1:
-        raise ValueError(f"the bundle index must be >= 0, or -1 for any bundle, not {bundle_index}")
-    cache = placement_group.bundle_cache
-    if cache is not None and bundle_index >= len(cache):
-        raise ValueError(f"the placement group has the bundles 0..{len(cache) - 1}, and none of index {bundle_index}")
+    count = placement_group.bundle_count
+    if not -1 <= bundle_index < count:
+        raise ValueError(
+            f"placement group bundle index {bundle_index} is invalid: the group has the bundles 0 to {count - 1}; "
+            "-1 is any of them"
+        )
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:
-    """Give the bundles back and end what runs in them."""
+    """Give the bundles back and end what runs in them; does not wait for it."""
     _check_group(placement_group)
-    _not_there_yet("remove_placement_group()")
+    if not placement_group.is_empty:
+        _groups().remove(placement_group.id.binary())
 
 
 def get_placement_group(placement_group_name: str) -> PlacementGroup:
-    """The group of this name. raises: ValueError when there is none."""
+    """The living group of this name: in this namespace, else in any other where only one has it.
+
+    raises: ValueError when there is none.
+    """
     if not placement_group_name:
-        raise ValueError("the name of a placement group must not be empty")
-    _not_there_yet("get_placement_group()")
+        raise ValueError("Please supply a non-empty value to get_placement_group: the name must not be empty")
+    info = _groups().named(placement_group_name)
+    return PlacementGroup(PlacementGroupID(info.spec.placement_group_id), _bundles_of(info))
 
 
 def placement_group_table(placement_group: PlacementGroup | None = None) -> dict[str, Any]:
-    """States and bundles of one group, or of all by their hex ids."""
-    if placement_group is not None:
-        _check_group(placement_group)
-    _not_there_yet("placement_group_table()")
+    """States and bundles of one group ({} for one that is not known), or of all by their hex ids."""
+    if placement_group is None:
+        return {info.spec.placement_group_id.hex(): _row(info) for info in _groups().all()}
+    _check_group(placement_group)
+    info = None if placement_group.is_empty else _groups().info(placement_group.id.binary())
+    return {} if info is None else _row(info)
 
 
 def get_current_placement_group() -> PlacementGroup | None:
@@ -179,12 +242,59 @@ def get_current_placement_group() -> PlacementGroup | None:
     return PlacementGroup(PlacementGroupID(group)) if group else None
 
 
+def _row(info: placement_group_pb2.PlacementGroupInfo) -> dict[str, Any]:
+    """One group in upstream's form."""
+    from manta.proto.gcs.v1 import placement_group_pb2
+
+    spec, status = info.spec, info.status
+    progress = placement_group_pb2.PlacementGroupStatus.SchedulingState.Name(status.scheduling_state)
+    return {
+        "placement_group_id": spec.placement_group_id.hex(),
+        "name": spec.name,
+        "bundles": dict(enumerate(_bundles_of(info))),
+        "bundles_to_node_id": {index: bundle.node_id.hex() for index, bundle in enumerate(status.bundles)},
+        "strategy": placement_group_pb2.PlacementGroupSpec.Strategy.Name(spec.strategy),
+        "state": placement_group_pb2.PlacementGroupState.Name(status.state).removeprefix("PG_"),
+        "stats": {
+            "end_to_end_creation_latency_ms": _milliseconds(status.requested_at, status.created_at),
+            "scheduling_latency_ms": _milliseconds(status.attempted_at, status.created_at),
+            "scheduling_attempt": status.attempts,
+            "highest_retry_delay_ms": 0.0,
+            "scheduling_state": progress,
+        },
+    }
+
+
+def _milliseconds(start: float, end: float) -> float:
+    """0 for what has not ended, or began anew since."""
+    return max(0.0, round((end - start) * 1000, 3)) if start and end else 0.0
+
+
+def _bundles_of(info: placement_group_pb2.PlacementGroupInfo) -> list[dict[str, float]]:
+    from manta.common.resources import ResourceSet
+
+    return [ResourceSet.from_proto(bundle.resources).to_floats() for bundle in info.spec.bundles]
+
+
+def _labels(selector: Mapping[str, str]) -> list[common_pb2.LabelConstraint]:
+    """raises: ValueError for text that is no condition."""
+    from manta.proto.common.v1 import common_pb2
+
+    from ray._option_values import parse_label
+
+    found = []
+    for key, text in selector.items():
+        operator, values = parse_label(key, text)
+        found.append(common_pb2.LabelConstraint(key=key, operator=operator, values=values))
+    return found
+
+
+def _groups() -> PlacementGroups:
+    from ray._runtime import current
+
+    return current.runtime().placement_groups
+
+
 def _check_group(group: Any) -> None:
     if not isinstance(group, PlacementGroup):
         raise TypeError(f"expected a PlacementGroup, not {type(group).__name__}: {group!r}")
-
-
-def _not_there_yet(what: str) -> NoReturn:
-    from ray.exceptions import RaySystemError
-
-    raise RaySystemError(f"{what} is not supported yet: placement groups come with a later version")

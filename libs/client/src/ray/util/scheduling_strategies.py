@@ -33,17 +33,31 @@ class PlacementGroupSchedulingStrategy:
     def fill(self, message: common_pb2.SchedulingStrategy) -> bool:
         """Write this into `message`; returns whether child tasks are captured."""
         group = self.placement_group
+        from ray.util.placement_group import PlacementGroup, check_placement_group_index
+
+        check_placement_group_index(group or PlacementGroup.empty(), self.placement_group_bundle_index)
         if group is None or group.is_empty:
             message.simple = type(message).DEFAULT
             return False
-        from ray.util.placement_group import check_placement_group_index
-
-        check_placement_group_index(group, self.placement_group_bundle_index)
+        group._recorded()
         use = message.placement_group
         use.placement_group_id = group.id.binary()
         use.bundle_index = self.placement_group_bundle_index
         use.capture_child_tasks = bool(self.placement_group_capture_child_tasks)
         return use.capture_child_tasks
+
+    def check_fits(self, resources: Mapping[str, float]) -> None:
+        """raises: ValueError when no bundle that may be used could ever hold the resources."""
+        group, index = self.placement_group, self.placement_group_bundle_index
+        assert group is not None, "the strategy names a group"
+        bundles = group.bundle_specs if index < 0 else [group.bundle_specs[index]]
+        wanted = {name: amount for name, amount in resources.items() if amount}
+        if not any(all(bundle.get(name, 0) >= amount for name, amount in wanted.items()) for bundle in bundles):
+            which = f"bundle {index}" if index >= 0 else "any of its bundles"
+            raise ValueError(
+                f"The resource request {wanted} cannot fit into {which} of the placement group: {bundles}. Ask for "
+                "less, or make a group with a larger bundle."
+            )
 
 
 class NodeAffinitySchedulingStrategy:
