@@ -1,4 +1,4 @@
-"""What grows with load and what an idle cluster uses: `python benchmarks/load.py [--most N]`, with either side's Python.
+"""What grows with load, and what an idle cluster uses: `python benchmarks/load.py [--most N]`, either side's Python.
 
 Submit cost and memory for each queued task, with 1,000 to N tasks queued behind one that does not end; then the
 processor time of all processes of an idle cluster over 30 s. Prints one JSON object.

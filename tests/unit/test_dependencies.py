@@ -25,8 +25,6 @@ FILE_LINES = 400
 LONG_FILES = {
     "client/_runtime/reference.py": 450,  # half of it is the protocol in prose
     "client/_runtime/process.py": 500,  # joins the parts of the runtime
-    "client/_runtime/fetching.py": 420,  # the answers to borrowers are the next to move out
-    "client/_runtime/submission.py": 410,  # what waits for arguments is the next to move out
     "raylet/node.py": 500,  # joins the raylet's parts
 }
 

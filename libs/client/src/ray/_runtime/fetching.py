@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 from ray._runtime.arena_client import Pinned
 from ray._runtime.arena_errors import ObjectNotFound
@@ -22,7 +20,6 @@ from ray._runtime.stored import load_stored
 from ray._runtime.system_errors import as_raised
 
 if TYPE_CHECKING:
-    from ray._runtime.links import Channel, Peer
     from ray._runtime.object_table import ObjectEntry
     from ray._runtime.process import Process
 
@@ -37,8 +34,6 @@ class Fetcher:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._request_ids = itertools.count(1)
-        self._requests: dict[int, bytes] = {}
 
     # -- get
 
@@ -73,7 +68,7 @@ class Fetcher:
             if process.objects.when_ready(ref._id, gate.one_ready):
                 return
         if entry.owner is not None:
-            self.want(ref)
+            self._process.inquiries.want(ref)
         try:
             if process.is_driver:
                 self._wait(gate, (ref,), deadline)
@@ -111,7 +106,7 @@ class Fetcher:
             waiter(object_id)
         try:
             for ref in pending:
-                self.want(ref)
+                self._process.inquiries.want(ref)
             with process.lending(gate):
                 self._wait(gate, pending, deadline)
         finally:
@@ -227,7 +222,7 @@ class Fetcher:
                     process.objects.set_value(ref._id, object_lost(ref._id, why))
                 return
             entry.state = ObjectState.PENDING
-        self.want(ref, lost)
+        self._process.inquiries.want(ref, lost)
 
     # -- wait and futures
 
@@ -324,100 +319,10 @@ class Fetcher:
                 raise self._unknown(ref)
             ready = process.objects.when_ready(ref._id, when_ready)
         if not ready:
-            self.want(ref)
+            self._process.inquiries.want(ref)
         elif entry.state is ObjectState.STORED and process.node_id not in entry.nodes:
             # Whoever asks for a future, an event loop for instance, must not be held up until the bytes are here.
             process.helpers.submit(settle)
         else:
             settle()
         return future
-
-    # -- borrowed objects: asking their owners, and being asked
-
-    def want(self, ref: ObjectRef, lost: Sequence[bytes] = ()) -> None:
-        """Ask the owner of a borrowed object for it, once."""
-        process = self._process
-        with process.lock:
-            entry = process.objects.get(ref._id)
-            if entry is None or entry.owner is None or entry.asked or entry.state is not ObjectState.PENDING:
-                return
-            entry.asked = True
-            request_id = next(self._request_ids)
-            self._requests[request_id] = ref._id
-            node_id, worker_id = entry.owner
-            peer = process.peers.get(worker_id, node_id)
-            process.watch(peer)
-            item = worker_pb2.ObjectsWanted.Item(request_id=request_id, object_id=ref._id, lost_at=lost)
-            peer.queue(worker_pb2.OBJECTS_WANTED, worker_pb2.ObjectsWanted(items=[item]).SerializeToString())
-            process.dirty.add(peer)
-        process.after_lock()
-
-    def ask_again(self, worker_id: bytes) -> None:
-        """The channel to an owner broke: what was asked on it may be lost."""
-        process = self._process
-        again: list[ObjectRef] = []
-        with process.lock:
-            for request_id, object_id in list(self._requests.items()):
-                entry = process.objects.get(object_id)
-                if entry is not None and entry.owner is not None and entry.owner[1] == worker_id:
-                    del self._requests[request_id]
-                    entry.asked = False
-                    again.append(ObjectRef(object_id, entry.owner))
-        for ref in again:
-            self.want(ref)
-
-    def on_objects(self, message: worker_pb2.Objects) -> None:
-        """An owner answers."""
-        from ray._runtime.system_errors import object_lost
-
-        process = self._process
-        with process.lock:
-            for item in message.items:
-                object_id = self._requests.pop(item.request_id, None)
-                if object_id is None:
-                    continue
-                if item.HasField("stored"):
-                    waiters = process.objects.set_stored(object_id, item.stored.size, tuple(item.stored.node_ids))
-                elif item.HasField("value"):
-                    waiters = process.objects.set_value(object_id, item.value)
-                else:
-                    waiters = process.objects.set_value(object_id, object_lost(object_id, item.unknown))
-                process.woken.extend((waiter, object_id) for waiter in waiters)
-        process.after_lock()
-
-    def on_wanted(self, channel: Channel, peer: Peer, message: worker_pb2.ObjectsWanted) -> None:
-        """A borrower asks us, the owner; each object is answered when it is ready."""
-        process = self._process
-        for item in message.items:
-            request_id, object_id = item.request_id, item.object_id
-
-            def answer(object_id: bytes, request_id: int = request_id) -> None:
-                self._answer(channel, request_id, object_id)
-                with process.lock:
-                    process.objects.add_node(object_id, peer.node_id)
-
-            with process.lock:
-                entry = process.objects.get(object_id)
-                if entry is not None and item.lost_at and entry.state is ObjectState.STORED:
-                    left = process.objects.drop_nodes(object_id, set(item.lost_at))
-                    if not left:
-                        from ray._runtime.system_errors import object_lost
-
-                        process.objects.set_value(object_id, object_lost(object_id, "no node holds a copy"))
-                ready = entry is None or process.objects.when_ready(object_id, answer)
-            if ready:
-                answer(object_id)
-
-    def _answer(self, channel: Channel, request_id: int, object_id: bytes) -> None:
-        item = worker_pb2.Objects.Item(request_id=request_id, object_id=object_id)
-        entry = self._process.objects.get(object_id)
-        if entry is None:
-            item.unknown = "its owner does not know it any more"
-        elif entry.state is ObjectState.STORED:
-            item.stored.size = entry.size
-            item.stored.node_ids.extend(entry.nodes)
-        else:
-            assert entry.value is not None
-            item.value.CopyFrom(entry.value)
-        if not channel.closed:
-            channel.send(worker_pb2.OBJECTS, worker_pb2.Objects(items=[item]).SerializeToString())

@@ -38,9 +38,9 @@ class PeerFrames:
         elif kind == worker_pb2.GENERATOR_DROPPED:
             process.item_senders.on_dropped(worker_pb2.GeneratorDropped.FromString(payload))
         elif kind == worker_pb2.OBJECTS_WANTED:
-            process.fetcher.on_wanted(peer, peer, worker_pb2.ObjectsWanted.FromString(payload))
+            process.inquiries.on_wanted(peer, peer, worker_pb2.ObjectsWanted.FromString(payload))
         elif kind == worker_pb2.OBJECTS:
-            process.fetcher.on_objects(worker_pb2.Objects.FromString(payload))
+            process.inquiries.on_objects(worker_pb2.Objects.FromString(payload))
         elif kind == worker_pb2.HOLDS:
             process.holds.on_holds(peer, worker_pb2.Holds.FromString(payload))
         elif kind == worker_pb2.HOLDS_ACKNOWLEDGED:

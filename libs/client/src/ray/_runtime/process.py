@@ -30,6 +30,7 @@ from ray._runtime.gcs_client import GcsClient
 from ray._runtime.generators import Generators
 from ray._runtime.group_context import GroupContext
 from ray._runtime.holds import HoldMessenger
+from ray._runtime.inquiries import Inquiries
 from ray._runtime.io_thread import IoThread
 from ray._runtime.item_sender import ItemSenders
 from ray._runtime.links import Identity, Peer
@@ -123,6 +124,7 @@ class Process:
         self.generators = Generators(self)
         self.item_senders = ItemSenders()
         self.fetcher = Fetcher(self)
+        self.inquiries = Inquiries(self)
         self.executor = Executor(self)
         self.reading = Reading(self.reactor, self.executor.hand_back)
         self.actors = Actors(self)
@@ -325,7 +327,7 @@ class Process:
 
     def peer_forgot(self, peer: Peer) -> None:
         """What was asked over a broken connection may be lost: the peer keeps no session."""
-        self.fetcher.ask_again(peer.worker_id)
+        self.inquiries.ask_again(peer.worker_id)
 
     def cut_off(self, error: Exception) -> None:
         """Nothing more will come from the cluster: what waits for it fails with `error`, now and later."""

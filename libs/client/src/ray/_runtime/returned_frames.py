@@ -40,7 +40,7 @@ class ReturnedFrames:
             self._reply_in_place(peer, worker_pb2.Replies.FromString(payload), why)
         elif kind == worker_pb2.OBJECTS_WANTED:
             wanted = worker_pb2.ObjectsWanted.FromString(payload)
-            process.fetcher.on_objects(_unknown([(item.request_id, item.object_id) for item in wanted.items], why))
+            process.inquiries.on_objects(_unknown([(item.request_id, item.object_id) for item in wanted.items], why))
         elif kind == worker_pb2.OBJECTS:
             items = worker_pb2.Objects.FromString(payload).items
             if not any(item.unknown for item in items):

@@ -159,7 +159,7 @@ class TaskSubmitter:
                 if not process.objects.when_ready(ref._id, one_ready):
                     record.missing += 1
         for ref in refs:
-            process.fetcher.want(ref)
+            process.inquiries.want(ref)
         one_ready(b"")
         process.after_lock()
 
