@@ -10,7 +10,7 @@ from typing import Any
 import cloudpickle
 import pytest
 import ray
-from ray.actor import SYSTEM_METHODS, ActorClass, ActorHandle, CheckedMethod, _make_handle
+from ray.actor import SYSTEM_METHODS, ActorClass, ActorClassInheritanceException, ActorHandle, CheckedMethod, _make_handle
 
 from tests.unit.client.recording_runtime import RecordingRuntime, recording
 
@@ -165,9 +165,16 @@ def test_bind_says_that_it_is_not_there(runtime: RecordingRuntime) -> None:
             bind()
 
 
-def test_classes_inherit_from_actor_classes(runtime: RecordingRuntime) -> None:
+def test_an_actor_class_cannot_be_inherited_from() -> None:
+    with pytest.raises(ActorClassInheritanceException, match="'Derived' cannot inherit from 'Counter'"):
+
+        class Derived(Counter):  # type: ignore[misc, valid-type]
+            pass
+
+
+def test_actor_classes_inherit_from_plain_ones(runtime: RecordingRuntime) -> None:
     @ray.remote
-    class Doubling(Counter):  # type: ignore[misc, valid-type]
+    class Doubling(Counter.__ray_actor_class__):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__(10)
 

@@ -234,6 +234,10 @@ def _import_handle(state: bytes) -> Any:
     return current.runtime().import_handle(state)
 
 
+class ActorClassInheritanceException(TypeError):
+    """A class was derived from an actor class."""
+
+
 class ActorClass(Generic[T]):
     """A class whose instances live in processes of their own: `Class.remote(...)` makes one and gives its handle."""
 
@@ -241,7 +245,17 @@ class ActorClass(Generic[T]):
     __qualname__: str
 
     def __init__(self, name: Any, bases: Any, attr: Any) -> None:
-        """Use @ray.remote. raises: TypeError always."""
+        """What `class B(A)` comes to when A is an actor class. Use @ray.remote to make one.
+
+        raises: ActorClassInheritanceException for such a B, TypeError otherwise.
+        """
+        parents = [base for base in bases if isinstance(base, ActorClass)] if isinstance(bases, tuple) else []
+        if parents:
+            parent = parents[0].__name__
+            raise ActorClassInheritanceException(
+                f"class {name!r} cannot inherit from {parent!r}, which is an actor class already: let both inherit from "
+                f"a plain class, or from {parent}.__ray_actor_class__, and put @ray.remote on each"
+            )
         raise TypeError("Actor classes are made by @ray.remote on a class, not by calling ActorClass")
 
     @classmethod
@@ -269,13 +283,14 @@ class ActorClass(Generic[T]):
     def __wrapped__(self) -> type[T]:
         return self._descriptor.cls
 
+    @property
+    def __ray_actor_class__(self) -> type[T]:
+        """The plain class; others may inherit from it."""
+        return self._descriptor.cls
+
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         name = self._descriptor.cls.__name__
         raise TypeError(f"Actors cannot be instantiated directly. Instead of {name}(...), use {name}.remote(...).")
-
-    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
-        """Inherit from the plain class: `@ray.remote class B(A)` where A is an actor class."""
-        return (self._descriptor.cls,)
 
     def __instancecheck__(self, instance: object) -> bool:
         return isinstance(instance, self._descriptor.cls)
