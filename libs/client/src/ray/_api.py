@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, overload
 
 from ray._runtime import current
 from ray._runtime.object_ref import ObjectRef
@@ -13,11 +13,20 @@ from ray.actor import ActorHandle
 
 _ID: Final = operator.attrgetter("_id")
 W = TypeVar("W", bound=ObjectRef | ObjectRefGenerator)
+T = TypeVar("T")
 
 
+@overload
+def get(object_refs: ObjectRef[T], *, timeout: float | None = None, _use_object_store: bool = False) -> T: ...
+@overload
 def get(
-    object_refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None, _use_object_store: bool = False
-) -> Any:
+    object_refs: Sequence[ObjectRef[T]], *, timeout: float | None = None, _use_object_store: bool = False
+) -> list[T]: ...
+@overload
+def get(
+    object_refs: ObjectRefGenerator, *, timeout: float | None = None, _use_object_store: bool = False
+) -> ObjectRefGenerator: ...
+def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bool = False) -> Any:
     """Wait for one object, or a list of them, and return the value or the list of values.
 
     An ObjectRefGenerator comes back as it is: iterate over it.
@@ -46,7 +55,7 @@ def get(
     raise ValueError(f"ray.get takes an ObjectRef or a list of ObjectRefs, not {_described(object_refs)}")
 
 
-def put(value: Any, *, _owner: Any = None, _tensor_transport: str = "object_store") -> ObjectRef:
+def put(value: T, *, _owner: Any = None, _tensor_transport: str = "object_store") -> ObjectRef[T]:
     """Put a value into the object store and return a reference to it. Values under 100 KiB stay in this process.
 
     _owner: the handle of an actor whose life the object shares. raises: TypeError for a reference, or a value that

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from ray import _options
 from ray._argument_check import ArgumentCheck
@@ -12,6 +12,8 @@ from ray._runtime.api import FunctionDescriptor
 
 if TYPE_CHECKING:
     from ray._runtime.api import TaskOptions
+    from ray._runtime.object_ref import ObjectRef
+    from ray._runtime.object_ref_generator import ObjectRefGenerator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,6 +69,10 @@ class RemoteFunction(Generic[P, R]):
         name = getattr(self._function, "__name__", "f")
         raise TypeError(f"Remote functions cannot be called directly. Instead of {name}(...), use {name}.remote(...).")
 
+    @overload
+    def remote(self: RemoteFunction[P, Generator[Any, Any, Any]], *args: Any, **kwargs: Any) -> ObjectRefGenerator: ...
+    @overload
+    def remote(self, *args: Any, **kwargs: Any) -> ObjectRef[R]: ...
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         """Submit a call; never waits. raises: TypeError for arguments that do not fit the function.
 

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from ray._ids import BaseID
 
 if TYPE_CHECKING:
     import asyncio
 
+    # A bare ObjectRef is one of Any; before Python 3.13 only type checkers know defaults.
+    from typing_extensions import TypeVar
+
     from ray._runtime.process import Process
+
+    T_co = TypeVar("T_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
 
 _OBJECT_ID_SIZE = 28
 
 
-class ObjectRef(BaseID):
-    """A reference to an object; the object lives as long as any reference to it does, anywhere.
+class ObjectRef(BaseID, Generic[T_co]):
+    """A reference to an object, for type checkers one of type T_co; the object lives as long as any reference to it does, anywhere.
 
     Await it, pass it to tasks and actors, or `ray.get` it. A ref counts from its construction to its collection:
     `__del__` only notes the end, since the collector may run it anywhere, also inside the runtime's own lock.
@@ -84,7 +93,7 @@ class ObjectRef(BaseID):
 
         return asyncio.wrap_future(self.future())
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, T_co]:
         return self.as_future().__await__()
 
     # What asyncio.wait asks of an awaitable: it does not wrap what it is given, so a ref behaves as a future itself.
