@@ -10,7 +10,14 @@ from typing import Any
 import cloudpickle
 import pytest
 import ray
-from ray.actor import SYSTEM_METHODS, ActorClass, ActorClassInheritanceException, ActorHandle, CheckedMethod, _make_handle
+from ray.actor import (
+    SYSTEM_METHODS,
+    ActorClass,
+    ActorClassInheritanceException,
+    ActorHandle,
+    CheckedMethod,
+    _make_handle,
+)
 
 from tests.unit.client.recording_runtime import RecordingRuntime, recording
 

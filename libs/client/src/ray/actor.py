@@ -253,8 +253,8 @@ class ActorClass(Generic[T]):
         if parents:
             parent = parents[0].__name__
             raise ActorClassInheritanceException(
-                f"class {name!r} cannot inherit from {parent!r}, which is an actor class already: let both inherit from "
-                f"a plain class, or from {parent}.__ray_actor_class__, and put @ray.remote on each"
+                f"class {name!r} cannot inherit from {parent!r}, which is an actor class already: let both inherit "
+                f"from a plain class, or from {parent}.__ray_actor_class__, and put @ray.remote on each"
             )
         raise TypeError("Actor classes are made by @ray.remote on a class, not by calling ActorClass")
 

@@ -11,10 +11,10 @@ from ray._ids import BaseID
 if TYPE_CHECKING:
     import asyncio
 
+    from ray._runtime.process import Process
+
     # A bare ObjectRef is one of Any; before Python 3.13 only type checkers know defaults.
     from typing_extensions import TypeVar
-
-    from ray._runtime.process import Process
 
     T_co = TypeVar("T_co", covariant=True, default=Any)
 else:
@@ -26,7 +26,7 @@ _OBJECT_ID_SIZE = 28
 
 
 class ObjectRef(BaseID, Generic[T_co]):
-    """A reference to an object, for type checkers one of type T_co; the object lives as long as any reference to it does, anywhere.
+    """A reference to an object, which lives as long as any reference to it does, anywhere. T_co is for type checkers.
 
     Await it, pass it to tasks and actors, or `ray.get` it. A ref counts from its construction to its collection:
     `__del__` only notes the end, since the collector may run it anywhere, also inside the runtime's own lock.
