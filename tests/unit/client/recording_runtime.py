@@ -100,6 +100,9 @@ class RecordingRuntime:
     def nodes(self) -> list[dict[str, Any]]:
         return [{"NodeID": self.node_id.hex(), "NodeManagerAddress": "10.0.0.1", "RayletSocketName": "/n/raylet.sock"}]
 
+    def current_actor(self) -> Any:
+        return None
+
     def exit_actor(self) -> None:
         raise TypeError("outside an actor")
 

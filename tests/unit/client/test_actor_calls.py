@@ -295,3 +295,25 @@ TestInOrder = Model.TestCase
 TestInOrder.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
 TestUnordered = UnorderedModel.TestCase
 TestUnordered.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_a_withdrawn_call_holds_up_nobody_and_one_that_was_sent_stays() -> None:
+    actor = ActorCalls(ACTOR, in_order=True)
+    actor.alive(0)
+    late, behind = a_call(1, ready=False), a_call(2)
+    actor.submit(late)
+    actor.submit(behind)
+    assert actor.withdraw(late)
+    assert actor.sendable() == [behind]
+    assert not actor.withdraw(behind)
+    assert actor.pending() == 1
+
+
+def test_a_cancelled_call_is_not_repeated_after_a_restart() -> None:
+    actor = ActorCalls(ACTOR, in_order=True)
+    actor.alive(0)
+    calls = calls_of(actor, 2, retries=1)
+    actor.sendable()
+    calls[0].cancelled = True
+    assert actor.restarting().fail == [calls[0]]
+    assert actor.alive(1).send == [calls[1]]

@@ -13,6 +13,7 @@ from ray._runtime.lease_manager import (
     AskLeases,
     CancelLeases,
     Command,
+    EndCancelled,
     IdleTimer,
     Lease,
     LeaseManager,
@@ -462,3 +463,28 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+
+
+def test_a_task_that_waits_can_be_withdrawn_and_its_demand_with_it() -> None:
+    manager = LeaseManager()
+    key = manager.new_key(None)
+    task = a_task(1)
+    manager.submit(key, task)
+    assert kinds(manager.withdraw(key, task)) == [CancelLeases]
+    assert manager.withdraw(key, task) == []
+
+
+def test_a_cancelled_task_that_comes_back_ends_instead_of_waiting() -> None:
+    manager = LeaseManager()
+    key = manager.new_key(None)
+    tasks = [a_task(number, fast()) for number in range(3)]
+    for task in tasks:
+        manager.submit(key, task)
+    lease = granted(manager, key)
+    tasks[1].cancelled = True
+    commands = manager.handed_back(lease.lease_id, [tasks[1].task_id, tasks[2].task_id])
+    assert commands[0] == EndCancelled([tasks[1]])
+    tasks[0].cancelled = True
+    manager.worker_gone(lease.lease_id)
+    assert manager.requeue(key, [tasks[0]])[0] == EndCancelled([tasks[0]])
+    assert tasks[0] not in key.queue

@@ -95,8 +95,7 @@ class RuntimeContext:
     @property
     def current_actor(self) -> Any:
         """A handle of the running actor. raises: RuntimeError outside one."""
-        state = self._state
-        handle = state.get("current_actor")
+        handle = self.worker.current_actor()
         if handle is None:
             raise RuntimeError("current_actor is there only in an actor's method")
         return handle
@@ -160,7 +159,12 @@ class RuntimeContext:
         return {}
 
     def is_canceled(self) -> bool:
-        """Whether ray.cancel has reached the running task; for code that ends by itself."""
+        """Whether ray.cancel has reached the running task or call; for code that ends by itself.
+
+        raises: RuntimeError in a driver.
+        """
+        if self.worker.is_driver:
+            raise RuntimeError("is_canceled() is for tasks and actors, not for drivers: nothing cancels a driver")
         return bool(self._in_worker("canceled"))
 
 

@@ -46,6 +46,11 @@ class ActorCaller:
         process = self._process
         num_returns = options.get("num_returns", method.num_returns) if options else method.num_returns
         is_generator = num_returns < 0
+        limit = actor.handle_state.max_pending_calls
+        if limit >= 0 and actor.calls.pending() >= limit:
+            raise _too_many(actor, method, limit)
+        if options:
+            _check_group(actor, options.get("concurrency_group"))
         record = self._record(actor, method, options, 1 if is_generator else num_returns)
         stream = serialization.plain((args, kwargs))
         if stream is not None and not options:
@@ -192,3 +197,22 @@ class ActorCaller:
             parts.append(repeated_field(_TASKS_FIELD, call.message + suffix + attempt))
         actor.peer.queue(worker_pb2.TASKS, b"".join(parts))
         process.dirty.add(actor.peer)
+
+
+def _too_many(actor: Actor, method: MethodInfo, limit: int) -> Exception:
+    from ray.exceptions import PendingCallsLimitExceeded
+
+    return PendingCallsLimitExceeded(
+        f"{actor.class_name}.{method.name} was not submitted: this process has {limit} unfinished calls of actor "
+        f"{actor.actor_id.hex()}, as many as max_pending_calls allows; wait for some with ray.wait, or raise the limit"
+    )
+
+
+def _check_group(actor: Actor, name: str | None) -> None:
+    """raises: ValueError for a concurrency group that the actor does not have."""
+    groups = actor.handle_state.concurrency_groups
+    if name and name not in groups:
+        raise ValueError(
+            f"actor {actor.class_name} has no concurrency group {name!r}: its groups are {sorted(groups)}; name it in "
+            "@ray.remote(concurrency_groups={...})"
+        )

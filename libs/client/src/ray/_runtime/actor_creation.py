@@ -45,7 +45,16 @@ class ActorCreator:
         concurrency = options.max_concurrency or (1000 if cls.is_async else 1)
         in_order = not (cls.is_async or concurrency > 1 or options.concurrency_groups or options.allow_out_of_order)
         methods = {name: info.of_actor(options) for name, info in cls.methods.items()}
-        state = HandleState(cls.name, methods, options.detached, options.max_task_retries, in_order).pickled()
+        _check_groups(cls, options)
+        state = HandleState(
+            cls.name,
+            methods,
+            options.detached,
+            options.max_task_retries,
+            in_order,
+            options.max_pending_calls,
+            tuple(options.concurrency_groups),
+        ).pickled()
         spec = self._spec(actor_id, cls, options, encoded, concurrency, cached[1])
         spec.handle_state = state
         actor = Actor(actor_id, state)
@@ -171,3 +180,14 @@ class ActorCreator:
             with process.lock:
                 process.holds.apply(process.refs.task_finished(actor.held))
             process.after_lock()
+
+
+def _check_groups(cls: ClassDescriptor, options: ActorOptions) -> None:
+    """raises: ValueError when a method is declared to be in a group that the actor does not have."""
+    groups = options.concurrency_groups
+    for method in cls.methods.values():
+        if method.concurrency_group and method.concurrency_group not in groups:
+            raise ValueError(
+                f"{cls.name}.{method.name} is in concurrency group {method.concurrency_group!r}, which the actor does "
+                f"not have: its groups are {sorted(groups)}; name it in @ray.remote(concurrency_groups={{...}})"
+            )

@@ -35,6 +35,8 @@ class HandleState(NamedTuple):
     detached: bool
     max_task_retries: int
     in_order: bool
+    max_pending_calls: int = -1
+    concurrency_groups: tuple[str, ...] = ()
 
     def pickled(self) -> bytes:
         return pickle.dumps(tuple(self))

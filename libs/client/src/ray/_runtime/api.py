@@ -218,6 +218,9 @@ class Runtime(Protocol):
         """What runtime_context shows of the running task or actor: task_id, actor_id, task_name, function_name,
         actor_name, resources, gpu_ids, placement_group_id, attempt, reconstructed."""
 
+    def current_actor(self) -> Any:
+        """A handle of the actor that lives in this process; None where there is none."""
+
     def exit_actor(self) -> None:
         """End the running actor after this call. raises: TypeError outside an actor."""
 

@@ -82,7 +82,6 @@ def context(process: Process) -> Mapping[str, Any]:
             resources=held,
             gpu_ids=actor.gpu_ids,
             reconstructed=actor.incarnation > 0,
-            current_actor=process.actors.own_handle(actor),
         )
     return shown
 

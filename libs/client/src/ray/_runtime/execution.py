@@ -50,6 +50,7 @@ class Execution:
         self.exits = ""
         self.exit_code = 0
         self.function_name = ""
+        self.module = ""
         # ray.cancel reached it; its result is not wanted.
         self.cancelled = False
         # Its code is to be interrupted, and was not yet.
@@ -134,6 +135,7 @@ class Execution:
     def begin(self, function: Callable[..., Any]) -> None:
         """The user's code is about to run."""
         self.function_name = getattr(function, "__qualname__", "") or self.task.method
+        self.module = getattr(function, "__module__", "") or ""
         self.process.output_name(self.process.executor.actor, self.name)
 
     def ended_by(self, error: BaseException) -> Failure:
@@ -165,7 +167,7 @@ class Execution:
         return {
             "task_id": self.task.task_id,
             "task_name": self.name,
-            "function_name": self.function_name,
+            "function_name": f"{self.module}.{self.function_name}" if self.module else self.function_name,
             "resources": ResourceSet.from_proto(batch.resources).to_floats(),
             "gpu_ids": list(batch.gpu_ids),
             "attempt": self.task.attempt,

@@ -441,6 +441,10 @@ class Process:
     def context(self) -> Mapping[str, Any]:
         return cluster_view.context(self)
 
+    def current_actor(self) -> Any:
+        host = self.executor.actor
+        return self.actors.own_handle(host) if host is not None else None
+
     def exit_actor(self) -> None:
         self.executor.exit_actor()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io as python_io
 import json
 import logging
@@ -143,6 +144,8 @@ class Worker:
         process = self.process
         process.raylet.send(raylet_pb2.WORKER_READY, raylet_pb2.WorkerReady().SerializeToString())
         reason = process.executor.serve()
+        # What user code registered; it may still say something to the cluster.
+        atexit._run_exitfuncs()
         process.task_events.tell()
         if not process.executor.exit_code:
             process.executor.say_exiting(reason)
@@ -162,6 +165,8 @@ class Worker:
 
 def run(fork: zygote_pb2.Fork) -> NoReturn:
     """Be the worker that the raylet asked for; called in the new process, after it has left its parent behind."""
+    # Those of the zygote are none of ours; what user code adds runs when the worker ends on purpose.
+    atexit._clear()
     identity = Identity(
         common_pb2.WORKER, fork.node_id, fork.worker_id, fork.job_id, Token(fork.token), f"worker-{os.getpid()}"
     )

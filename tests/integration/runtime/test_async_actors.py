@@ -1,0 +1,238 @@
+"""Actors with async methods: one event loop, limits, references in it, blocking calls, what methods may do there."""
+
+import asyncio
+import os
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from tests.integration.conditions import wait_for
+
+pytestmark = pytest.mark.usefixtures("session")
+
+
+@ray.remote
+def late(value: Any, seconds: float = 0.05) -> Any:
+    time.sleep(seconds)
+    return value
+
+
+@ray.remote(num_cpus=0)
+class Meeting:
+    """Calls meet here: `arrive` returns once `expected` calls are inside at once."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.most = 0
+        self.all_here = asyncio.Event()
+
+    async def arrive(self, expected: int) -> int:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        if self.inside == expected:
+            self.all_here.set()
+        await asyncio.wait_for(self.all_here.wait(), 20)
+        return self.inside
+
+    async def stay(self, seconds: float) -> int:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        await asyncio.sleep(seconds)
+        self.inside -= 1
+        return self.most
+
+    def where(self) -> tuple[bool, int]:
+        return threading.current_thread() is threading.main_thread(), id(asyncio.get_running_loop())
+
+    async def where_async(self) -> tuple[bool, int]:
+        return threading.current_thread() is threading.main_thread(), id(asyncio.get_running_loop())
+
+
+def test_calls_run_at_once_on_one_loop() -> None:
+    meeting = Meeting.remote()
+    assert ray.get([meeting.arrive.remote(200) for _ in range(200)], timeout=30) == [200] * 200
+    plain, coroutine = ray.get([meeting.where.remote(), meeting.where_async.remote()])
+    assert plain == coroutine
+    assert plain[0]
+
+
+def test_max_concurrency_limits_them() -> None:
+    meeting = Meeting.options(max_concurrency=2).remote()
+    assert max(ray.get([meeting.stay.remote(0.02) for _ in range(8)], timeout=30)) == 2
+
+
+def test_the_constructor_may_use_the_loop_and_be_async() -> None:
+    @ray.remote(num_cpus=0)
+    class Late:
+        async def __init__(self, value: int) -> None:
+            await asyncio.sleep(0.01)
+            self.value = value
+
+        async def get(self) -> int:
+            return self.value
+
+    assert ray.get(Late.remote(7).get.remote(), timeout=20) == 7
+
+
+def test_references_are_awaited() -> None:
+    @ray.remote(num_cpus=0)
+    class Waiter:
+        async def awaits(self) -> Any:
+            one = await late.remote(1)
+            several = await asyncio.gather(*[late.remote(n) for n in range(3)])
+            done, pending = await asyncio.wait([late.remote("a"), late.remote("b")])
+            wrapped = await asyncio.wrap_future(late.remote(5).future())
+            return one, several, len(done), len(pending), wrapped
+
+        async def fails(self) -> str:
+            try:
+                await fail.remote()
+            except KeyError as error:
+                return repr(error.args)
+            return "no error"
+
+        async def large(self, ref: list[Any]) -> int:
+            return int((await ref[0]).sum())
+
+    @ray.remote
+    def fail() -> None:
+        raise KeyError("k")
+
+    waiter = Waiter.remote()
+    assert ray.get(waiter.awaits.remote(), timeout=30) == (1, [0, 1, 2], 2, 0, 5)
+    assert "k" in ray.get(waiter.fails.remote(), timeout=20)
+    assert ray.get(waiter.large.remote([ray.put(np.ones(1 << 20, dtype=np.uint8))]), timeout=20) == 1 << 20
+
+
+def test_large_arguments_and_results_pass() -> None:
+    @ray.remote(num_cpus=0)
+    class Doubler:
+        async def double(self, array: Any) -> Any:
+            return array * 2
+
+    doubler = Doubler.remote()
+    array = np.ones(300_000, dtype=np.uint8)
+    results = ray.get([doubler.double.remote(ray.put(array)) for _ in range(5)], timeout=30)
+    assert all((result == 2).all() for result in results)
+
+
+def test_a_blocking_get_in_the_loop_works_and_new_calls_wait_for_it() -> None:
+    @ray.remote(num_cpus=0)
+    class Blocking:
+        def __init__(self) -> None:
+            self.order: list[str] = []
+
+        async def block(self) -> int:
+            value: int = ray.get(late.remote(3, 0.2))
+            self.order.append("blocked")
+            return value
+
+        async def other(self) -> list[str]:
+            self.order.append("other")
+            return self.order
+
+    blocking = Blocking.remote()
+    first = blocking.block.remote()
+    assert ray.get(blocking.other.remote(), timeout=20) == ["blocked", "other"]
+    assert ray.get(first) == 3
+
+
+def test_a_late_argument_holds_up_no_other_call() -> None:
+    @ray.remote(num_cpus=0)
+    class Adder:
+        def __init__(self) -> None:
+            self.value = 0
+
+        async def add(self, amount: int) -> int:
+            self.value += amount
+            return self.value
+
+    adder = Adder.remote()
+    first, second = adder.add.remote(late.remote(1, 0.3)), adder.add.remote(2)
+    assert ray.get([first, second], timeout=20) == [3, 2]
+
+
+def test_what_one_call_sets_in_its_context_no_other_sees() -> None:
+    @ray.remote(num_cpus=0)
+    class Contexts:
+        def __init__(self) -> None:
+            import contextvars
+
+            self.variable: Any = contextvars.ContextVar("mine", default="unset")
+
+        async def set_and_read(self, value: str) -> tuple[str, str, str]:
+            before = self.variable.get()
+            self.variable.set(value)
+            own = ray.get_runtime_context().get_task_id()
+            await asyncio.sleep(0.02)
+            nested = await asyncio.create_task(self.read())
+            assert own == ray.get_runtime_context().get_task_id() == nested
+            return before, self.variable.get(), own
+
+        async def read(self) -> str:
+            return str(ray.get_runtime_context().get_task_id())
+
+    contexts = Contexts.options(max_concurrency=4).remote()
+    results = ray.get([contexts.set_and_read.remote(str(n)) for n in range(12)], timeout=20)
+    assert [result[:2] for result in results] == [("unset", str(n)) for n in range(12)]
+    assert len({result[2] for result in results}) == 12
+
+
+def test_errors_name_their_own_call() -> None:
+    @ray.remote(num_cpus=0)
+    class Failing:
+        async def fail(self, number: int) -> None:
+            await asyncio.sleep(0.01 * (5 - number))
+            raise ValueError(f"call {number}")
+
+    failing = Failing.remote()
+    for number, ref in enumerate([failing.fail.remote(n) for n in range(5)]):
+        with pytest.raises(ValueError, match=f"call {number}"):
+            ray.get(ref, timeout=20)
+
+
+def test_an_async_actor_calls_itself_and_others() -> None:
+    @ray.remote(num_cpus=0)
+    class Recursive:
+        async def count(self, depth: int) -> int:
+            if depth == 0:
+                return 0
+            me = ray.get_runtime_context().current_actor
+            return 1 + int(await me.count.remote(depth - 1))
+
+    assert ray.get(Recursive.remote().count.remote(20), timeout=30) == 20
+
+
+def test_an_idle_async_actor_uses_no_processor_time() -> None:
+    @ray.remote(num_cpus=0)
+    class Idle:
+        async def pid(self) -> int:
+            return os.getpid()
+
+        async def times(self) -> float:
+            return time.process_time()
+
+    idle = Idle.remote()
+    ray.get(idle.pid.remote(), timeout=20)
+    before = ray.get(idle.times.remote())
+    time.sleep(0.6)
+    assert ray.get(idle.times.remote()) - before < 0.1
+
+
+def test_calls_from_several_drivers_threads_are_all_answered() -> None:
+    meeting = Meeting.remote()
+    answers: list[Any] = []
+
+    def call() -> None:
+        answers.append(ray.get([meeting.stay.remote(0.001) for _ in range(50)], timeout=30))
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(answers) == 4, "all threads have their answers", 40)
+    for thread in threads:
+        thread.join()

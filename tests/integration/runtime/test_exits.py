@@ -1,0 +1,206 @@
+"""How actors and workers end on purpose: exit_actor, sys.exit, atexit, max_calls."""
+
+import asyncio
+import atexit
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError
+
+from tests.integration.conditions import wait_for
+
+pytestmark = pytest.mark.usefixtures("session")
+
+
+class Leaver:
+    def leave(self) -> None:
+        ray.actor.exit_actor()
+
+    def leave_among_exceptions(self) -> str:
+        try:
+            ray.actor.exit_actor()
+        except Exception:
+            return "stayed"
+        return "stayed"
+
+    def sys_exit(self, status: int) -> None:
+        sys.exit(status)
+
+    def stay(self, seconds: float) -> str:
+        time.sleep(seconds)
+        return "stayed"
+
+    def at_exit(self, path: str) -> None:
+        atexit.register(lambda: open(path, "w").write("left"))
+
+    def threads(self) -> int:
+        # SystemExit in a thread of the user's ends that thread alone.
+        thread = threading.Thread(target=sys.exit)
+        thread.start()
+        thread.join()
+        return 1
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+class AsyncLeaver:
+    async def leave(self) -> None:
+        ray.actor.exit_actor()
+
+    async def sys_exit(self, status: int) -> None:
+        sys.exit(status)
+
+    async def stay(self, seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "stayed"
+
+    async def leave_later(self) -> str:
+        async def leave() -> None:
+            sys.exit(0)
+
+        self.task = asyncio.create_task(leave())
+        return "called"
+
+    async def pid(self) -> int:
+        return os.getpid()
+
+
+def an_actor(kind: str, **options: Any) -> Any:
+    cls, extra = {"plain": (Leaver, {}), "threaded": (Leaver, {"max_concurrency": 3}), "async": (AsyncLeaver, {})}[kind]
+    return ray.remote(num_cpus=0, **extra, **options)(cls).remote()
+
+
+KINDS = ["plain", "threaded", "async"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exit_actor_ends_it_for_good(kind: str) -> None:
+    actor = an_actor(kind, max_restarts=-1, max_task_retries=-1)
+    with pytest.raises(ActorDiedError, match="exit_actor"):
+        ray.get(actor.leave.remote(), timeout=20)
+    with pytest.raises(ActorDiedError):
+        ray.get(actor.stay.remote(0), timeout=20)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sys_exit_without_error_ends_it_for_good(kind: str) -> None:
+    actor = an_actor(kind, max_restarts=-1)
+    with pytest.raises(ActorDiedError, match=r"sys\.exit\(0\)"):
+        ray.get(actor.sys_exit.remote(0), timeout=20)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sys_exit_with_an_error_is_a_death_like_others(kind: str) -> None:
+    actor = an_actor(kind, max_restarts=1)
+    first = ray.get(actor.pid.remote(), timeout=20)
+    with pytest.raises(ActorUnavailableError):
+        ray.get(actor.sys_exit.remote(3), timeout=20)
+    wait_for(lambda: answers(actor), "it restarted")
+    assert ray.get(actor.pid.remote(), timeout=20) != first
+    with pytest.raises(ActorDiedError, match="exit code 3"):
+        ray.get(actor.sys_exit.remote(3), timeout=20)
+
+
+def answers(actor: Any) -> bool:
+    try:
+        return bool(ray.get(actor.pid.remote(), timeout=20))
+    except ActorUnavailableError:
+        return False
+
+
+def test_exit_actor_passes_by_those_who_catch_all_exceptions() -> None:
+    actor = an_actor("plain")
+    with pytest.raises(ActorDiedError):
+        ray.get(actor.leave_among_exceptions.remote(), timeout=20)
+
+
+@pytest.mark.parametrize("kind", ["threaded", "async"])
+def test_calls_that_run_when_their_actor_leaves_come_to_their_end(kind: str) -> None:
+    actor = an_actor(kind)
+    assert ray.get(actor.pid.remote(), timeout=20)
+    running, leaving = actor.stay.remote(0.3), actor.leave.remote()
+    with pytest.raises(ActorDiedError):
+        ray.get(leaving, timeout=20)
+    assert ray.get(running, timeout=20) == "stayed"
+
+
+def test_calls_behind_the_one_that_ends_the_actor_fail() -> None:
+    actor = an_actor("plain")
+    refs = [actor.stay.remote(0.01), actor.leave.remote(), *(actor.stay.remote(0) for _ in range(3))]
+    assert ray.get(refs[0], timeout=20) == "stayed"
+    for ref in refs[1:]:
+        with pytest.raises(ActorDiedError):
+            ray.get(ref, timeout=20)
+
+
+def test_sys_exit_in_a_task_of_the_loop_ends_the_actor() -> None:
+    actor = an_actor("async")
+    assert ray.get(actor.leave_later.remote(), timeout=20) == "called"
+    wait_for(lambda: is_dead(actor), "the actor has ended")
+
+
+def is_dead(actor: Any) -> bool:
+    try:
+        ray.get(actor.pid.remote(), timeout=20)
+    except ActorDiedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("kind", ["plain", "threaded"])
+def test_what_is_registered_with_atexit_runs(kind: str, tmp_path: Path) -> None:
+    actor = an_actor(kind)
+    path = tmp_path / "left"
+    ray.get(actor.at_exit.remote(str(path)), timeout=20)
+    assert ray.get(actor.threads.remote(), timeout=20) == 1
+    with pytest.raises(ActorDiedError):
+        ray.get(actor.leave.remote(), timeout=20)
+    wait_for(lambda: path.exists() and path.read_text() == "left", "the function has run")
+
+
+def test_exit_actor_in_the_constructor_is_a_death_on_purpose() -> None:
+    @ray.remote(num_cpus=0, max_restarts=-1)
+    class Never:
+        def __init__(self) -> None:
+            ray.actor.exit_actor()
+
+        def work(self) -> None: ...
+
+    with pytest.raises(ActorDiedError, match="exit_actor"):
+        ray.get(Never.remote().work.remote(), timeout=20)
+
+
+def test_a_worker_retires_after_max_calls() -> None:
+    @ray.remote(max_calls=3)
+    def pid() -> int:
+        return os.getpid()
+
+    pids = [ray.get(pid.remote(), timeout=20) for _ in range(7)]
+    assert len(set(pids)) == 3
+    assert pids[0] == pids[1] == pids[2] != pids[3] == pids[4] == pids[5] != pids[6]
+
+
+def test_max_calls_counts_tasks_that_were_sent_ahead_too() -> None:
+    @ray.remote(max_calls=2, max_retries=0)
+    def pid(number: int) -> tuple[int, int]:
+        return number, os.getpid()
+
+    results = ray.get([pid.remote(n) for n in range(30)], timeout=60)
+    assert [number for number, _ in results] == list(range(30))
+    pids = [pid_ for _, pid_ in results]
+    assert max(pids.count(each) for each in pids) <= 2
+
+
+def test_a_task_that_holds_a_gpu_uses_its_process_once() -> None:
+    @ray.remote(num_gpus=1)
+    def pid() -> int:
+        return os.getpid()
+
+    assert len({ray.get(pid.remote(), timeout=20) for _ in range(3)}) == 3
