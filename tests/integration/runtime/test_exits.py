@@ -37,7 +37,7 @@ class Leaver:
         return "stayed"
 
     def at_exit(self, path: str) -> None:
-        atexit.register(lambda: open(path, "w").write("left"))
+        atexit.register(lambda: Path(path).write_text("left"))
 
     def threads(self) -> int:
         # SystemExit in a thread of the user's ends that thread alone.
