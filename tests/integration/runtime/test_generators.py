@@ -81,12 +81,20 @@ class Counter:
 class Async:
     def __init__(self) -> None:
         self.closed = 0
+        self.gate = asyncio.Event()
 
-    async def up_to(self, number: int, gate: str = "") -> AsyncIterator[int]:
+    async def up_to(self, number: int) -> AsyncIterator[int]:
         for i in range(number):
-            while gate and i == 1 and not os.path.exists(gate):
-                await asyncio.sleep(0.005)
             yield i
+
+    async def gated(self, number: int) -> AsyncIterator[int]:
+        for i in range(number):
+            if i == 1:
+                await self.gate.wait()
+            yield i
+
+    async def open(self) -> None:
+        self.gate.set()
 
     def plainly(self, number: int) -> Iterator[int]:
         yield from range(number)
@@ -168,7 +176,7 @@ def test_an_item_that_cannot_be_pickled_is_an_error_and_the_last() -> None:
 
     first, failed = unpicklable.remote()
     assert ray.get(first) == 1
-    with pytest.raises(TypeError, match="pickle|serialize"):
+    with pytest.raises(TypeError, match=r"pickle|serialize"):
         ray.get(failed)
 
 
@@ -484,26 +492,26 @@ async def test_async_iteration() -> None:
         await anext(generator)
 
 
-async def test_waiting_for_an_item_leaves_the_loop_free(tmp_path: Path) -> None:
+async def test_waiting_for_an_item_leaves_the_loop_free() -> None:
     actor = Async.remote()
-    generator = actor.up_to.remote(3, str(tmp_path / "gate"))
+    generator = actor.gated.remote(3)
     assert await (await anext(generator)) == 0
     waiting = asyncio.ensure_future(anext(generator))
     done, _ = await asyncio.wait([waiting], timeout=0.02)
     assert not done
     assert (await generator._next_async(0.01)).is_nil()
-    (tmp_path / "gate").touch()
+    await actor.open.remote()
     assert await (await waiting) == 1
     assert [await ref async for ref in generator] == [2]
 
 
-def test_async_actors_generate_side_by_side(tmp_path: Path) -> None:
+def test_async_actors_generate_side_by_side() -> None:
     actor = Async.remote()
-    held_up = actor.up_to.remote(3, str(tmp_path / "gate"))
+    held_up = actor.gated.remote(3)
     assert ray.get(next(held_up)) == 0
     assert read(actor.up_to.remote(200)) == list(range(200))
     assert read(actor.plainly.remote(5)) == [0, 1, 2, 3, 4]
-    (tmp_path / "gate").touch()
+    actor.open.remote()
     assert read(held_up) == [1, 2]
     first, failed = actor.failing.remote()
     assert ray.get(first) == 1

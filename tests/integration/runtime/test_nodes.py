@@ -280,3 +280,38 @@ def test_a_pool_uses_all_nodes(cluster: Cluster) -> None:
     with Pool() as pool:
         homes = pool.map(lambda _: ray.get_runtime_context().get_node_id(), range(8), chunksize=1)
     assert set(homes) == {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+
+
+def test_a_generator_on_another_node_streams_small_and_large_items(cluster: Cluster) -> None:
+    @ray.remote(resources={"x": 1}, _generator_backpressure_num_objects=4)
+    def there() -> Iterator[Any]:
+        for i in range(12):
+            yield (i, ray.get_runtime_context().get_node_id())
+            yield np.full(MIB, i, dtype="uint8")
+
+    items = [ray.get(ref, timeout=30) for ref in there.remote()]
+    assert [i for i, _ in items[::2]] == list(range(12))
+    assert [int(array[-1]) for array in items[1::2]] == list(range(12))
+    assert items[0][1] != ray.get_runtime_context().get_node_id()
+
+
+def test_a_generator_whose_node_dies_goes_on_elsewhere(cluster: Cluster, tmp_path: Path) -> None:
+    @ray.remote(max_retries=1, num_cpus=0.1, resources={"z": 1})
+    def roaming(path: str) -> Iterator[Any]:
+        for i in range(6):
+            if i == 3:
+                wait_for(lambda: os.path.exists(path), path)
+            yield (i, ray.get_runtime_context().get_node_id())
+
+    home = cluster.add_node(num_cpus=1, resources={"z": 1}, object_store_memory=150 * MIB)
+    generator = roaming.remote(str(tmp_path / "go"))
+    items = [ray.get(next(generator), timeout=30) for _ in range(3)]
+    successor = cluster.add_node(num_cpus=1, resources={"z": 1}, object_store_memory=150 * MIB)
+    try:
+        cluster.remove_node(home, allow_graceful=False)
+        (tmp_path / "go").touch()
+        items += [ray.get(ref, timeout=60) for ref in generator]
+    finally:
+        cluster.remove_node(successor)
+    assert [i for i, _ in items] == [0, 1, 2, 3, 4, 5]
+    assert len({node for _, node in items}) == 2
