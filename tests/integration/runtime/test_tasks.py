@@ -92,7 +92,7 @@ def test_num_returns_zero_gives_nothing_and_still_runs(tmp_path: Any) -> None:
 
     assert leave_a_trace.remote() is None
     deadline = time.monotonic() + 20
-    while not path.exists() and time.monotonic() < deadline:
+    while not (path.exists() and path.read_text()) and time.monotonic() < deadline:
         ray.get(echo.remote(0))
     assert path.read_text() == "yes"
 
