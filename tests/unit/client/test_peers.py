@@ -164,6 +164,24 @@ def test_both_may_connect_at_once(pair: tuple[StandIn, StandIn], reactor: Reacto
     assert [payload[0] for _, payload in left.frames] == [payload[0] for _, payload in right.frames] == list(range(6))
 
 
+def test_a_peer_that_cannot_be_reached_is_answered_on_the_connection_that_it_makes(
+    pair: tuple[StandIn, StandIn], reactor: Reactor
+) -> None:
+    left, right = pair
+    left.peer(right).send(worker_pb2.TASKS, b"x")
+    poll_until(reactor, lambda: right.frames, "it arrived")
+    os.rename(socket_path(left.socket_dir, left.worker_id), left.socket_dir + "/hidden")
+    try:
+        left.cut()
+        right.peer(left).send(worker_pb2.REPLIES, b"y")
+        poll_until(reactor, lambda: right.peer(left).connecting, "it tries, in vain")
+        left.peer(right).send(worker_pb2.TASKS, b"z")
+        poll_until(reactor, lambda: left.frames and len(right.frames) == 2, "the reply came on our connection")
+    finally:
+        os.rename(left.socket_dir + "/hidden", socket_path(left.socket_dir, left.worker_id))
+    assert left.frames == [(worker_pb2.REPLIES, b"y")]
+
+
 def test_a_frame_that_cannot_be_handled_is_not_sent_again_and_goes_back(
     pair: tuple[StandIn, StandIn], reactor: Reactor, caplog: pytest.LogCaptureFixture
 ) -> None:

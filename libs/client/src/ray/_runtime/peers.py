@@ -126,13 +126,16 @@ class PeerTable:
         The first one is used at once. On a later one the peer has to say first from which frame it goes on.
         """
         with self._process.lock:
-            peer.carriers.append(channel)
-            if peer.connections:
-                peer.opening = channel
-            else:
-                self._begin(peer, channel, 0)
-        if peer.dead:  # meanwhile, before it was among the carriers
-            channel.close("the peer was declared dead")
+            # The peer may have been declared dead or have reached us meanwhile, or another attempt of ours be ahead.
+            needed = not peer.dead and peer.channel is None and peer.opening is None
+            if needed:
+                peer.carriers.append(channel)
+                if peer.connections:
+                    peer.opening = channel
+                else:
+                    self._begin(peer, channel, 0)
+        if not needed:
+            channel.close("it is not needed any more")
             return
         channel.start()
         channel.flush()
@@ -170,12 +173,11 @@ class PeerTable:
             node_id=self._process.node_id, session=common_pb2.Session(received=peer.session.received)
         )
         channel.queue(worker_pb2.WELCOME, welcome.SerializeToString())
-        if self._claim(peer):
-            with self._process.lock:
-                if channel.closed:  # by the other end, so it was not taken away by closed()
-                    peer.connecting = False
-                else:
-                    self._begin(peer, channel, received)
+        with self._process.lock:
+            # Even if we try to connect by ourselves: perhaps the peer cannot be reached from here.
+            # A channel that is closed already is not taken away by closed() any more.
+            if peer.channel is None and not channel.closed and not peer.dead:
+                self._begin(peer, channel, received)
         channel.flush()
 
     def _begin(self, peer: Peer, channel: Carrier, received: int | None) -> None:

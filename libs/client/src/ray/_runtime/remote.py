@@ -80,7 +80,7 @@ class Remote:
 
     def _endpoint(self, peer: Peer, address: str) -> None:
         process = self._process
-        if peer.dead:
+        if peer.dead or peer.channel is not None:
             return
         if not address:
             # Dead or unknown at its raylet: the news of its death is on its way.
