@@ -73,7 +73,7 @@ class Driver(Process):
         error = LocalRayletDiedError(
             f"the raylet of this node is gone ({reason}); call ray.shutdown() and then ray.init() to go on elsewhere"
         )
-        self.cut_off(error)
+        self.losses.cut_off(error)
 
     def _keep_interrupts_out(self) -> None:
         """A thread in get runs handlers: have Ctrl-C wait until they are done. Only where the default would be used."""
@@ -118,7 +118,7 @@ class Driver(Process):
             # The raylet sees our end by its pidfd and ends the job.
             log.debug("finish_job_not_answered error=%r", error)
         # Threads that still wait would wait for ever, and keep the program from ending.
-        self.cut_off(RaySystemError("ray.shutdown() was called before this was there"))
+        self.losses.cut_off(RaySystemError("ray.shutdown() was called before this was there"))
         self.reading.stop()
         self.let_interrupts_in()
         self._printer.close()

@@ -150,7 +150,7 @@ class PeerTable:
             elif received is None:
                 peer.session.forget()
         if opening and received is None:
-            self._process.peer_forgot(peer)
+            self._process.losses.peer_forgot(peer)
         channel.flush()
 
     def accepted(self, peer: Peer, channel: Carrier, hello: common_pb2.Hello) -> None:
@@ -214,7 +214,7 @@ class PeerTable:
                 peer.carriers.remove(channel)
         if process.closing or peer.dead:
             return
-        process.peer_lost(peer)
+        process.losses.peer_lost(peer)
         if awaited:
             self.failed(peer, peer.retry_s)
         elif used and session.received + session.acknowledged > peer.progress:

@@ -34,8 +34,9 @@ from ray._runtime.inquiries import Inquiries
 from ray._runtime.io_thread import IoThread
 from ray._runtime.item_sender import ItemSenders
 from ray._runtime.links import Identity, Peer
+from ray._runtime.losses import Losses
 from ray._runtime.object_ref import ObjectRef
-from ray._runtime.object_table import ObjectState, ObjectTable, Waiter
+from ray._runtime.object_table import ObjectTable, Waiter
 from ray._runtime.peer_frames import PeerFrames
 from ray._runtime.peers import PeerTable
 from ray._runtime.placement_groups import PlacementGroups
@@ -46,7 +47,6 @@ from ray._runtime.reads import Reads
 from ray._runtime.reference import ReferenceCounter
 from ray._runtime.remote import Remote
 from ray._runtime.submission import TaskSubmitter
-from ray._runtime.system_errors import error_value
 from ray._runtime.task_events import TaskEvents
 from ray._runtime.task_ids import TaskIds
 
@@ -125,6 +125,7 @@ class Process:
         self.item_senders = ItemSenders()
         self.fetcher = Fetcher(self)
         self.inquiries = Inquiries(self)
+        self.losses = Losses(self)
         self.executor = Executor(self)
         self.reading = Reading(self.reactor, self.executor.hand_back)
         self.actors = Actors(self)
@@ -294,51 +295,6 @@ class Process:
 
     def watch_worker(self, worker_id: bytes) -> None:
         self.watch(self.peers.get(worker_id))
-
-    def worker_died(self, worker_id: bytes, cause: common_pb2.DeathCause | None) -> None:
-        """A declared, final death."""
-        self.peers.drain(worker_id)
-        with self.lock:
-            commands = self.refs.process_died(worker_id)
-            self.holds.apply(commands)
-        self.submitter.on_worker_died(worker_id, cause)
-        self.actors.on_worker_died(worker_id)
-        self.item_senders.caller_died(worker_id)
-        self.peers.died(worker_id)
-        self.after_lock()
-
-    def node_died(self, node: common_pb2.NodeInfo) -> None:
-        """All processes of the node are dead, and its copies of objects are gone."""
-        cause = common_pb2.DeathCause(
-            kind=common_pb2.DeathCause.NODE_DIED, message=node.death_cause.message, node_id=node.node_id
-        )
-        for worker_id in self.peers.of_node(node.node_id):
-            self.worker_died(worker_id, cause)
-
-    def peer_lost(self, peer: Peer) -> None:
-        """A channel broke; whether the process is dead, its raylet says."""
-        if self.closing or peer.dead:
-            return
-        with self.lock:
-            self.watch(peer)
-        self.after_lock()
-        if not peer.session.kept:
-            self.peer_forgot(peer)
-
-    def peer_forgot(self, peer: Peer) -> None:
-        """What was asked over a broken connection may be lost: the peer keeps no session."""
-        self.inquiries.ask_again(peer.worker_id)
-
-    def cut_off(self, error: Exception) -> None:
-        """Nothing more will come from the cluster: what waits for it fails with `error`, now and later."""
-        self.gcs.fail(error)
-        value = error_value(error)
-        self.submitter.cut_off(value)
-        with self.lock:
-            waiting = [object_id for object_id, entry in self.objects if entry.state is ObjectState.PENDING]
-            for object_id in waiting:
-                self.woken.extend((waiter, object_id) for waiter in self.objects.set_value(object_id, value))
-        self.after_lock()
 
     def on_raylet_message(self, kind: int, payload: bytes) -> None:
         """A message of our own raylet that is not about leases."""

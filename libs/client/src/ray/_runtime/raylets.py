@@ -210,7 +210,7 @@ class Raylets:
             submitter.leasing.on_short()
         elif kind == raylet_pb2.WORKERS_DIED:
             for dead in raylet_pb2.WorkersDied.FromString(payload).workers:
-                process.worker_died(dead.address.worker_id, dead.cause)
+                process.losses.worker_died(dead.address.worker_id, dead.cause)
         elif kind == raylet_pb2.NODES:
             self._on_nodes(raylet_pb2.Nodes.FromString(payload))
         elif kind == raylet_pb2.ENDPOINT:
@@ -235,7 +235,7 @@ class Raylets:
             self.nodes[node.node_id] = node
             dead = node.state == common_pb2.NodeInfo.DEAD
             if dead and (known is None or known.state != common_pb2.NodeInfo.DEAD):
-                self._process.node_died(node)
+                self._process.losses.node_died(node)
                 self._close_link(node.node_id)
             self.on_node(node)
 
