@@ -199,7 +199,7 @@ class LeaseManager:
         key.asked.less(place, 1)
         self._leases[lease_id] = lease
         key.leases[lease_id] = lease
-        commands = self.assign(key)
+        commands = self._refill(lease)
         if not lease.in_flight:
             commands.extend(self._now_idle(lease))
         return commands
@@ -246,7 +246,7 @@ class LeaseManager:
             lease.in_flight.clear()
             self._remove(lease)
             return [ReturnLease(lease, retire=True), *self.requeue(lease.key, unstarted)]
-        return self._after_change(lease)
+        return self._after_change(lease, self._refill(lease))
 
     def handed_back(self, lease_id: bytes, task_ids: Iterable[bytes]) -> list[Command]:
         """The worker will never start these; they go first in the queue, in their old order."""
@@ -257,14 +257,25 @@ class LeaseManager:
         commands = _first_in_line(lease.key, back)
         # The task that made it hand them back still runs: nothing more for it until that is done.
         lease.window = 1
-        return [*commands, *self._after_change(lease)]
+        return [*commands, *self._after_change(lease, self.assign(lease.key))]
 
-    def _after_change(self, lease: Lease) -> list[Command]:
-        commands = self.assign(lease.key)
+    def _refill(self, lease: Lease) -> list[Command]:
+        """One lease has room: give it its share of what is queued. The others are full, or nothing would be queued, so
+        that a reply costs the same however many leases there are."""
+        commands: list[Command] = []
+        key = lease.key
+        if key.queue and not lease.draining:
+            tasks = self._fill(lease, key.queue, -(-len(key.queue) // max(1, len(key.leases))))
+            if tasks:
+                commands.append(Push(lease, tasks))
+        self._adjust_demand(key, commands)
+        return commands
+
+    def _after_change(self, lease: Lease, commands: list[Command]) -> list[Command]:
         if not lease.in_flight and not lease.gone:
             if lease.draining:
                 commands.append(self._give_back(lease))
-                commands.extend(self.assign(lease.key))
+                self._adjust_demand(lease.key, commands)
             else:
                 commands.extend(self._now_idle(lease))
         return commands

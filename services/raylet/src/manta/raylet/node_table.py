@@ -29,6 +29,7 @@ class NodeTable:
     def __init__(self) -> None:
         self.view = ClusterIndex()
         self._infos: dict[NodeId, common_pb2.NodeInfo] = {}
+        self._spreads = False  # whether SPREAD has sent anything anywhere yet
         # Nodes that were sent something since their last news: what they had told, and how many ticks it is ago.
         self._told: dict[NodeId, tuple[ResourceSet, int]] = {}
         self._dead: OrderedDict[NodeId, common_pb2.NodeInfo] = OrderedDict()
@@ -63,6 +64,8 @@ class NodeTable:
         return False
 
     def _least_spread(self) -> int:
+        if not self._spreads:
+            return 0
         return min((self.view[node_id].spread for node_id in self._infos if node_id in self.view), default=0)
 
     def set_available(self, node_id: NodeId, available: ResourceSet) -> None:
@@ -77,6 +80,7 @@ class NodeTable:
 
     def sent_to(self, node_id: NodeId, resources: ResourceSet, *, spread: bool) -> None:
         """One unit goes there: until news arrive, its resources count as taken. spread: for the sake of SPREAD."""
+        self._spreads = self._spreads or spread
         node = self.view[node_id]
         told, _ = self._told.get(node_id, (node.available, 0))
         self._told[node_id] = (told, 0)

@@ -41,7 +41,8 @@ class ShortNotices:
 
     def take(self, at: float) -> list[ClientId]:
         """Those to tell now; each at most once per interval."""
-        ready = [client for client in self._due if at - self._told_at.get(client, float("-inf")) >= self._per_client_s]
+        # The same sum as in next_at: a difference may round to just below the interval at the very moment it names.
+        ready = [client for client in self._due if at >= self._told_at.get(client, float("-inf")) + self._per_client_s]
         for client in ready:
             self._due.remove(client)
             self._told_at[client] = at
