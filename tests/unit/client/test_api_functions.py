@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import ray
-from ray.exceptions import RaySystemError
 
 from tests.unit.client.recording_runtime import RecordingRuntime, recording
 
@@ -112,18 +111,6 @@ def test_gpu_ids_are_numbers_where_they_are(runtime: RecordingRuntime) -> None:
     assert ray.get_gpu_ids() == [0, 3]
     runtime.state["gpu_ids"] = ["GPU-abc"]
     assert ray.get_gpu_ids() == ["GPU-abc"]
-
-
-def test_what_is_not_there_yet_says_so(runtime: RecordingRuntime) -> None:
-    from ray.util import state
-
-    for call in (
-        lambda: ray.timeline(),
-        lambda: state.list_tasks(),
-        lambda: state.get_actor("ab"),
-    ):
-        with pytest.raises(RaySystemError, match="not supported yet"):
-            call()
 
 
 def test_the_context_of_a_driver_and_of_a_task(runtime: RecordingRuntime) -> None:

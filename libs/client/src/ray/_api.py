@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from ray._runtime import current
 from ray._runtime.object_ref import ObjectRef
@@ -180,11 +181,17 @@ def get_gpu_ids() -> list[int] | list[str]:
     return gpus
 
 
-def timeline(filename: str | None = None) -> NoReturn:
-    """Task events as a Chrome trace. Not there yet."""
-    from ray.exceptions import RaySystemError
+def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
+    """The latest tasks as a Chrome trace: returned, or written to the file as JSON."""
+    from ray.util.state.trace import chrome_trace
 
-    raise RaySystemError("ray.timeline() is not supported yet: task events are not recorded")
+    current.runtime()
+    trace = chrome_trace()
+    if filename is None:
+        return trace
+    with open(filename, "w") as file:
+        json.dump(trace, file)
+    return None
 
 
 def _described(value: Any) -> str:
