@@ -1,6 +1,6 @@
 from manta.common.resources import ResourceSet
 from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
+from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2
 from ray.scripts.status_text import bytes_text, status_text
 
 GROUP = "ab" * 18
@@ -40,22 +40,40 @@ def test_usage_is_summed_over_the_nodes_that_are_alive() -> None:
     assert lines[lines.index("Total Demands:") + 1] == " (no resource demands)"
 
 
+def bundle(resources: dict[str, float], available: dict[str, float] | None = None) -> placement_group_pb2.HeldBundle:
+    held = placement_group_pb2.HeldBundle(resources=ResourceSet.from_floats(resources).to_proto(), committed=True)
+    if available is not None:
+        held.available.CopyFrom(ResourceSet.from_floats(available).to_proto())
+    return held
+
+
 def test_what_a_placement_group_reserves_is_told_apart_from_what_it_uses() -> None:
-    total = {"CPU": 2, f"CPU_group_{GROUP}": 1, f"CPU_group_0_{GROUP}": 1}
-    idle = item(1, total, {"CPU": 1, f"CPU_group_{GROUP}": 1, f"CPU_group_0_{GROUP}": 1})
-    busy = item(1, total, {"CPU": 1})
-    text = status_text(gcs_pb2.ClusterStatus(nodes=[idle]))
-    assert " 0.0/2.0 CPU (0.0 used of 1.0 reserved in placement groups)" in text.splitlines()
-    text = status_text(gcs_pb2.ClusterStatus(nodes=[busy]))
-    assert " 1.0/2.0 CPU (1.0 used of 1.0 reserved in placement groups)" in text.splitlines()
+    node = item(1, {"CPU": 2, "GPU": 2}, {"CPU": 1, "GPU": 1})
+    node.bundles.append(bundle({"CPU": 1, "GPU": 1}))
+    lines = status_text(gcs_pb2.ClusterStatus(nodes=[node])).splitlines()
+    assert " 0.0/2.0 CPU (0.0 used of 1.0 reserved in placement groups)" in lines
+    node.bundles[0].CopyFrom(bundle({"CPU": 1, "GPU": 1}, {"CPU": 0, "GPU": 1}))
+    lines = status_text(gcs_pb2.ClusterStatus(nodes=[node])).splitlines()
+    assert " 1.0/2.0 CPU (1.0 used of 1.0 reserved in placement groups)" in lines
+    assert " 0.0/2.0 GPU (0.0 used of 1.0 reserved in placement groups)" in lines
 
 
-def test_demands_of_the_same_shape_are_counted_together() -> None:
-    demand = gcs_pb2.ResourceDemand(resources=ResourceSet.from_floats({"GPU": 1, "CPU": 2}).to_proto(), count=3)
+def test_demands_of_the_same_shape_are_counted_together_and_say_why_they_wait() -> None:
+    demand = gcs_pb2.ResourceDemand(
+        resources=ResourceSet.from_floats({"GPU": 1, "CPU": 2}).to_proto(), count=3, reason="no node has a GPU"
+    )
     node = item(1, {"CPU": 2}, {"CPU": 2})
     node.demands.append(demand)
-    text = status_text(gcs_pb2.ClusterStatus(nodes=[node], pending_actors=[demand]))
-    assert " {'CPU': 2.0, 'GPU': 1.0}: 6+ pending tasks/actors" in text.splitlines()
+    lines = status_text(gcs_pb2.ClusterStatus(nodes=[node], pending_actors=[demand])).splitlines()
+    at = lines.index(" {'CPU': 2.0, 'GPU': 1.0}: 6+ pending tasks/actors")
+    assert lines[at + 1 :] == ["   no node has a GPU"]
+
+
+def test_pending_placement_groups_are_shown_by_their_bundles() -> None:
+    bundles = [ResourceSet.from_floats(amounts).to_proto() for amounts in ({"CPU": 1}, {"GPU": 2}, {"GPU": 2})]
+    demand = placement_group_pb2.PlacementGroupDemand(bundles=bundles, count=1)
+    lines = status_text(gcs_pb2.ClusterStatus(pending_placement_groups=[demand])).splitlines()
+    assert " {'CPU': 1.0} * 1, {'GPU': 2.0} * 2 (PACK): 1+ pending placement groups" in lines
 
 
 def test_an_empty_cluster_says_so() -> None:

@@ -1,19 +1,19 @@
 """The text of `ray status`, from what the GCS says."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 from manta.common.resources import ResourceSet
 from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
+from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2
 
 _RULE: Final = "-" * 63
 _IN_BYTES: Final = ("memory", "object_store_memory")
 # Made by the system for affinity to one node; nobody asked for them by name.
-_HIDDEN: Final = re.compile(r"^(node:|bundle_group_)")
-_OF_GROUP: Final = re.compile(r"^(?P<name>.+)_group_(?:(?P<index>\d+)_)?(?P<group>[0-9a-f]{36})$")
+_HIDDEN: Final = re.compile(r"^node:|_group_(\d+_)?[0-9a-f]{36}$")
 
 
 def status_text(status: gcs_pb2.ClusterStatus, *, verbose: bool = False) -> str:
@@ -56,50 +56,62 @@ def _cause(info: common_pb2.NodeInfo) -> str:
 
 def _usage(items: Iterable[gcs_pb2.NodeList.Item]) -> list[str]:
     total, available = ResourceSet(), ResourceSet()
-    reserved: dict[str, float] = {}
-    reserved_free: dict[str, float] = {}
+    reserved, reserved_free = ResourceSet(), ResourceSet()
     for item in items:
         total += ResourceSet.from_proto(item.info.total)
         available += ResourceSet.from_proto(item.available)
-        _add_groups(reserved, ResourceSet.from_proto(item.info.total).to_floats())
-        _add_groups(reserved_free, ResourceSet.from_proto(item.available).to_floats())
+        for bundle in item.bundles:
+            held = ResourceSet.from_proto(bundle.resources)
+            reserved += held
+            reserved_free += ResourceSet.from_proto(bundle.available) if bundle.HasField("available") else held
     amounts, free = total.to_floats(), available.to_floats()
+    held_amounts, held_free = reserved.to_floats(), reserved_free.to_floats()
     lines = []
     for name in sorted(amounts):
-        if _HIDDEN.match(name) or _OF_GROUP.match(name):
+        if _HIDDEN.match(name):
             continue
         used = amounts[name] - free.get(name, 0.0)
+        # What a group reserves is taken from the node; what of it is used, only its bundles know.
+        held_of = held_amounts.get(name, 0.0)
+        in_use = held_of - held_free.get(name, 0.0)
+        used += in_use - held_of
         if name in _IN_BYTES:
-            lines.append(f" {bytes_text(used)}/{bytes_text(amounts[name])} {name}")
-            continue
-        line = f" {used:.1f}/{amounts[name]:.1f} {name}"
-        if name in reserved:
-            held = reserved[name]
-            in_use = held - reserved_free.get(name, 0.0)
-            # What a group reserves is taken from the node; what of it is used, only its bundles know.
-            line = f" {used - held + in_use:.1f}/{amounts[name]:.1f} {name}"
-            line += f" ({in_use:.1f} used of {held:.1f} reserved in placement groups)"
-        lines.append(line)
+            line = f" {bytes_text(used)}/{bytes_text(amounts[name])} {name}"
+            in_groups = f" ({bytes_text(in_use)} used of {bytes_text(held_of)} reserved in placement groups)"
+        else:
+            line = f" {used:.1f}/{amounts[name]:.1f} {name}"
+            in_groups = f" ({in_use:.1f} used of {held_of:.1f} reserved in placement groups)"
+        lines.append(line + in_groups if held_of else line)
     return lines or [" (no resources)"]
 
 
-def _add_groups(sums: dict[str, float], amounts: Mapping[str, float]) -> None:
-    for name, amount in amounts.items():
-        match = _OF_GROUP.match(name)
-        # A bundle shows under its index and under the whole group: count one of the two.
-        if match is not None and match["index"] is None:
-            sums[match["name"]] = sums.get(match["name"], 0.0) + amount
-
-
 def _demands(status: gcs_pb2.ClusterStatus) -> list[str]:
-    counts: dict[str, list[int]] = {}
-    for demand in (demand for item in status.nodes for demand in item.demands):
-        counts.setdefault(_shape(demand), [0, 0])[0] += demand.count
-    for demand in status.pending_actors:
-        counts.setdefault(_shape(demand), [0, 0])[1] += demand.count
-    lines = [f" {shape}: {tasks + actors}+ pending tasks/actors" for shape, (tasks, actors) in sorted(counts.items())]
+    """By shape, and under each why it waits."""
+    counts: Counter[str] = Counter()
+    reasons: dict[str, dict[str, None]] = {}
+    node_demands = (demand for item in status.nodes for demand in item.demands)
+    for demand in (*node_demands, *status.pending_actors):
+        shape = f" {_shape(demand.resources)}: {{}}+ pending tasks/actors"
+        counts[shape] += demand.count
+        reasons.setdefault(shape, {})[demand.reason] = None
+    for group in status.pending_placement_groups:
+        strategy = placement_group_pb2.PlacementGroupSpec.Strategy.Name(group.strategy)
+        bundles = Counter(_shape(bundle) for bundle in group.bundles)
+        shapes = ", ".join(f"{shape} * {count}" for shape, count in bundles.items())
+        shape = f" {shapes} ({strategy}): {{}}+ pending placement groups"
+        counts[shape] += group.count
+        reasons.setdefault(shape, {})[group.reason] = None
+    lines = []
+    for shape in sorted(counts):
+        lines.append(_counted(shape, counts[shape]))
+        lines += [f"   {reason}" for reason in reasons[shape] if reason]
     return lines or [" (no resource demands)"]
 
 
-def _shape(demand: gcs_pb2.ResourceDemand) -> str:
-    return str(dict(sorted(ResourceSet.from_proto(demand.resources).to_floats().items())))
+def _counted(shape: str, count: int) -> str:
+    # The braces of a shape are its own.
+    return f"{count}".join(shape.rsplit("{}", 1))
+
+
+def _shape(resources: common_pb2.Resources) -> str:
+    return str(dict(sorted(ResourceSet.from_proto(resources).to_floats().items())))
