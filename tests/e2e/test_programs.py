@@ -21,6 +21,8 @@ DRIVER_LINES = {
     "actor_ten_counters": ["1", "[1, 1, 1, 1, 1, 1, 1, 1, 1, 1]", "[2, 3, 4, 5, 6]"],
     "actor_order": ["1", "3"],
     "actor_order_of_submitters": ["3", "2"],
+    "actor_order_async": ["3", "2"],
+    "actor_groups": ["[None, None, None]", "None"],
     "object_passing_matrix": ["Sum of small matrix: 10000.0", "Sum of large matrix: 1000000.0"],
     "object_as_futures": ["1", "1", "1", "1", "1"],
     "object_put": ["1 True"],
@@ -40,7 +42,17 @@ WORKER_LINES = {
         ("Actor", "method: 2"),
         ("Actor", r"method: \[ObjectRef\([0-9a-f]+\)\]"),
     ],
+    "actor_async": [("AsyncActor", "started")] * 5 + [("AsyncActor", "finished")] * 5,
+    "actor_threaded": [
+        ("ThreadedActor", "I'm running in a thread!"),
+        ("ThreadedActor", "I'm running in another thread!"),
+    ],
     "object_closure": [("print_via_capture", r"\[1, 2, 3\]")],
+}
+# Programs whose one actor prints these lines in this order.
+ACTOR_LINES = {
+    "actor_async_at_once": ["started"] * 5 + ["ended"] * 5,
+    "actor_async_two_at_once": (["started"] * 2 + ["ended"] * 2) * 4,
 }
 OF_THEIR_OWN = {"actor_messages", "actor_passing_handles", "task_async_refused"}
 
@@ -53,7 +65,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_every_program_here_is_run() -> None:
-    assert {path.stem for path in PROGRAMS.glob("*.py")} == {*DRIVER_LINES, *WORKER_LINES, *OF_THEIR_OWN}
+    assert {path.stem for path in PROGRAMS.glob("*.py")} == {*DRIVER_LINES, *WORKER_LINES, *ACTOR_LINES, *OF_THEIR_OWN}
 
 
 @pytest.mark.parametrize("name", DRIVER_LINES)
@@ -75,6 +87,23 @@ def test_what_workers_print_reaches_the_terminal_under_their_name(name: str, roo
         assert match is not None, f"unexpected line {text!r} of {who}; missing are {unmatched}"
         unmatched.remove(match)
     assert unmatched == []
+
+
+@pytest.mark.parametrize("name", ACTOR_LINES)
+def test_the_calls_of_an_async_actor_start_and_end_as_its_limit_says(name: str, root: Path) -> None:
+    expected = ACTOR_LINES[name]
+    output = run(name, root, until=lambda output: len(output.workers) + len(output.own) >= len(expected))
+    assert output.own == []
+    assert len(set(output.pids)) == 1
+    lines = [text for _, text in output.workers]
+    if name == "actor_async_at_once":
+        assert lines == expected
+    else:
+        # A call starts in the place of the one that has just ended.
+        running = [lines[: n + 1].count("started") - lines[: n + 1].count("ended") for n in range(len(lines))]
+        assert max(running) == 2
+        assert sorted(lines) == sorted(expected)
+        assert lines[:3] == expected[:3]
 
 
 def test_an_actor_s_constructor_and_methods_print_from_one_process(root: Path) -> None:
