@@ -17,8 +17,8 @@ from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.certificates import Authority
 from tests.integration.etcd_server import EtcdServer
-from tests.integration.gcs.certificates import Authority
 from tests.integration.gcs.conftest import Start
 from tests.integration.gcs.gcs_process import TOKEN, StartFailedError
 from tests.integration.gcs.peers import SERVICE, ClientPeer, NodePeer, RefusedError, spec_of

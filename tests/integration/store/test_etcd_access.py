@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import datetime
-import ipaddress
 import json
 import socket
 import urllib.request
@@ -13,13 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from manta.gcs.store import Put, StoreConfigError, StoreUnavailable, open_store
 from manta.gcs.store.etcd import EtcdStore
 
+from tests.certificates import Authority
 from tests.integration.etcd_server import EtcdServer, free_ports
 from tests.integration.store.waiting import Watcher
 
@@ -97,59 +92,19 @@ async def test_a_login_that_the_server_does_not_ask_for_does_no_harm(shared_etcd
     await store.close()
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _write_pems(folder: Path) -> None:
-    """ca.pem, and a certificate with key for a server on 127.0.0.1 and for a client, both signed by it."""
-    now = datetime.datetime.now(datetime.UTC)
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-
-    def certificate(subject: str, key: ec.EllipticCurvePublicKey, *, ca: bool) -> bytes:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(_name(subject))
-            .issuer_name(_name("test-ca"))
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-            )
-        )
-        return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    (folder / "ca.pem").write_bytes(certificate("test-ca", ca_key.public_key(), ca=True))
-    for name in ("server", "client"):
-        key = ec.generate_private_key(ec.SECP256R1())
-        (folder / f"{name}.pem").write_bytes(certificate(name, key.public_key(), ca=False))
-        (folder / f"{name}.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-
-
 async def test_mutual_tls_lets_in_only_who_has_a_certificate(tmp_path: Path) -> None:
-    _write_pems(tmp_path)
-    args = [
-        f"--cert-file={tmp_path}/server.pem",
-        f"--key-file={tmp_path}/server.key",
-        f"--trusted-ca-file={tmp_path}/ca.pem",
-        "--client-cert-auth",
-    ]
+    authority = Authority(tmp_path / "authority")
+    own, client = authority.issue("server"), authority.issue("client")
+    args = [f"--cert-file={own.cert}", f"--key-file={own.key}", f"--trusted-ca-file={own.ca}", "--client-cert-auth"]
     with EtcdServer(scheme="https", extra_args=args) as server:
-        trusted = f"ca={tmp_path}/ca.pem&cert={tmp_path}/client.pem&key={tmp_path}/client.key"
+        trusted = f"ca={client.ca}&cert={client.cert}&key={client.key}"
         for url in (f"etcds://{server.endpoint}?{trusted}", f"etcd://{server.endpoint}?{trusted}"):
             store = await open_store(url)
             await store.txn([], [Put(PREFIX + b"tls", b"1")])
             assert await store.get(PREFIX + b"tls") is not None
             await store.close()
         for url in (
-            f"etcds://{server.endpoint}?ca={tmp_path}/ca.pem&timeout_s=0.5",
+            f"etcds://{server.endpoint}?ca={client.ca}&timeout_s=0.5",
             f"etcds://{server.endpoint}?timeout_s=0.5",
             f"etcd://{server.endpoint}?timeout_s=0.5",
         ):

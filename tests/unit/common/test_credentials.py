@@ -8,6 +8,7 @@ from manta.common.credentials import (
     TlsFiles,
     Token,
     create_token_file,
+    find_tls,
     find_token,
     read_token_file,
 )
@@ -93,6 +94,25 @@ def test_a_token_matches_itself_only_and_shows_nowhere() -> None:
 def test_an_unusable_token_is_refused_without_being_shown(value: bytes) -> None:
     with pytest.raises(CredentialError):
         Token(value)
+
+
+def test_tls_files_are_looked_up_in_the_environment_then_in_the_session(tmp_path: Path) -> None:
+    assert find_tls({}) is None
+    assert find_tls({}, str(tmp_path)) is None
+    (tmp_path / "tls.json").write_text('{"ca": "c", "cert": "d", "key": "e"}')
+    assert find_tls({}, str(tmp_path)) == TlsFiles("c", "d", "e")
+    aliases = {"RAY_USE_TLS": "1", "RAY_TLS_CA_CERT": "1", "RAY_TLS_SERVER_CERT": "2", "RAY_TLS_SERVER_KEY": "3"}
+    assert find_tls(aliases, str(tmp_path)) == TlsFiles("1", "2", "3")
+    assert find_tls({**aliases, "RAY_USE_TLS": "0"}) is None
+    ours = {"MANTA_TLS_CA": "x", "MANTA_TLS_CERT": "y", "MANTA_TLS_KEY": "z"}
+    assert find_tls({**ours, **aliases}, str(tmp_path)) == TlsFiles("x", "y", "z")
+    with pytest.raises(CredentialError, match="MANTA_TLS_CERT and MANTA_TLS_KEY belong together"):
+        find_tls({"MANTA_TLS_CA": "x"}, str(tmp_path))
+    with pytest.raises(CredentialError, match="RAY_TLS_SERVER_KEY too"):
+        find_tls({"RAY_USE_TLS": "1"})
+    (tmp_path / "tls.json").write_text("{}")
+    with pytest.raises(CredentialError, match=r"tls\.json does not name"):
+        find_tls({}, str(tmp_path))
 
 
 def test_tls_needs_all_three_files_or_none(tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
 import asyncio
-import datetime
-import ipaddress
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,10 +6,6 @@ from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 from manta.common.credentials import TlsFiles, Token
@@ -20,6 +14,8 @@ from manta.common.rpc import RpcServer, method, open_channel
 from manta.common.version import PROTOCOL, Version
 from manta.proto.common.v1 import common_pb2
 from manta.proto.common.v1.common_pb2 import Frame
+
+from tests.certificates import Authority
 
 TOKEN = Token(b"the-cluster-token")
 LIMIT_S = 10.0
@@ -260,50 +256,6 @@ async def test_an_unknown_method_is_named(running: Running) -> None:
     async with open_channel(running.address, TOKEN) as channel:
         with pytest.raises(LookupError, match="'Nope'"):
             method(channel, SERVICE, "Nope")
-
-
-class Authority:
-    """A certificate authority of one test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
-        certificate = (
-            self._builder(self.name, self.key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self.key, hashes.SHA256())
-        )
-        (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-        )
-
-    def issue(self, name: str) -> TlsFiles:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = (
-            self._builder(subject, key).add_extension(addresses, critical=False).sign(self.key, hashes.SHA256())
-        )
-        cert_path, key_path = self.folder / f"{name}.pem", self.folder / f"{name}.key"
-        cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        key_path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return TlsFiles(str(self.folder / "ca.pem"), str(cert_path), str(key_path))
 
 
 async def test_mutual_tls_lets_in_only_who_the_authority_knows(tmp_path: Path) -> None:

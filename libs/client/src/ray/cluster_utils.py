@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from manta.common.credentials import Token
+from manta.common.credentials import TlsFiles, Token
 from manta.proto.common.v1 import common_pb2
 
 from ray._node import LocalNode, NodeOptions, start_local
@@ -126,16 +126,23 @@ class Cluster:
         import ray
 
         head = self._head()
-        # Only meanwhile: the next cluster of this process has another token.
-        before = os.environ.get("MANTA_TOKEN_FILE")
-        os.environ["MANTA_TOKEN_FILE"] = head.local.token_file
+        options = head.local.options
+        credentials = {
+            "MANTA_TOKEN_FILE": head.local.token_file,
+            "MANTA_TLS_CA": options.tls_ca,
+            "MANTA_TLS_CERT": options.tls_cert,
+            "MANTA_TLS_KEY": options.tls_key,
+        }
+        # Only meanwhile: the next cluster of this process has others.
+        before = {name: os.environ.get(name) for name in credentials}
+        os.environ.update(credentials)
         try:
             ray.init(address=head.gcs_address, namespace=namespace, ignore_reinit_error=True)
         finally:
-            if before is None:
-                del os.environ["MANTA_TOKEN_FILE"]
-            else:
-                os.environ["MANTA_TOKEN_FILE"] = before
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
         self.connected = True
 
     def add_node(self, wait: bool = True, **node_args: Any) -> ClusterNode:
@@ -151,6 +158,8 @@ class Cluster:
             head = self.head_node.local
             options.update(gcs_addresses=head.gcs_addresses, token=head.token)
             options.setdefault("node_ip", head.node_ip)
+            for name in ("tls_ca", "tls_cert", "tls_key"):
+                options.setdefault(name, getattr(head.options, name))
             node = ClusterNode(start_local(NodeOptions(**options)), head=False)
             self.worker_nodes.add(node)
         if wait:
@@ -205,7 +214,9 @@ class Cluster:
 
     def _tool(self) -> GcsTool:
         head = self._head().local
-        return GcsTool(head.gcs_addresses, Token(head.token))
+        options = head.options
+        tls = TlsFiles.from_paths(options.tls_ca, options.tls_cert, options.tls_key)
+        return GcsTool(head.gcs_addresses, Token(head.token), tls=tls)
 
     def _wait_until_listed(self, node: ClusterNode, timeout_s: float) -> None:
         # The raylet said that it was attached, so the first answer almost always has it.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from manta.common.credentials import Token, find_token
+from manta.common.credentials import Token, find_tls, find_token
 from manta.common.ids import new_worker_id
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
@@ -130,14 +130,16 @@ def connect_driver(address: ClusterAddress, options: DriverOptions) -> Driver:
     """Join the cluster as a driver.
 
     raises: ConnectionError when no GCS answers in time, or no raylet of the cluster runs on this machine;
-    AuthenticationError for a wrong token; CredentialError when none is found.
+    AuthenticationError for a wrong token; CredentialError when none is found, or the settings of TLS are incomplete.
     """
     worker_id = new_worker_id()
     token = Token(options.token) if options.token else find_token(os.environ, session_dir=address.session_dir)
+    # A cluster that this process has started itself is reached by nobody else, and has no TLS.
+    tls = None if options.token else find_tls(os.environ, address.session_dir)
     addresses = list(address.gcs_addresses)
     io = IoThread()
     identity = Identity(common_pb2.DRIVER, b"", worker_id, _NO_JOB, token, "driver")
-    gcs = GcsClient(io, identity, addresses, None)
+    gcs = GcsClient(io, identity, addresses, tls)
     try:
         node = _own_node(gcs, addresses, options)
         job = _register_job(gcs, node, worker_id, options)
@@ -146,7 +148,7 @@ def connect_driver(address: ClusterAddress, options: DriverOptions) -> Driver:
         io.stop()
         raise
     identity.node_id, identity.job_id = node.node_id, job.job_id
-    driver = Driver(identity, node, job, gcs=gcs, io=io, gcs_addresses=",".join(addresses))
+    driver = Driver(identity, node, job, gcs=gcs, io=io, gcs_addresses=",".join(addresses), tls=tls)
     try:
         driver.start(options.log_to_driver, CONNECT_TIMEOUT_S)
     except BaseException:

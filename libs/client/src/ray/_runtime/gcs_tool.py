@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Final
 
 import grpc
-from manta.common.credentials import Token
+from manta.common.credentials import TlsFiles, Token
 from manta.common.version import PROTOCOL
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
@@ -37,13 +37,13 @@ class GcsTool:
         addresses: Sequence[str],
         token: Token,
         *,
-        credentials: grpc.ChannelCredentials | None = None,
+        tls: TlsFiles | None = None,
         gcs_timeout_s: float = 10.0,
     ) -> None:
         if not addresses:
             raise ValueError("no GCS address given; expected host:port")
         self._addresses = list(addresses)
-        self._credentials = credentials
+        self._tls = tls
         self._timeout_s = gcs_timeout_s
         self._metadata = (
             ("authorization", f"Bearer {token.value.decode('ascii')}"),
@@ -125,10 +125,11 @@ class GcsTool:
 
     def _open(self, address: str, deadline: float) -> None:
         options = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 256 << 20))
-        if self._credentials is None:
+        if self._tls is None:
             self._channel = grpc.insecure_channel(address, options)
         else:
-            self._channel = grpc.secure_channel(address, self._credentials, options)
+            ca, cert, key = self._tls.read()
+            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(ca, key, cert), options)
         connect = self._channel.stream_stream(
             _METHOD,
             request_serializer=gcs_pb2.ClientBatch.SerializeToString,

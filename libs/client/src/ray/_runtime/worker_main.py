@@ -14,7 +14,7 @@ import time
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 from google.protobuf.message import DecodeError
-from manta.common.credentials import Token
+from manta.common.credentials import TlsFiles, Token
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime import current
@@ -170,10 +170,11 @@ def run(fork: zygote_pb2.Fork) -> NoReturn:
     identity = Identity(
         common_pb2.WORKER, fork.node_id, fork.worker_id, fork.job_id, Token(fork.token), f"worker-{os.getpid()}"
     )
+    tls = TlsFiles.from_paths(fork.tls_ca, fork.tls_cert, fork.tls_key)
     io = IoThread()
     process = Process(
         identity,
-        gcs=GcsClient(io, identity, fork.gcs_addresses.split(","), None),
+        gcs=GcsClient(io, identity, fork.gcs_addresses.split(","), tls),
         io=io,
         socket_dir=fork.socket_dir,
         object_manager_socket=fork.object_manager_socket,
@@ -182,6 +183,7 @@ def run(fork: zygote_pb2.Fork) -> NoReturn:
         namespace=fork.ray_namespace,
         ip_address=fork.ip_address,
         runtime_env=_job_runtime_env(fork),
+        tls=tls,
     )
     current.set_runtime(process)
     worker = Worker(process)

@@ -28,6 +28,10 @@ class Session:
         self.token_file = os.path.join(self.folder, "token")
         write_private(self.token_file, (token or os.urandom(32).hex()) + "\n")
 
+    def keep_tls(self, ca: str, cert: str, key: str) -> None:
+        """For drivers and tools of this machine, which look here as they do for the token."""
+        write_private(os.path.join(self.folder, "tls.json"), json.dumps({"ca": ca, "cert": cert, "key": key}) + "\n")
+
     def log_file(self, part: str) -> str:
         return os.path.join(self.logs, f"{part}.log")
 

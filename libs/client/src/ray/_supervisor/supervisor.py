@@ -41,6 +41,8 @@ class Supervisor:
         object_manager, flight, raylet = (port.address for port in self._ports[:3])
         self._addresses = Addresses(gcs, object_manager, flight, raylet)
         self._session = Session(spec.temp_dir, spec.owner_pid or os.getpid(), spec.token, time.time())
+        if spec.tls_ca:
+            self._session.keep_tls(spec.tls_ca, spec.tls_cert, spec.tls_key)
         os.chdir(self._session.folder)
         self._registration = register(
             spec.registry_dir, self._session.folder, daemon=spec.driver_fd < 0, head=spec.head

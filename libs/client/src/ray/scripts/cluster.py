@@ -17,13 +17,14 @@ address_option = click.option(
 @contextlib.contextmanager
 def open_gcs(address: str | None) -> Iterator[GcsTool]:
     """The GCS of that cluster. raises: click.ClickException for whatever keeps it from answering, inside too."""
-    from manta.common.credentials import CredentialError, find_token
+    from manta.common.credentials import CredentialError, find_tls, find_token
 
     try:
         found = find_address(address or os.environ.get("RAY_ADDRESS") or "auto")
         if found is None:
             raise click.ClickException("--address=local names no running cluster; give host:port or auto")
-        with GcsTool(found.gcs_addresses, find_token(os.environ, session_dir=found.session_dir)) as gcs:
+        token, tls = find_token(os.environ, session_dir=found.session_dir), find_tls(os.environ, found.session_dir)
+        with GcsTool(found.gcs_addresses, token, tls=tls) as gcs:
             yield gcs
     except (ConnectionError, ValueError, CredentialError, GcsToolError) as error:
         raise click.ClickException(str(error)) from error

@@ -61,6 +61,7 @@ def _options(given: dict[str, Any]) -> NodeOptions:
                     f"--{name.replace('_', '-')} is for --head; a node that joins takes it from its cluster"
                 )
     joined = _cluster(given["address"]) if given["address"] is not None else ClusterAddress(())
+    ca, cert, key = _tls(given, joined)
     return NodeOptions(
         gcs_addresses=joined.gcs_addresses,
         num_cpus=given["num_cpus"],
@@ -78,9 +79,9 @@ def _options(given: dict[str, Any]) -> NodeOptions:
         ends_with_this_process=False,
         system_config=_json_object("--system-config", given["system_config"]),
         log_level=given["log_level"],
-        tls_ca=given["tls_ca"],
-        tls_cert=given["tls_cert"],
-        tls_key=given["tls_key"],
+        tls_ca=ca,
+        tls_cert=cert,
+        tls_key=key,
         insecure_plaintext=given["insecure_plaintext"],
     )
 
@@ -99,6 +100,18 @@ def _token(joined: ClusterAddress) -> bytes:
         return find_token(os.environ, session_dir=joined.session_dir).value
     except CredentialError as error:
         raise ValueError(f"{error}; the head's token is in <its session folder>/token") from error
+
+
+def _tls(given: dict[str, Any], joined: ClusterAddress) -> tuple[str, str, str]:
+    """The flags, else what the environment or a session of this machine says. raises: ValueError."""
+    from manta.common.credentials import CredentialError, TlsFiles, find_tls
+
+    try:
+        files = TlsFiles.from_paths(given["tls_ca"], given["tls_cert"], given["tls_key"])
+        files = files or find_tls(os.environ, joined.session_dir)
+    except CredentialError as error:
+        raise ValueError(str(error)) from error
+    return (files.ca, files.cert, files.key) if files is not None else ("", "", "")
 
 
 def _json_object(flag: str, text: str) -> dict[str, Any]:

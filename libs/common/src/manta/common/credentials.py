@@ -1,6 +1,7 @@
 """The cluster's token and TLS files: where they are found and how a candidate is compared."""
 
 import hmac
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Final
 
 # A token travels in a gRPC header and in the first bytes of a channel, both of bounded size.
 MAX_TOKEN_BYTES: Final = 4096
+# Paths of the PEM files that a session's services use: {"ca": ..., "cert": ..., "key": ...}.
+TLS_FILE_NAME: Final = "tls.json"
 TOKEN_FILE_NAME: Final = "token"
 
 
@@ -142,3 +145,31 @@ class TlsFiles:
             except OSError as error:
                 raise CredentialError(f"{flag} {path} cannot be read: {error.strerror}") from error
         return contents[0], contents[1], contents[2]
+
+
+def find_tls(env: Mapping[str, str], session_dir: str = "") -> TlsFiles | None:
+    """Look our certificate up: the variables, then the session's file; None for a cluster without TLS.
+
+    MANTA_TLS_CA, MANTA_TLS_CERT and MANTA_TLS_KEY name the files; with RAY_USE_TLS=1 so do RAY_TLS_CA_CERT,
+    RAY_TLS_SERVER_CERT and RAY_TLS_SERVER_KEY. raises: CredentialError when they are not all set, or the session's
+    file cannot be used.
+    """
+    named = [env.get(f"MANTA_TLS_{name}", "").strip() for name in ("CA", "CERT", "KEY")]
+    if not any(named) and env.get("RAY_USE_TLS", "").strip().lower() in ("1", "true"):
+        named = [env.get(f"RAY_TLS_{name}", "").strip() for name in ("CA_CERT", "SERVER_CERT", "SERVER_KEY")]
+        if not all(named):
+            raise CredentialError(
+                "RAY_USE_TLS is set: set RAY_TLS_CA_CERT, RAY_TLS_SERVER_CERT, RAY_TLS_SERVER_KEY too"
+            )
+    if any(named):
+        if not all(named):
+            raise CredentialError("MANTA_TLS_CA, MANTA_TLS_CERT and MANTA_TLS_KEY belong together; set all three")
+        return TlsFiles(*named)
+    path = Path(session_dir) / TLS_FILE_NAME
+    if not session_dir or not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text())
+        return TlsFiles(found["ca"], found["cert"], found["key"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CredentialError(f"{path} does not name the files of TLS: {error!r}") from error

@@ -74,6 +74,7 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
             token=token,
             log_dir=settings.log_dir,
             has_gpus=core.has_gpus,
+            tls=settings.tls,
             task_event_interval_ms=settings.task_event_interval_ms,
         ),
         settings.zygote_argv,

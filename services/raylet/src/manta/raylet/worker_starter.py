@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from manta.common.credentials import Token
+from manta.common.credentials import TlsFiles, Token
 from manta.common.ids import JobId, NodeId, WorkerId
 from manta.common.version import PROTOCOL
 from manta.proto.gcs.v1 import gcs_pb2
@@ -32,6 +32,7 @@ class WorkerSurroundings:
     token: Token
     log_dir: Path
     has_gpus: bool
+    tls: TlsFiles | None
     task_event_interval_ms: int
 
 
@@ -122,6 +123,7 @@ class WorkerStarter:
             job_config=job.config,
             version_major=PROTOCOL.major,
             version_minor=PROTOCOL.minor,
+            **({} if around.tls is None else {f"tls_{name}": path for name, path in asdict(around.tls).items()}),
         )
 
 
