@@ -13,18 +13,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime import cluster_view, current, serialization, stored
 from ray._runtime.actors import Actors
 from ray._runtime.arena_client import ArenaClient
-from ray._runtime.arena_errors import ArenaDisconnected
 from ray._runtime.arena_wait import arena_wait_s
 from ray._runtime.cancelling import Canceller
 from ray._runtime.executor import Executor
 from ray._runtime.fetching import Fetcher
+from ray._runtime.frees import Frees
 from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
 from ray._runtime.generators import Generators
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
     from ray._runtime.reference_command import Command
 
 log = logging.getLogger("ray.runtime")
-
-_UNSENT_FREES: Final = 100_000
 
 Receive = Callable[[ReferenceCounter, bytes], "Sequence[Command]"]
 
@@ -108,9 +106,7 @@ class Process:
         self.dirty: set[Peer | RayletLink] = set()
         self.woken: list[tuple[Waiter, bytes]] = []
         self.to_free: list[tuple[bytes, list[bytes]]] = []
-        self._freeing = threading.Lock()
-        # While the object manager is away. Beyond the bound the oldest copies stay until this process ends.
-        self._unsent_frees: collections.deque[tuple[bytes, list[bytes]]] = collections.deque(maxlen=_UNSENT_FREES)
+        self.frees = Frees(self)
 
         self.holds = HoldMessenger(self)
         self.peers = PeerTable(self, PeerFrames(self).dispatch)
@@ -200,25 +196,11 @@ class Process:
                     # The others wait too, and for nobody else.
                     log.exception("waiter_failed object=%s", object_id.hex())
             if self.to_free:
-                self._send_frees()
-
-    def _send_frees(self) -> None:
-        # One thread at a time: who comes here for room must not go on while another holds frees that are not sent.
-        with self._freeing:
-            with self.lock:
-                items, self.to_free = [*self._unsent_frees, *self.to_free], []
-                self._unsent_frees.clear()
-            try:
-                self.arena.free(items)
-            except ArenaDisconnected as error:
-                # What was on this node went with its object manager; the other nodes are told through its successor.
-                log.debug("free_not_sent objects=%d reason=%s", len(items), error)
-                self._unsent_frees.extend(item for item in items if any(node != self.node_id for node in item[1]))
+                self.frees.send()
 
     def _arena_connected(self, fd: int) -> None:
         self.reactor.add(fd, self.arena.on_readable)
-        if self._unsent_frees:
-            self.reactor.call_soon(self._send_frees)
+        self.frees.connected()
 
     def note_drop(self, object_id: bytes) -> None:
         """A ref, or the last view, was collected. Runs in a destructor: no lock; a later reader counts it."""
@@ -247,7 +229,7 @@ class Process:
             self.reads.recent.clear()
             self.drain_drops()
         self.after_lock()
-        self._send_frees()
+        self.frees.send()
         self.arena.flush()
 
     def drain_drops(self) -> None:
