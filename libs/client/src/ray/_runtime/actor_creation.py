@@ -42,22 +42,13 @@ class ActorCreator:
             cached = cls.cache = (self, define(cls.cls, cls.name))
         encoded = arguments.encode(process, args, kwargs, cls.name)
         actor_id = new_actor_id(JobId(process.job_id))
-        concurrency = options.max_concurrency or (1000 if cls.is_async else 1)
-        in_order = not (cls.is_async or concurrency > 1 or options.concurrency_groups or options.allow_out_of_order)
-        methods = {name: info.of_actor(options) for name, info in cls.methods.items()}
-        _check_groups(cls, options)
-        state = HandleState(
-            cls.name,
-            methods,
-            options.detached,
-            options.max_task_retries,
-            in_order,
-            options.max_pending_calls,
-            tuple(options.concurrency_groups),
-        ).pickled()
-        spec = self._spec(actor_id, cls, options, encoded, concurrency, cached[1])
-        spec.handle_state = state
-        actor = Actor(actor_id, state)
+        prepared = options.cache
+        if prepared is None or prepared[0] is not cls:
+            state = _handle_state(cls, options)
+            prepared = options.cache = (cls, state, state.pickled())
+        spec = self._spec(actor_id, cls, options, encoded, _concurrency(cls, options), cached[1])
+        spec.handle_state = prepared[2]
+        actor = Actor(actor_id, prepared[2], prepared[1])
         actor.mine = True
         actor.held = encoded.held()
         with process.lock:
@@ -191,3 +182,22 @@ def _check_groups(cls: ClassDescriptor, options: ActorOptions) -> None:
                 f"{cls.name}.{method.name} is in concurrency group {method.concurrency_group!r}, which the actor does "
                 f"not have: its groups are {sorted(groups)}; name it in @ray.remote(concurrency_groups={{...}})"
             )
+
+
+def _concurrency(cls: ClassDescriptor, options: ActorOptions) -> int:
+    return options.max_concurrency or (1000 if cls.is_async else 1)
+
+
+def _handle_state(cls: ClassDescriptor, options: ActorOptions) -> HandleState:
+    """What handles of all actors of this class with these options share. raises: ValueError for an unknown group."""
+    _check_groups(cls, options)
+    side_by_side = cls.is_async or _concurrency(cls, options) > 1 or bool(options.concurrency_groups)
+    return HandleState(
+        cls.name,
+        {name: info.of_actor(options) for name, info in cls.methods.items()},
+        options.detached,
+        options.max_task_retries,
+        not (side_by_side or options.allow_out_of_order),
+        options.max_pending_calls,
+        tuple(options.concurrency_groups),
+    )

@@ -62,9 +62,10 @@ class Actor:
         "weak_handles",
     )
 
-    def __init__(self, actor_id: bytes, pickled_state: bytes) -> None:
+    def __init__(self, actor_id: bytes, pickled_state: bytes, handle_state: HandleState | None = None) -> None:
+        """handle_state: what pickled_state holds, where it is known."""
         self.pickled_state = pickled_state
-        self.handle_state = HandleState(*pickle.loads(pickled_state))
+        self.handle_state = handle_state or HandleState(*pickle.loads(pickled_state))
         self.calls = ActorCalls(actor_id, self.handle_state.in_order)
         self.handles = 0
         self.weak_handles = 0

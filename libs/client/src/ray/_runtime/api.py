@@ -108,7 +108,7 @@ class MethodInfo:
 
 @dataclass(slots=True)
 class ActorOptions:
-    """How an actor is placed and lives, resolved. Resources as in TaskOptions."""
+    """How an actor is placed and lives, resolved; shared by all that are made with it. Resources as in TaskOptions."""
 
     name: str = ""
     namespace: str | None = None
@@ -129,6 +129,8 @@ class ActorOptions:
     capture_child_tasks: bool = False
     # Of the actor's generators, where a method says nothing.
     backpressure: int = -1
+    # Belongs to the runtime.
+    cache: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,133 @@
+"""A thousand actors on one machine: how fast they come, what they cost, how they answer: `many_actors.py [COUNT]`.
+
+Prints one JSON object. Memory is the proportional set size (PSS) of all worker processes, which shares what a fork
+left common among those that use it. CPU is what all processes of the cluster, and this one, used in the phase.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+CALLS = 100_000
+RESTARTS = 20
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@ray.remote(num_cpus=0)
+class Small:
+    def ping(self) -> bytes:
+        return b"ok"
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def family() -> dict[int, tuple[str, float]]:
+    """This process and all below it: pid -> (what it is, seconds of CPU)."""
+    found: dict[int, tuple[int, str, float]] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            command = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:  # it ended meanwhile
+            continue
+        found[int(entry.name)] = (int(fields[1]), command, (int(fields[11]) + int(fields[12])) / TICKS)
+    mine = {os.getpid()}
+    while more := {pid for pid, (parent, _, _) in found.items() if parent in mine} - mine:
+        mine |= more
+    return {pid: (_kind(pid, found, mine), found[pid][2]) for pid in mine}
+
+
+def _kind(pid: int, found: dict[int, tuple[int, str, float]], mine: set[int]) -> str:
+    parent, command, _ = found[pid]
+    if pid == os.getpid():
+        return "driver"
+    for part in ("gcs", "raylet", "object-manager"):
+        if f"manta-{part}" in command:
+            return part
+    if "zygote" in command:
+        return "zygote" if parent in mine and "manta-raylet" in found[parent][1] else "workers"
+    return "supervisor"
+
+
+def cpu(call: Callable[[], Any]) -> tuple[Any, float, dict[str, float]]:
+    """The call's result, its duration and the CPU of each kind of process meanwhile; seconds."""
+    before = {pid: used for pid, (_, used) in family().items()}
+    started = time.perf_counter()
+    result = call()
+    took = time.perf_counter() - started
+    used: dict[str, float] = {}
+    for pid, (kind, seconds) in family().items():
+        used[kind] = used.get(kind, 0.0) + seconds - before.get(pid, 0.0)
+    return result, took, used
+
+
+def worker_memory() -> float:
+    """MiB for each worker process, on average."""
+    sizes = []
+    for pid, (kind, _) in family().items():
+        if kind == "workers":
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            sizes.append(next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")))
+    return statistics.fmean(sizes) / 1024
+
+
+def restart_times() -> list[float]:
+    """Seconds from the SIGKILL of an actor's process to the answer of the next."""
+    times = []
+    actor = Small.options(max_restarts=-1, max_task_retries=-1).remote()  # type: ignore[attr-defined]
+    for _ in range(RESTARTS):
+        pid = ray.get(actor.pid.remote())
+        started = time.perf_counter()
+        os.kill(pid, signal.SIGKILL)
+        while ray.get(actor.pid.remote()) == pid:  # sent before the death was noticed, and answered
+            continue
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
+    ray.init(num_cpus=2, logging_level="ERROR", include_dashboard=False)
+    ray.get(Small.remote().ping.remote())  # type: ignore[attr-defined]
+
+    def create() -> list[Any]:
+        made = [Small.remote() for _ in range(count)]  # type: ignore[attr-defined]
+        ray.get([actor.ping.remote() for actor in made])
+        return made
+
+    actors, took, used = cpu(create)
+    memory = worker_memory()
+    _, fanned, _ = cpu(lambda: ray.get([actors[number % count].ping.remote() for number in range(CALLS)]))
+    restarts = restart_times()
+    print(
+        json.dumps(
+            {
+                "actors": count,
+                "created and called (per s)": round(count / took, 1),
+                "CPU for each (ms)": {kind: round(1e3 * seconds / count, 2) for kind, seconds in sorted(used.items())},
+                "memory for each, PSS (MiB)": round(memory, 2),
+                f"{CALLS} calls over all (per s)": round(CALLS / fanned),
+                "restart after SIGKILL, median (s)": round(statistics.median(restarts), 3),
+                "restart after SIGKILL, worst (s)": round(max(restarts), 3),
+            },
+            indent=1,
+        )
+    )
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()
