@@ -67,7 +67,7 @@ def test_every_service_serves_the_metrics_that_upstream_names(root: Path) -> Non
     finally:
         node.stop()
     for part, name in (
-        ("raylet", "ray_tasks"),
+        ("gcs", "ray_tasks"),
         ("raylet", "ray_resources"),
         ("gcs", "ray_actors"),
         ("object-manager", "ray_object_store_memory"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from manta.common.metrics import Metrics
 from manta.common.state_filter import StateFilter
 from manta.gcs.events import Moment
+from manta.gcs.gcs_metrics import GcsMetrics
 from manta.gcs.task_query import TaskQuery
 from manta.gcs.task_table import LINGER_S, OTHERS, CountedAs, TaskTable
 from manta.proto.gcs.v1 import gcs_pb2, task_pb2
@@ -220,3 +222,17 @@ def test_actors_are_listed_by_filters_and_limit() -> None:
     wanted = gcs_pb2.ListActors(filters=[task_pb2.StateFilter(column="name", value="b", unequal=True)], limit=1)
     found = cluster.ask(list_actors=wanted).actor_list
     assert (found.total, found.matched, len(found.items)) == (3, 2, 1)
+
+
+def test_the_metrics_page_counts_tasks_by_state_and_function() -> None:
+    metrics = Metrics("gcs")
+    shown = GcsMetrics(metrics)
+    cluster = CoreDriver()
+    cluster.attach(1)
+    cluster.say(1, task_events=told(finished=[finished(1, 2)], live=[live(3)]))
+    shown.show(cluster.core)
+    page = metrics.page().decode()
+    assert 'ray_tasks{Name="f",State="FINISHED",part="gcs"} 2.0' in page
+    assert 'ray_tasks{Name="f",State="SUBMITTED_TO_WORKER",part="gcs"} 1.0' in page
+    shown.standing_by()
+    assert "ray_tasks{" not in metrics.page().decode()

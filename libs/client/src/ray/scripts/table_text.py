@@ -17,7 +17,7 @@ def table_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, num
     if numbered:
         headers.insert(0, "")
         cells = [[[str(number)], *row] for number, row in enumerate(cells)]
-    to_right = [bool(cells) and all(_is_number(row[at]) for row in cells) for at in range(len(headers))]
+    to_right = [_are_numbers([row[at] for row in cells]) for at in range(len(headers))]
     widths = [
         max([len(header) + _HEADER_ROOM, *(len(line) for row in cells for line in row[at])])
         for at, header in enumerate(headers)
@@ -41,9 +41,13 @@ def _cell_lines(value: Any) -> list[str]:
     return str(value).split("\n")
 
 
+def _are_numbers(cells: Sequence[Sequence[str]]) -> bool:
+    """Whether a column holds nothing but numbers, and at least one."""
+    filled = [cell for cell in cells if cell != [""]]
+    return bool(filled) and all(_is_number(cell) for cell in filled)
+
+
 def _is_number(cell: Sequence[str]) -> bool:
-    if cell == [""]:
-        return True
     try:
         float(cell[0])
     except ValueError:

@@ -1,0 +1,179 @@
+"""The state of a real cluster: what the state API, the commands and the metrics tell of tasks, actors and nodes."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray._runtime import current
+from ray.exceptions import WorkerCrashedError
+from ray.util import state
+from ray.util.state.exception import RayStateApiException
+
+from tests.integration.conditions import wait_for
+
+pytestmark = pytest.mark.usefixtures("session")
+
+
+@ray.remote
+def finishes(value: int) -> int:
+    return value
+
+
+@ray.remote(max_retries=0)
+def raises() -> None:
+    raise ValueError("as wanted")
+
+
+@ray.remote(max_retries=1)
+def dies() -> None:
+    os._exit(3)
+
+
+@ray.remote(enable_task_events=False)
+def hidden() -> None:
+    pass
+
+
+@ray.remote
+class Gate:
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+
+    def open(self) -> None:
+        self.opened.set()
+
+    def wait(self) -> None:
+        self.opened.wait()
+
+
+@ray.remote
+def waits(gate: Any) -> None:
+    ray.get(gate.wait.remote())
+
+
+def states_of(name: str) -> list[str]:
+    return sorted(row.state for row in state.list_tasks(filters=[("name", "=", name)], limit=1000))
+
+
+def ray_command(*arguments: str) -> str:
+    found = current.runtime_or_none()
+    assert found is not None
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MANTA_"))}
+    token = found.identity.token.value.decode()  # type: ignore[attr-defined]
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "ray"), *arguments, "--address", found.gcs_addresses],  # type: ignore[attr-defined]
+        env={**environment, "MANTA_TOKEN": token},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_each_attempt_of_a_task_is_in_the_table() -> None:
+    ray.get([finishes.remote(number) for number in range(50)])
+    with pytest.raises(ValueError, match="as wanted"):
+        ray.get(raises.remote())
+    with pytest.raises(WorkerCrashedError):
+        ray.get(dies.remote())
+    ray.get(hidden.remote())
+    wait_for(lambda: states_of("finishes") == ["FINISHED"] * 50, "all tasks are told to be over")
+    wait_for(lambda: states_of("dies") == ["FAILED"] * 2, "both attempts are told of")
+    assert states_of("hidden") == []
+    (failed,) = state.list_tasks(filters=[("name", "=", "raises")], detail=True)
+    assert (failed.error_type, failed.type, failed.attempt_number) == ("TASK_EXECUTION_EXCEPTION", "NORMAL_TASK", 0)
+    assert "as wanted" in (failed.error_message or "")
+    assert failed.node_id == ray.get_runtime_context().get_node_id()
+    assert state.get_task(failed.task_id) == failed
+    attempts: Any = state.get_task(state.list_tasks(filters=[("name", "=", "dies")])[0].task_id)
+    assert [(attempt.attempt_number, attempt.error_type) for attempt in attempts] == [
+        (0, "WORKER_DIED"),
+        (1, "WORKER_DIED"),
+    ]
+
+
+def test_tasks_show_what_they_wait_for() -> None:
+    gate = Gate.options(max_concurrency=4, num_cpus=0).remote()
+    blocked = waits.options(num_cpus=1).remote(gate)
+    behind = finishes.options(name="behind").remote(blocked)
+    never = finishes.options(name="never", resources={"slot": 100}).remote(1)
+    wait_for(lambda: states_of("waits") == ["RUNNING_IN_RAY_GET"], "it is told to wait in get")
+    wait_for(lambda: states_of("Gate.wait") == ["RUNNING"], "the call of the actor is told to run")
+    wait_for(lambda: states_of("behind") == ["PENDING_ARGS_AVAIL"], "it waits for its argument")
+    wait_for(lambda: states_of("never") == ["PENDING_NODE_ASSIGNMENT"], "it waits for a node")
+    (call,) = state.list_tasks(filters=[("name", "=", "Gate.wait")])
+    (outer,) = state.list_tasks(filters=[("name", "=", "waits")])
+    assert (call.type, call.parent_task_id) == ("ACTOR_TASK", outer.task_id)
+    ray.get(gate.open.remote())
+    ray.get(behind)
+    wait_for(lambda: states_of("waits") == ["FINISHED"], "it is over")
+    ray.cancel(never)
+    wait_for(lambda: states_of("never") == ["FAILED"], "it was cancelled")
+
+
+def test_actors_nodes_jobs_and_workers_are_listed() -> None:
+    alive = Gate.options(name="alive", num_cpus=0).remote()
+    dead = Gate.options(num_cpus=0).remote()
+    ray.get([alive.open.remote(), dead.open.remote()])
+    ray.kill(dead)
+    wait_for(lambda: state.get_actor(dead._actor_id.hex()).state == "DEAD", "the death is recorded")  # type: ignore[union-attr]
+    row = state.get_actor(alive._actor_id.hex())
+    assert row is not None
+    assert (row.state, row.name, row.class_name, row["is_detached"]) == ("ALIVE", "alive", "Gate", False)
+    (node,) = state.list_nodes(filters=[("is_head_node", "=", True)])
+    assert (node.state, node.resources_total["CPU"], node.node_id) == ("ALIVE", 4.0, row.node_id)
+    (job,) = state.list_jobs()
+    assert (job.status, job.job_id) == ("RUNNING", row.job_id)
+    workers = {worker.pid: worker for worker in state.list_workers(limit=1000)}
+    assert (workers[row.pid or 0].is_alive, workers[os.getpid()].worker_type) == (True, "DRIVER")
+    killed = state.get_actor(dead._actor_id.hex())
+    assert killed is not None and killed.pid is not None
+    wait_for(lambda: _worker(killed.pid).exit_type == "INTENDED_USER_EXIT", "its worker's end is listed")  # type: ignore[arg-type]
+    counts = state.summarize_actors()["cluster"]["summary"]["Gate"]["state_counts"]
+    assert counts["DEAD"] >= 1 and counts["ALIVE"] >= 1
+
+
+def _worker(pid: int) -> Any:
+    return next(worker for worker in state.list_workers(limit=1000) if worker.pid == pid)
+
+
+def test_a_cut_is_told_and_wrong_questions_are_refused() -> None:
+    ray.get([finishes.options(name="many").remote(number) for number in range(5)])
+    wait_for(lambda: len(states_of("many")) == 5, "all are in the table")
+    with pytest.warns(UserWarning, match="2 of 5 tasks"):
+        assert len(state.list_tasks(filters=[("name", "=", "many")], limit=2)) == 2
+    with pytest.raises(RayStateApiException, match="'colour'"):
+        state.list_tasks(filters=[("colour", "=", "red")])
+    with pytest.raises(RayStateApiException, match="not supported yet"):
+        state.list_objects()
+
+
+def test_a_task_may_ask_for_the_state() -> None:
+    @ray.remote
+    def names() -> list[str]:
+        return [row.node_id for row in state.list_nodes()]
+
+    assert ray.get(names.remote()) == [ray.get_runtime_context().get_node_id()]
+
+
+def test_the_commands_print_the_tables() -> None:
+    gate = Gate.options(name="shown", num_cpus=0).remote()
+    ray.get(gate.open.remote())
+    (listed,) = json.loads(ray_command("list", "actors", "--format", "json", "--filter", "name=shown"))
+    assert (listed["actor_id"], listed["state"]) == (gate._actor_id.hex(), "ALIVE")
+    detail = ray_command("list", "actors", "--detail", "--filter", "name=shown").splitlines()
+    assert detail[:2] == ["---", f"-   actor_id: {gate._actor_id.hex()}"]
+    for column in ("class_name: Gate", "death_cause: null", "is_detached: false", "name: shown", "state: ALIVE"):
+        assert f"    {column}" in detail
+    wait_for(lambda: "Gate.__init__" in ray_command("summary", "tasks"), "the actor's creation is counted")
+    assert "worker-" in ray_command("logs", "worker-*")
+    status = ray_command("status")
+    assert "Total Usage:" in status and "Total Demands:" in status
