@@ -59,9 +59,11 @@ class ActorCaller:
         else:
             encoded = arguments.encode(process, args, kwargs, f"{actor.class_name}.{method.name}")
             held = encoded.held()
-        if actor.ref is not None:
+        # Held in this frame: the last handle may be collected, and counted, before the call is.
+        ref = actor.ref
+        if ref is not None:
             # A call that is under way counts as a use of the actor.
-            held = (*held, actor.ref._id)
+            held = (*held, ref._id)
         if is_generator:
             limit = options.get("backpressure", method.backpressure)
             process.generators.open(record, dynamic=num_returns == DYNAMIC, limit=limit)

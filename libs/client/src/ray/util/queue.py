@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -46,27 +47,32 @@ class Queue:
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Add an item; wait up to `timeout` seconds for room. raises: Full; ValueError for a negative timeout."""
-        if not block:
-            ray.get(self.actor.put_nowait.remote(item))
-            return
-        ray.get(self.actor.put.remote(item, _checked(timeout)))
+        with _as_they_are():
+            ray.get(self._put(item, block, timeout))
+
+    def _put(self, item: Any, block: bool, timeout: float | None) -> ray.ObjectRef:
+        ref: ray.ObjectRef
+        ref = self.actor.put.remote(item, _checked(timeout)) if block else self.actor.put_nowait.remote(item)
+        return ref
 
     async def put_async(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        if not block:
-            await self.actor.put_nowait.remote(item)
-            return
-        await self.actor.put.remote(item, _checked(timeout))
+        """As put, without blocking the event loop."""
+        with _as_they_are():
+            await self._put(item, block, timeout)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the oldest item; wait up to `timeout` seconds for one. raises: Empty; ValueError as put."""
-        if not block:
-            return ray.get(self.actor.get_nowait.remote())
-        return ray.get(self.actor.get.remote(_checked(timeout)))
+        with _as_they_are():
+            return ray.get(self._get(block, timeout))
+
+    def _get(self, block: bool, timeout: float | None) -> ray.ObjectRef:
+        ref: ray.ObjectRef = self.actor.get.remote(_checked(timeout)) if block else self.actor.get_nowait.remote()
+        return ref
 
     async def get_async(self, block: bool = True, timeout: float | None = None) -> Any:
-        if not block:
-            return await self.actor.get_nowait.remote()
-        return await self.actor.get.remote(_checked(timeout))
+        """As get, without blocking the event loop."""
+        with _as_they_are():
+            return await self._get(block, timeout)
 
     def put_nowait(self, item: Any) -> None:
         self.put(item, block=False)
@@ -75,7 +81,8 @@ class Queue:
         """Add all items or none. raises: Full; TypeError when `items` is not iterable."""
         if not isinstance(items, Iterable):
             raise TypeError(f"items must be iterable, not {type(items).__name__}")
-        ray.get(self.actor.put_nowait_batch.remote(list(items)))
+        with _as_they_are():
+            ray.get(self.actor.put_nowait_batch.remote(list(items)))
 
     def get_nowait(self) -> Any:
         return self.get(block=False)
@@ -86,7 +93,8 @@ class Queue:
             raise TypeError(f"num_items must be an int, not {num_items!r}")
         if num_items < 0:
             raise ValueError(f"num_items must be >= 0, not {num_items}")
-        items: list[Any] = ray.get(self.actor.get_nowait_batch.remote(num_items))
+        with _as_they_are():
+            items: list[Any] = ray.get(self.actor.get_nowait_batch.remote(num_items))
         return items
 
     def shutdown(self, force: bool = False, grace_period_s: int = 5) -> None:
@@ -100,6 +108,16 @@ class Queue:
             if ready:
                 return
         ray.kill(actor, no_restart=True)
+
+
+@contextmanager
+def _as_they_are() -> Iterator[None]:
+    """Raise Empty and Full as such, not as errors of a task: they are answers."""
+    try:
+        yield
+    except (Empty, Full) as error:
+        kind = Empty if isinstance(error, Empty) else Full
+        raise kind(*getattr(error, "cause", error).args) from None
 
 
 def _checked(timeout: float | None) -> float | None:
