@@ -30,6 +30,9 @@ class Mortal:
     def pid(self) -> int:
         return os.getpid()
 
+    def reconstructed(self) -> bool:
+        return ray.get_runtime_context().was_current_actor_reconstructed
+
     def count(self) -> int:
         self.calls += 1
         return self.calls
@@ -68,8 +71,9 @@ def answers(actor: Any) -> bool:
 
 def test_an_actor_restarts_as_often_as_allowed_and_then_is_dead() -> None:
     actor = Mortal.options(max_restarts=2, max_task_retries=-1).remote()
-    for _ in range(2):
+    for restarts in range(2):
         assert ray.get(actor.count.remote(), timeout=WAIT_S) == 1  # the state is new
+        assert ray.get(actor.reconstructed.remote(), timeout=WAIT_S) == (restarts > 0)
         before = kill_process(actor)
         assert ray.get(actor.pid.remote(), timeout=WAIT_S) != before
     kill_process(actor)

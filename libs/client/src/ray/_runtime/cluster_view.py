@@ -81,7 +81,7 @@ def context(process: Process) -> Mapping[str, Any]:
             actor_name=actor.spec.name,
             resources=held,
             gpu_ids=actor.gpu_ids,
-            reconstructed=actor.incarnation > 0,
+            reconstructed=actor.spec.restarts > 0,
         )
     return shown
 

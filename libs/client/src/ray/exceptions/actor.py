@@ -114,7 +114,7 @@ def _text_of_death(cause: common_pb2.DeathCause) -> tuple[str, bool]:
         kinds.LEASE_HOLDER_DIED: "the process that leased its worker died",
     }
     text = f"The actor is dead: {words.get(cause.kind, f'cause {cause.kind}')}."
-    if cause.message:
+    if cause.message and cause.message not in text:
         text += f" {cause.message}"
     details = []
     if cause.exit_code < 0:

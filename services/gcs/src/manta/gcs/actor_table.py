@@ -162,9 +162,10 @@ class ActorTable:
         return [Forget(Key(Table.DEFINITION, key)) for key in unused]
 
     def full_spec(self, actor: Actor) -> actor_pb2.ActorSpec:
-        """What a node needs to start it: with the class."""
+        """What a node needs to start it: with the class, and which start it is."""
         spec = actor_pb2.ActorSpec()
         spec.CopyFrom(actor.spec)
+        spec.restarts = actor.restarts
         definition = self._definitions.get(actor.definition)
         if definition is not None:
             spec.definition.CopyFrom(definition)

@@ -31,7 +31,7 @@ class ConcurrencyGroup(_message.Message):
     def __init__(self, name: _Optional[str] = ..., max_concurrency: _Optional[int] = ...) -> None: ...
 
 class ActorSpec(_message.Message):
-    __slots__ = ("actor_id", "job_id", "owner", "class_name", "definition", "args", "arguments", "lifetime_resources", "placement_resources", "strategy", "runtime_env", "max_restarts", "max_task_retries", "max_concurrency", "concurrency_groups", "is_async", "name", "ray_namespace", "detached", "allow_out_of_order", "max_pending_calls", "handle_id", "handle_state", "labels", "call_site")
+    __slots__ = ("actor_id", "job_id", "owner", "class_name", "definition", "args", "arguments", "lifetime_resources", "placement_resources", "strategy", "runtime_env", "max_restarts", "max_task_retries", "max_concurrency", "concurrency_groups", "is_async", "name", "ray_namespace", "detached", "allow_out_of_order", "max_pending_calls", "handle_id", "handle_state", "labels", "call_site", "restarts")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +64,7 @@ class ActorSpec(_message.Message):
     HANDLE_STATE_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CALL_SITE_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
     actor_id: bytes
     job_id: bytes
     owner: _common_pb2.WorkerAddress
@@ -89,7 +90,8 @@ class ActorSpec(_message.Message):
     handle_state: bytes
     labels: _containers.ScalarMap[str, str]
     call_site: str
-    def __init__(self, actor_id: _Optional[bytes] = ..., job_id: _Optional[bytes] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., class_name: _Optional[str] = ..., definition: _Optional[_Union[_worker_pb2.Definition, _Mapping]] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[_worker_pb2.Argument, _Mapping]]] = ..., lifetime_resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., placement_resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., strategy: _Optional[_Union[_common_pb2.SchedulingStrategy, _Mapping]] = ..., runtime_env: _Optional[str] = ..., max_restarts: _Optional[int] = ..., max_task_retries: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., concurrency_groups: _Optional[_Iterable[_Union[ConcurrencyGroup, _Mapping]]] = ..., is_async: _Optional[bool] = ..., name: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., detached: _Optional[bool] = ..., allow_out_of_order: _Optional[bool] = ..., max_pending_calls: _Optional[int] = ..., handle_id: _Optional[bytes] = ..., handle_state: _Optional[bytes] = ..., labels: _Optional[_Mapping[str, str]] = ..., call_site: _Optional[str] = ...) -> None: ...
+    restarts: int
+    def __init__(self, actor_id: _Optional[bytes] = ..., job_id: _Optional[bytes] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., class_name: _Optional[str] = ..., definition: _Optional[_Union[_worker_pb2.Definition, _Mapping]] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[_worker_pb2.Argument, _Mapping]]] = ..., lifetime_resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., placement_resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., strategy: _Optional[_Union[_common_pb2.SchedulingStrategy, _Mapping]] = ..., runtime_env: _Optional[str] = ..., max_restarts: _Optional[int] = ..., max_task_retries: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., concurrency_groups: _Optional[_Iterable[_Union[ConcurrencyGroup, _Mapping]]] = ..., is_async: _Optional[bool] = ..., name: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., detached: _Optional[bool] = ..., allow_out_of_order: _Optional[bool] = ..., max_pending_calls: _Optional[int] = ..., handle_id: _Optional[bytes] = ..., handle_state: _Optional[bytes] = ..., labels: _Optional[_Mapping[str, str]] = ..., call_site: _Optional[str] = ..., restarts: _Optional[int] = ...) -> None: ...
 
 class ActorStatus(_message.Message):
     __slots__ = ("actor_id", "state", "address", "incarnation", "restarts", "pid", "death_cause", "started_at", "ended_at", "repr_name", "pending_reason")
