@@ -203,3 +203,18 @@ def test_a_chosen_node_always_has_room_and_a_refusal_means_that_none_has(
         assert not could
     else:
         assert answer in fits
+
+
+def test_the_hybrid_settings_come_from_the_environment_and_the_system_config_overrides_it() -> None:
+    env = {"RAY_scheduler_spread_threshold": "0.25", "RAY_scheduler_top_k_absolute": "3"}
+    assert HybridSettings.read({}, {}) == HybridSettings()
+    assert HybridSettings.read(env, {"scheduler_top_k_absolute": 2}) == HybridSettings(
+        spread_threshold=0.25, top_k_absolute=2
+    )
+    for wrong in (
+        {"scheduler_spread_threshold": 2},
+        {"scheduler_top_k_fraction": "x"},
+        {"scheduler_top_k_absolute": -1},
+    ):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            HybridSettings.read({}, wrong)

@@ -46,6 +46,7 @@ def command_lines(spec: Spec, session: Session, addresses: Addresses) -> Mapping
         lines["gcs"] = [
             *("manta-gcs", *common, "--listen", addresses.gcs[0], "--session-name", session.name),
             *("--store", spec.store or _local_store(spec, session)),
+            *("--system-config", json.dumps(spec.system_config)),
         ]
     return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from manta.common.ids import ACTOR_ID_SIZE, NODE_ID_SIZE, WORKER_ID_SIZE, ActorId, NodeId, PlacementGroupId
+from manta.common.scheduling import HybridSettings
 from manta.gcs.actor import Actor, definition_key
 from manta.gcs.actor_name import ActorNames
 from manta.gcs.actor_placement import ActorPlacement, Placed
@@ -51,11 +52,12 @@ class ActorManager:
         rng: Random,
         promises: Promises[NodeId],
         bundles: BundleUse,
+        hybrid: HybridSettings | None = None,
     ) -> None:
         self._nodes, self._jobs, self._deaths = nodes, jobs, deaths
         self.table = ActorTable()
         self.names = ActorNames()
-        self.placement = ActorPlacement(self.table, nodes, rng, promises, bundles)
+        self.placement = ActorPlacement(self.table, nodes, rng, promises, bundles, hybrid)
         self.subscriptions = Subscriptions()
         self._buried: list[ActorId] = []
 

@@ -8,7 +8,16 @@ from random import Random
 
 from manta.common.ids import ActorId, NodeId
 from manta.common.resources import ResourceSet
-from manta.common.scheduling import ClusterIndex, Infeasible, NodeView, PlacementGroup, Refusal, Strategy, choose
+from manta.common.scheduling import (
+    ClusterIndex,
+    HybridSettings,
+    Infeasible,
+    NodeView,
+    PlacementGroup,
+    Refusal,
+    Strategy,
+    choose,
+)
 from manta.common.scheduling.bundle_use import BundleRefusal
 from manta.gcs.actor import Actor
 from manta.gcs.actor_table import ActorTable
@@ -43,11 +52,17 @@ class ActorPlacement:
     """First come, first served, except that who fits nowhere now lets the others pass."""
 
     def __init__(
-        self, table: ActorTable, nodes: NodeTable, rng: Random, promises: Promises[NodeId], bundles: BundleUse
+        self,
+        table: ActorTable,
+        nodes: NodeTable,
+        rng: Random,
+        promises: Promises[NodeId],
+        bundles: BundleUse,
+        hybrid: HybridSettings | None = None,
     ) -> None:
         """promises: what nodes were promised to give, to actors and to others."""
         self._table, self._nodes, self._rng = table, nodes, rng
-        self._promises, self._bundles = promises, bundles
+        self._promises, self._bundles, self._hybrid = promises, bundles, hybrid
         self._queue: OrderedDict[ActorId, Actor] = OrderedDict()
         self._dirty = False
         # Since when (Moment.steady) those wait of whom the log does not tell yet, the longest first.
@@ -108,7 +123,7 @@ class ActorPlacement:
                     del self._queue[actor.id]
                     decisions.append(in_bundle)
                 continue
-            answer = choose(request, view, self._rng)
+            answer = choose(request, view, self._rng, settings=self._hybrid)
             if isinstance(answer, Refusal | Infeasible):
                 if isinstance(answer, Infeasible) and answer.final:
                     del self._queue[actor.id]

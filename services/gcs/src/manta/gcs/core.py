@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from random import Random
 
 from manta.common.ids import NODE_ID_SIZE, NodeId
+from manta.common.scheduling import HybridSettings
 from manta.gcs.actor_manager import ActorManager
 from manta.gcs.actor_state import ActorState
 from manta.gcs.client_request import ClientRequests
@@ -51,6 +52,7 @@ class GcsCore:
         rng: Random,
         store_name: str = "",
         disproved_epoch: int = 0,
+        hybrid: HybridSettings | None = None,
     ) -> None:
         """store_name: for people, without secrets. disproved_epoch: the highest that made this replica step down."""
         self.identity = identity
@@ -64,7 +66,7 @@ class GcsCore:
         self.tasks = TaskTable()
         promises: Promises[NodeId] = Promises()
         self.groups = PlacementGroupManager(self.nodes, epoch, promises)
-        self.actors = ActorManager(self.nodes, self.jobs, self.deaths, rng, promises, self.groups.use)
+        self.actors = ActorManager(self.nodes, self.jobs, self.deaths, rng, promises, self.groups.use, hybrid)
         self._requests = ClientRequests(self)
 
     def begin(self, at: Moment) -> list[Command]:

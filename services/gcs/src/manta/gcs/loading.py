@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
+from manta.common.scheduling import HybridSettings
 from manta.gcs.actor import Actor
 from manta.gcs.core import GcsCore
 from manta.gcs.events import Moment
@@ -24,6 +25,7 @@ class CoreOptions:
     death_timeout_s: float
     store_name: str
     disproved_epoch: int = 0
+    hybrid: HybridSettings = field(default_factory=HybridSettings)
 
 
 class Loader:
@@ -60,7 +62,13 @@ async def load(loader: Loader, epoch: int, options: CoreOptions, at: Moment) -> 
         else ClusterIdentity(uuid.uuid4().hex, options.session_name)
     )
     core = GcsCore(
-        identity, epoch, options.death_timeout_s, Random(), options.store_name, disproved_epoch=options.disproved_epoch
+        identity,
+        epoch,
+        options.death_timeout_s,
+        Random(),
+        options.store_name,
+        disproved_epoch=options.disproved_epoch,
+        hybrid=options.hybrid,
     )
     for stored in sorted((await loader.table(Table.NODE)).values(), key=lambda r: r.node.info.ended_at):
         core.nodes.restore(stored.node.info, at.steady)

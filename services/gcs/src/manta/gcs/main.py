@@ -77,6 +77,7 @@ async def serve(settings: GcsSettings, token: Token) -> None:
                 death_timeout_s=settings.node_death_timeout_s,
                 inbox_limit=settings.inbox_limit,
                 store_name=shown_store,
+                hybrid=settings.hybrid,
             )
             service.replica = replica = Replica(store, options, gcs_metrics)
             await _run(replica, stop, settings.ready_fd, {"address": address, "metrics": f"127.0.0.1:{metrics_port}"})

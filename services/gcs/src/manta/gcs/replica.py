@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from manta.common import logs
+from manta.common.scheduling import HybridSettings
 from manta.gcs.gcs_metrics import GcsMetrics
 from manta.gcs.loading import CoreOptions, Loader, load
 from manta.gcs.record import root_of
@@ -39,6 +40,7 @@ class ReplicaOptions:
     death_timeout_s: float
     inbox_limit: int
     store_name: str
+    hybrid: HybridSettings = field(default_factory=HybridSettings)
 
 
 class Replica:
@@ -100,6 +102,7 @@ class Replica:
             death_timeout_s=self._options.death_timeout_s,
             store_name=self._options.store_name,
             disproved_epoch=self._disproved_epoch,
+            hybrid=self._options.hybrid,
         )
         core = await load(loader, leadership.epoch, options, now())
         await loader.drop_stray_chunks(leadership.fence)

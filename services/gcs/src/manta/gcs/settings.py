@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass, field
 
+from manta.common.scheduling import HybridSettings
 from manta.common.settings import ServiceSettings, SettingsError, host_of
 
 
@@ -29,6 +32,19 @@ class GcsSettings(ServiceSettings):
         default=10_000, metadata={"help": "events that may wait; beyond it clients are told to repeat their requests"}
     )
 
+    system_config: str = field(default="{}", metadata={"help": "JSON object as of ray.init(_system_config=)"})
+
+    @property
+    def hybrid(self) -> HybridSettings:
+        """The default policy's numbers: upstream's variables, which its system config overrides."""
+        try:
+            config = json.loads(self.system_config)
+            if not isinstance(config, dict):
+                raise ValueError(f"--system-config must be a JSON object, not {type(config).__name__}")
+            return HybridSettings.read(os.environ, config)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
     def __post_init__(self) -> None:
         ServiceSettings.__post_init__(self)
         if self.advertise:
@@ -40,5 +56,6 @@ class GcsSettings(ServiceSettings):
                 f"--node-death-timeout-s {self.node_death_timeout_s} is not between 1 and 3600; "
                 "raylets send a heartbeat each second"
             )
+        _ = self.hybrid
         if self.inbox_limit < 1:
             raise SettingsError(f"--inbox-limit {self.inbox_limit} is below 1")

@@ -13,8 +13,6 @@ from manta.common.resources import CPU, MEMORY, UNIT, ResourceSet
 from manta.common.scheduling import HybridSettings
 from manta.common.settings import ServiceSettings, SettingsError
 
-_HYBRID: Final = ("scheduler_spread_threshold", "scheduler_top_k_fraction", "scheduler_top_k_absolute")
-
 DEFAULT_TASK_EVENT_INTERVAL_MS: Final = 1000
 
 
@@ -72,16 +70,10 @@ class RayletSettings(ServiceSettings):
     @property
     def hybrid(self) -> HybridSettings:
         """The default policy's numbers: upstream's variables, which its system config overrides."""
-        defaults = HybridSettings()
-        config = {**{k: os.environ[f"RAY_{k}"] for k in _HYBRID if f"RAY_{k}" in os.environ}, **self.config}
         try:
-            return HybridSettings(
-                spread_threshold=float(config.get("scheduler_spread_threshold", defaults.spread_threshold)),
-                top_k_fraction=float(config.get("scheduler_top_k_fraction", defaults.top_k_fraction)),
-                top_k_absolute=int(config.get("scheduler_top_k_absolute", defaults.top_k_absolute)),
-            )
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"one of {', '.join(_HYBRID)} is not a number: {error}") from error
+            return HybridSettings.read(os.environ, self.config)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
 
     @property
     def task_event_interval_ms(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from manta.common.ids import NodeId
 from manta.common.resources import ResourceSet
@@ -18,6 +20,23 @@ class HybridSettings:
     spread_threshold: float = 0.5  # RAY_scheduler_spread_threshold
     top_k_fraction: float = 0.2  # RAY_scheduler_top_k_fraction
     top_k_absolute: int = 1  # RAY_scheduler_top_k_absolute
+
+    @classmethod
+    def read(cls, env: Mapping[str, str], config: Mapping[str, Any]) -> HybridSettings:
+        """From upstream's variables, which its system config overrides. raises: ValueError naming what is wrong."""
+        found: dict[str, float] = {}
+        for field, kind in (("spread_threshold", float), ("top_k_fraction", float), ("top_k_absolute", int)):
+            name = f"scheduler_{field}"
+            given = config.get(name, env.get(f"RAY_{name}"))
+            if given is None:
+                continue
+            try:
+                found[field] = kind(given)
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} must be {kind.__name__}, not {given!r}") from None
+            if not found[field] >= 0 or (kind is float and not found[field] <= 1):
+                raise ValueError(f"{name} must be {'0 to 1' if kind is float else '0 or more'}, not {given!r}")
+        return cls(**found)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
