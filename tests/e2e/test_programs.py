@@ -27,6 +27,16 @@ DRIVER_LINES = {
     "object_as_futures": ["1", "1", "1", "1", "1"],
     "object_put": ["1 True"],
     "object_fetch": ["`get` timed out."],
+    "state_own_tasks": [
+        "Counter.__init__ ACTOR_CREATION_TASK FINISHED 0 None",
+        *["Counter.increment ACTOR_TASK FINISHED 0 None"] * 3,
+        "fails NORMAL_TASK FAILED 0 TASK_EXECUTION_EXCEPTION",
+        *["square NORMAL_TASK FINISHED 0 None"] * 4,
+        "Counter ALIVE counter False 0 None",
+        "{'FINISHED': 4}",
+        "{'ALIVE': 1}",
+        "['ALIVE']",
+    ],
 }
 
 # Programs whose workers print these lines, (name, text as a regular expression), in any order; the driver prints none.

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import grpc
 from manta.common.credentials import TlsFiles, Token
-from manta.common.version import PROTOCOL
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
+from ray._runtime.tool_channel import metadata_of, open_channel
 
 _METHOD: Final = "/manta.gcs.v1.Gcs/Connect"
 # What another replica, or this one a little later, may answer.
@@ -45,10 +45,7 @@ class GcsTool:
         self._addresses = list(addresses)
         self._tls = tls
         self._timeout_s = gcs_timeout_s
-        self._metadata = (
-            ("authorization", f"Bearer {token.value.decode('ascii')}"),
-            ("manta-version", str(PROTOCOL)),
-        )
+        self._metadata = metadata_of(token)
         self._channel: grpc.Channel | None = None
         self._outgoing: queue.SimpleQueue[gcs_pb2.ClientBatch | None] = queue.SimpleQueue()
         self._incoming: Any = None
@@ -124,12 +121,7 @@ class GcsTool:
         return self._answer_to(request_id)
 
     def _open(self, address: str, deadline: float) -> None:
-        options = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 256 << 20))
-        if self._tls is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
-            ca, cert, key = self._tls.read()
-            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(ca, key, cert), options)
+        self._channel = open_channel(address, self._tls)
         connect = self._channel.stream_stream(
             _METHOD,
             request_serializer=gcs_pb2.ClientBatch.SerializeToString,

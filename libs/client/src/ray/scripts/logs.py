@@ -5,10 +5,12 @@ from typing import Any
 
 import click
 
+from ray.scripts.cluster import address_option
+
 
 @click.command()
 @click.argument("glob", default="*")
-@click.option("--address", default=None, help="GCS of the cluster. Default: RAY_ADDRESS, else the latest one.")
+@address_option
 @click.option("--node-id", default=None, help="Node whose logs are meant. Default: the head.")
 @click.option("--node-ip", default=None, help="The same, by address.")
 @click.option("--actor-id", default=None, help="The log of this actor's worker.")

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import click
 
+from ray.scripts.cluster import address_option
+
 _FORMATS: Final = click.Choice(["default", "json", "yaml", "table"])
 _LISTS: Final = (
     "actors",
@@ -28,7 +30,6 @@ _GETS: Final = ("actors", "placement-groups", "nodes", "workers", "tasks", "obje
 _RULE: Final = "-" * 30
 _SUMMARY_RULE: Final = "-" * 36
 
-_address = click.option("--address", default=None, help="GCS of the cluster. Default: RAY_ADDRESS, else the latest.")
 _timeout = click.option("--timeout", default=30, show_default=True, help="Seconds for the cluster to answer.")
 
 
@@ -45,7 +46,7 @@ _timeout = click.option("--timeout", default=30, show_default=True, help="Second
 @click.option("--limit", type=int, default=100, show_default=True, help="Rows at most; 10,000 is the highest.")
 @click.option("--detail", is_flag=True, help="All columns, as YAML unless another format is given.")
 @_timeout
-@_address
+@address_option
 def list_command(
     resource: str,
     form: str,
@@ -78,7 +79,7 @@ def list_command(
 @click.argument("resource", type=click.Choice(_GETS))
 @click.argument("id")
 @_timeout
-@_address
+@address_option
 def get_command(resource: str, id: str, timeout: int, address: str | None) -> None:
     """Show all that is known of one actor, task, node ..., by its id."""
     from ray.util.state.common import RECORDS, GetApiOptions, StateResource
@@ -100,7 +101,7 @@ def summary_command() -> None:
 
 @summary_command.command("tasks")
 @_timeout
-@_address
+@address_option
 def summary_tasks(timeout: int, address: str | None) -> None:
     """Tasks by function and state."""
     _summarize("tasks", "func_name", ("func_or_class_name", "state_counts", "type"), timeout, address)
@@ -108,7 +109,7 @@ def summary_tasks(timeout: int, address: str | None) -> None:
 
 @summary_command.command("actors")
 @_timeout
-@_address
+@address_option
 def summary_actors(timeout: int, address: str | None) -> None:
     """Actors by class and state."""
     _summarize("actors", "class", ("class_name", "state_counts"), timeout, address)
@@ -116,7 +117,7 @@ def summary_actors(timeout: int, address: str | None) -> None:
 
 @summary_command.command("objects")
 @_timeout
-@_address
+@address_option
 def summary_objects(timeout: int, address: str | None) -> None:
     """Objects by where their references were made."""
     _summarize("objects", "callsite", ("callsite",), timeout, address)

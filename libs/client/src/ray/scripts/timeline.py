@@ -7,9 +7,11 @@ from datetime import datetime
 
 import click
 
+from ray.scripts.cluster import address_option
+
 
 @click.command()
-@click.option("--address", default=None, help="GCS of the cluster. Default: RAY_ADDRESS, else the latest one.")
+@address_option
 @click.option("-o", "--output", default=None, help="File to write. Default: one in the folder of temporary files.")
 def timeline(address: str | None, output: str | None) -> None:
     """Write the latest tasks of a cluster as a chrome trace."""

@@ -58,7 +58,7 @@ class StateApiClient:
         cookies: dict[str, Any] | None = None,
         headers: dict[str, Any] | None = None,
     ) -> None:
-        from manta.common.credentials import CredentialError, find_token
+        from manta.common.credentials import CredentialError, find_tls, find_token
 
         from ray._node.address import find_address
         from ray._runtime import current
@@ -66,7 +66,7 @@ class StateApiClient:
         runtime: Any = current.runtime_or_none()
         if runtime is not None and address in (None, "auto"):
             self._addresses = tuple(runtime.gcs_addresses.split(","))
-            self._token = runtime.identity.token
+            self._token, self._tls = runtime.identity.token, runtime.tls
             return
         found = find_address(address or "auto")
         if found is None:
@@ -74,6 +74,7 @@ class StateApiClient:
         self._addresses = found.gcs_addresses
         try:
             self._token = find_token(os.environ, session_dir=found.session_dir)
+            self._tls = find_tls(os.environ, found.session_dir)
         except CredentialError as error:
             raise RayStateApiException(str(error)) from error
 
@@ -171,9 +172,9 @@ class StateApiClient:
         try:
             with (
                 calling_thread_waits(),
-                GcsTool(self._addresses, self._token, gcs_timeout_s=timeout_s) as gcs,
+                GcsTool(self._addresses, self._token, tls=self._tls, gcs_timeout_s=timeout_s) as gcs,
             ):
-                yield ClusterSource(gcs, lambda address: describe(address, self._token, timeout_s))
+                yield ClusterSource(gcs, lambda address: describe(address, self._token, self._tls, timeout_s))
         except GcsToolError as error:
             raise RayStateApiException(str(error)) from error
 
