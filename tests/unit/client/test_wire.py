@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from manta.proto.worker.v1 import worker_pb2
-from ray._runtime.wire import attempt_field, incarnation_field, repeated_field, varint
+from ray._runtime.wire import (
+    FIRST_RETURN,
+    attempt_field,
+    incarnation_field,
+    item_id,
+    items_arrived_field,
+    plain_item,
+    repeated_field,
+    varint,
+)
 
 _TASKS = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
 
@@ -39,3 +48,23 @@ def test_a_batch_is_the_concatenation_of_its_parts(sizes: list[int]) -> None:
 def test_fields_by_hand_are_those_of_the_protocol() -> None:
     assert _TASKS < 16, "repeated_field writes one byte of tag"
     assert worker_pb2.Replies.DESCRIPTOR.fields_by_name["replies"].number == 1, "the executor writes it as 1"
+
+
+@pytest.mark.parametrize("stream", [b"", b"x" * 127, b"x" * 128, b"x" * 70_000])
+def test_a_plain_item_is_what_protobuf_reads(stream: bytes) -> None:
+    message = worker_pb2.Return.FromString(plain_item(stream))
+    assert message.value.data == stream
+    assert not message.object_id
+
+
+@pytest.mark.parametrize("arrived", [0, 1, 300])
+def test_items_that_arrived_are_appended_to_a_task(arrived: int) -> None:
+    encoded = worker_pb2.Task(name="f").SerializeToString() + items_arrived_field(arrived)
+    assert worker_pb2.Task.FromString(encoded) == worker_pb2.Task(name="f", items_arrived=arrived)
+
+
+def test_ids_of_items_come_behind_the_task_s_own_result() -> None:
+    task_id = b"t" * 24
+    ids = [item_id(task_id, index) for index in range(3)]
+    assert len({task_id + FIRST_RETURN, task_id + bytes(4), *ids}) == 5
+    assert ids[0] == task_id + (2).to_bytes(4, "little")
