@@ -10,7 +10,7 @@ PROJECTS := pyproject.toml $(wildcard proto/pyproject.toml libs/*/pyproject.toml
 BENCH_READY := .bench-venv/.ready
 PACKAGES := manta.proto manta.common manta.gcs manta.raylet manta.object_manager ray
 
-.PHONY: help setup test soak lint demo bench proto clean
+.PHONY: help setup test sim soak lint demo bench proto clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -24,6 +24,9 @@ $(READY): $(PROJECTS) tools/setup.sh
 test: $(READY) ## run all tests, with a real etcd, and print the time of each suite
 	@tools/etcd.sh
 	@$(PYTHON) tools/run_tests.py
+
+sim: $(READY) ## 10,000 random fault schedules for placement groups; a failure names its seed
+	@$(PYTHON) -m tests.sim.placement --count 10000
 
 soak: $(READY) ## the long counts of the tests that have them
 	@tools/etcd.sh

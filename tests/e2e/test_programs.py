@@ -44,6 +44,29 @@ DRIVER_LINES = {
         "{'FINISHED': 4}",
         "{'ALIVE': 1}",
         "['ALIVE']",
+    "placement_group_create": [
+        "1 0",
+        "CREATED {0: {'CPU': 1.0, 'GPU': 1.0}} PACK "
+        "['bundles', 'bundles_to_node_id', 'name', 'placement_group_id', 'state', 'stats', 'strategy']",
+        "Cannot create a placement group because {'GPU': 2} bundle cannot be created.",
+        "GetTimeoutError",
+        "PENDING 1.0",
+        "None",
+        "1",
+        "'REMOVED'",
+        "its placement group was removed",
+        "its placement group was removed",
+    ],
+    "placement_group_pack": ["1 2 [{'CPU': 1.0}, {'GPU': 1.0}]"],
+    "placement_group_children": [
+        "child and parent ran in the group",
+        "Couldn't create a child task!",
+        "GetTimeoutError",
+    ],
+    "placement_group_names": [
+        "made",
+        "found [{'CPU': 1.0}] CREATED",
+        "[('detached_name', 'CREATED'), ('global_name', 'REMOVED')]",
     ],
 }
 

@@ -273,7 +273,8 @@ def _milliseconds(start: float, end: float) -> float:
 def _bundles_of(info: placement_group_pb2.PlacementGroupInfo) -> list[dict[str, float]]:
     from manta.common.resources import ResourceSet
 
-    return [ResourceSet.from_proto(bundle.resources).to_floats() for bundle in info.spec.bundles]
+    found = [ResourceSet.from_proto(bundle.resources).to_floats() for bundle in info.spec.bundles]
+    return [dict(sorted(bundle.items())) for bundle in found]
 
 
 def _labels(selector: Mapping[str, str]) -> list[common_pb2.LabelConstraint]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from manta.common.ids import NodeId, PlacementGroupId
 from manta.common.resources import ResourceSet
-from manta.common.scheduling.bundles import GroupRequest, place_bundles
+from manta.common.scheduling.bundles import GroupRequest, plan_bundles
 from manta.common.scheduling.view import ClusterView, NodeView
 
 
@@ -59,7 +59,7 @@ def _youngest_that_helps(entangled: Sequence[PartlyLost], unreserved: ClusterVie
 
 
 def _placeable(group: PartlyLost, view: ClusterView) -> bool:
-    return isinstance(place_bundles(group.request, view), tuple)
+    return plan_bundles(group.request, view) is not None
 
 
 def _freed(view: ClusterView, groups: Iterable[PartlyLost]) -> Mapping[NodeId, NodeView]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from manta.common.ids import NodeId
 from manta.common.resources import ResourceSet
-from manta.common.scheduling.bundles import GroupRequest, Plan, place_bundles
+from manta.common.scheduling.bundles import GroupRequest, Plan, place_bundles, plan_bundles
 from manta.common.scheduling.view import Infeasible, NodeView, Refusal
 from manta.gcs.commands import Command, Level, note
 from manta.gcs.events import Moment
@@ -77,17 +77,21 @@ class GroupPlacement:
         self._dirty = False
         views = self._views()
         planned: list[Planned] = []
+        blocked: list[GroupRequest] = []  # lost bundles that fit nowhere now
         lines = self.queue.lines()
         while lines:
             line = min(lines, key=lambda waiting: waiting.first())
             rank, group_id = line.first()
+            if rank[0] > 0 and blocked:
+                self._set_aside(blocked, views)
+                blocked = []
             answer = place_bundles(line.request, views)
             if not isinstance(answer, tuple):
                 _explain(line, answer, at)
                 lines.remove(line)
                 if rank[0] == 0:
                     self._lost_wait += len(line)
-                    self._set_aside(line.request, views)
+                    blocked.append(line.request)
                 continue
             group = self._table.get(group_id)
             assert group is not None, "who waits is in the table"
@@ -167,10 +171,14 @@ class GroupPlacement:
             for node_id, view in self._views().items()
         }
 
-    def _set_aside(self, request: GroupRequest, views: Views) -> None:
-        plan = place_bundles(request, self._unreserved())
-        if isinstance(plan, tuple):
-            _take(views, request, plan)
+    def _set_aside(self, blocked: Iterable[GroupRequest], views: Views) -> None:
+        """Take out of the views what these would get if only groups reserved anything."""
+        unreserved = self._unreserved()
+        for request in blocked:
+            plan = plan_bundles(request, unreserved)
+            if plan is not None:
+                _take(unreserved, request, plan)
+                _take(views, request, plan)
 
 
 def _held_by(group: PlacementGroup) -> Iterator[tuple[NodeId, ResourceSet]]:

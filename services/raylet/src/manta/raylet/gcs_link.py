@@ -121,6 +121,8 @@ class GcsLink:
         # Not kept without a stream: attaching tells of all bundles.
         if self._streaming:
             self._outgoing.append(gcs_pb2.NodeToGcs(bundle_report=report))
+            # What is freed later must be told even if it makes the amounts those of the last heartbeat again.
+            self._sent_available = ResourceSet.from_proto(report.available)
             self._wake.set()
 
     def watch_groups(self, message: placement_group_pb2.WatchPlacementGroups) -> None:

@@ -53,14 +53,16 @@ def place_bundles(request: GroupRequest, view: ClusterView) -> Plan | Refusal | 
     raises: ValueError without bundles; a bug of the caller, for the client refuses empty groups.
     cost: O(B log B + B N), for STRICT_SPREAD O(B B N); twice that for a refusal.
     """
+    plan = plan_bundles(request, view)
+    return plan if plan is not None else _why_not(request, view)
+
+
+def plan_bundles(request: GroupRequest, view: ClusterView) -> Plan | None:
+    """As place_bundles, for callers that do not ask why."""
     if not request.bundles:
         raise ValueError("a group without bundles cannot be placed")
-    policy = _POLICIES[request.strategy]
-    nodes = [node for node in view.values() if node.schedulable]
-    plan = policy(request, [_Room(node, node.available) for node in nodes])
-    if plan is not None:
-        return plan
-    return _why_not(request, view, policy)
+    rooms = [_Room(node, node.available) for node in view.values() if node.schedulable]
+    return _POLICIES[request.strategy](request, rooms)
 
 
 class _Room:
@@ -217,6 +219,8 @@ def _sum(amounts: Iterable[ResourceSet]) -> ResourceSet:
 
 def _hardest_first(bundles: Sequence[BundleRequest], rooms: Sequence[_Room]) -> list[int]:
     """Bundle indices, those first that fewest nodes can take, then the biggest share of what there is."""
+    if len(bundles) == 1:
+        return [0]
     whole = _sum(room.available for room in rooms)
     shares: dict[BundleRequest, tuple[int, float]] = {}
     for bundle in bundles:
@@ -249,8 +253,8 @@ def _emptiness(room: _Room, wanted: ResourceSet) -> tuple[float, NodeId]:
     return (seen.utilization(wanted), room.node.node_id)
 
 
-def _why_not(request: GroupRequest, view: ClusterView, policy: _Policy) -> Refusal | Infeasible:
-    feasible = policy(request, [_Room(node, node.total) for node in view.values()]) is not None
+def _why_not(request: GroupRequest, view: ClusterView) -> Refusal | Infeasible:
+    feasible = _POLICIES[request.strategy](request, [_Room(node, node.total) for node in view.values()]) is not None
     filtered: dict[str, int] = {}
     short: dict[str, int] = {}
     for bundle in dict.fromkeys(request.bundles):
