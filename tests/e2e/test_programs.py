@@ -44,6 +44,7 @@ DRIVER_LINES = {
         "{'FINISHED': 4}",
         "{'ALIVE': 1}",
         "['ALIVE']",
+    ],
     "placement_group_create": [
         "1 0",
         "CREATED {0: {'CPU': 1.0, 'GPU': 1.0}} PACK "
