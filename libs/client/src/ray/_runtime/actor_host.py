@@ -138,10 +138,11 @@ class ActorHost:
         return ""
 
     def method(self, name: str) -> Callable[..., Any]:
-        from ray.actor import SYSTEM_METHODS
+        if name.startswith("__ray_"):
+            from ray.actor import SYSTEM_METHODS
 
-        system = SYSTEM_METHODS.get(name)
-        if system is not None and not hasattr(type(self.instance), name):
-            return functools.partial(system, self.instance)
+            system = SYSTEM_METHODS.get(name)
+            if system is not None and not hasattr(type(self.instance), name):
+                return functools.partial(system, self.instance)
         method: Callable[..., Any] = getattr(self.instance, name)
         return method
