@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from ray._runtime import current
 from ray.cluster_utils import Cluster
 from ray.exceptions import GetTimeoutError, ObjectLostError, ObjectManagerUnavailableError
 
@@ -243,3 +244,20 @@ def test_a_driver_that_is_killed_leaves_nothing_on_either_node(root: Path, tmp_p
     finally:
         cluster.shutdown()
     assert of_session(str(root)) == {}
+
+
+def test_shutdown_does_not_wait_for_helpers_that_wait_for_the_arena(start_cluster: StartCluster) -> None:
+    cluster = start_cluster({"num_cpus": 1})
+    node = cluster.add_node(num_cpus=1, resources={"x": 1})
+    ref = large.options(resources={"x": 1}).remote(3)
+    ray.wait([ref], timeout=WAIT_S, fetch_local=False)
+    with NodeProcesses.of(node).frozen("object-manager"):
+        future = ref.future()
+        assert not future.done()
+        runtime = current.runtime()
+        leaving = threading.Thread(target=runtime.shutdown, daemon=True)
+        leaving.start()
+        leaving.join(WAIT_S)
+        assert not leaving.is_alive(), "shutdown has returned"
+        with pytest.raises(ray.exceptions.RayError):
+            future.result(WAIT_S)

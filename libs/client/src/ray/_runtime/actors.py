@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from manta.proto.common.v1 import common_pb2
@@ -101,19 +102,30 @@ class Actors:
 
     def import_(self, state: tuple[bytes, bytes, bytes, ObjectRef | None]) -> Any:
         actor_id, pickled_state, status, ref = state
-        actor = self._known(actor_id, pickled_state)
-        if actor.ref is None:
-            actor.ref = ref
-        if status and actor.status is None:
-            self.on_statuses([actor_pb2.ActorStatus.FromString(status)])
-        return self.handle(actor, weak=ref is None)
+        with self._known(actor_id, pickled_state) as actor:
+            if status and actor.status is None:
+                self.on_statuses([actor_pb2.ActorStatus.FromString(status)])
+            handle = self.handle(actor, weak=ref is None)
+            with self._process.lock:
+                # Not before the handle counts: the drop of the last other one takes the ref away.
+                if actor.ref is None:
+                    actor.ref = ref
+        return handle
 
-    def _known(self, actor_id: bytes, pickled_state: bytes) -> Actor:
+    @contextmanager
+    def _known(self, actor_id: bytes, pickled_state: bytes) -> Iterator[Actor]:
+        """The actor's entry; it stays while a handle is made, although the last other one may be dropped meanwhile."""
         with self._process.lock:
             actor = self._actors.get(actor_id)
             if actor is None:
                 actor = self._actors[actor_id] = Actor(actor_id, pickled_state)
-        return actor
+            actor.weak_handles += 1
+        try:
+            yield actor
+        finally:
+            with self._process.lock:
+                actor.weak_handles -= 1
+                self._forget_unused(actor)
 
     def find(self, name: str, namespace: str | None) -> Any:
         """raises: ValueError when there is no actor of that name."""
@@ -131,22 +143,22 @@ class Actors:
 
     def own_handle(self, host: ActorHost) -> Any:
         """The handle of the actor that lives in this process; it does not keep the actor alive."""
-        actor = self._known(host.actor_id, host.spec.handle_state)
-        if actor.status is None:
-            status = actor_pb2.ActorStatus(
-                actor_id=host.actor_id,
-                state=actor_pb2.ALIVE,
-                address=self._process.identity.address(),
-                incarnation=host.incarnation,
-            )
-            self.on_statuses([status])
-        return self.handle(actor, weak=True)
+        with self._known(host.actor_id, host.spec.handle_state) as actor:
+            if actor.status is None:
+                status = actor_pb2.ActorStatus(
+                    actor_id=host.actor_id,
+                    state=actor_pb2.ALIVE,
+                    address=self._process.identity.address(),
+                    incarnation=host.incarnation,
+                )
+                self.on_statuses([status])
+            return self.handle(actor, weak=True)
 
     def found(self, found: gcs_pb2.ActorFound) -> Any:
         """A weak handle of an actor that the GCS named."""
-        actor = self._known(found.spec.actor_id, found.spec.handle_state)
-        self.on_statuses([found.status])
-        return self.handle(actor, weak=True)
+        with self._known(found.spec.actor_id, found.spec.handle_state) as actor:
+            self.on_statuses([found.status])
+            return self.handle(actor, weak=True)
 
     def handle_freed(self, object_id: bytes) -> None:
         """Nothing refers to one of our actors any more; the lock is held."""

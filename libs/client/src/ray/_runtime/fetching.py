@@ -199,6 +199,10 @@ class Fetcher:
             try:
                 value = load_stored(process, object_id, list(entry.nodes), owner, timeout, self._receiver(object_id))
             except ObjectNotFound as error:
+                if process.closing:
+                    from ray.exceptions import RaySystemError
+
+                    raise RaySystemError("ray.shutdown() was called before this was there") from None
                 lost.extend(node for node in error.lost_at or entry.nodes if node not in lost)
                 self._report_lost(ref, entry, lost, str(error))
                 if entry.state is ObjectState.INLINE:

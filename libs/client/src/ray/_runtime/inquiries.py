@@ -12,7 +12,7 @@ from ray._runtime.object_table import ObjectState
 from ray._runtime.system_errors import object_lost
 
 if TYPE_CHECKING:
-    from ray._runtime.links import Channel, Peer
+    from ray._runtime.links import Peer
     from ray._runtime.process import Process
 
 
@@ -22,7 +22,10 @@ class Inquiries:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._request_ids = itertools.count(1)
-        self._requests: dict[int, bytes] = {}
+        # What was asked, and of which process.
+        self._requests: dict[int, tuple[bytes, bytes]] = {}
+        # Borrowers, by (process, object), that wait until an object of ours is ready: the number of the last request.
+        self._awaited: dict[tuple[bytes, bytes], int] = {}
 
     def want(self, ref: ObjectRef, lost: Sequence[bytes] = ()) -> None:
         """Ask the owner of a borrowed object for it, once."""
@@ -33,8 +36,8 @@ class Inquiries:
                 return
             entry.asked = True
             request_id = next(self._request_ids)
-            self._requests[request_id] = ref._id
             node_id, worker_id = entry.owner
+            self._requests[request_id] = ref._id, worker_id
             peer = process.peers.get(worker_id, node_id)
             process.watch(peer)
             item = worker_pb2.ObjectsWanted.Item(request_id=request_id, object_id=ref._id, lost_at=lost)
@@ -47,21 +50,34 @@ class Inquiries:
         process = self._process
         again: list[ObjectRef] = []
         with process.lock:
-            for request_id, object_id in list(self._requests.items()):
+            for object_id in self._drop_requests(worker_id):
                 entry = process.objects.get(object_id)
                 if entry is not None and entry.owner is not None and entry.owner[1] == worker_id:
-                    del self._requests[request_id]
                     entry.asked = False
                     again.append(ObjectRef(object_id, entry.owner))
         for ref in again:
             self.want(ref)
+
+    def _drop_requests(self, worker_id: bytes) -> list[bytes]:
+        """Expect no answer of this process any more; returns what was asked. The lock is held."""
+        asked = [(number, object_id) for number, (object_id, owner) in self._requests.items() if owner == worker_id]
+        for number, _ in asked:
+            del self._requests[number]
+        return [object_id for _, object_id in asked]
+
+    def on_worker_died(self, worker_id: bytes) -> None:
+        """A declared death: it answers nothing, and waits for nothing."""
+        with self._process.lock:
+            self._drop_requests(worker_id)
+            for waiting in [waiting for waiting in self._awaited if waiting[0] == worker_id]:
+                del self._awaited[waiting]
 
     def on_objects(self, message: worker_pb2.Objects) -> None:
         """An owner answers."""
         process = self._process
         with process.lock:
             for item in message.items:
-                object_id = self._requests.pop(item.request_id, None)
+                object_id, _ = self._requests.pop(item.request_id, (None, b""))
                 if object_id is None:
                     continue
                 if item.HasField("stored"):
@@ -73,16 +89,16 @@ class Inquiries:
                 process.woken.extend((waiter, object_id) for waiter in waiters)
         process.after_lock()
 
-    def on_wanted(self, channel: Channel, peer: Peer, message: worker_pb2.ObjectsWanted) -> None:
+    def on_wanted(self, peer: Peer, message: worker_pb2.ObjectsWanted) -> None:
         """A borrower asks us, the owner; each object is answered when it is ready."""
         process = self._process
         for item in message.items:
-            request_id, object_id = item.request_id, item.object_id
+            object_id, waiting = item.object_id, (peer.worker_id, item.object_id)
 
-            def answer(object_id: bytes, request_id: int = request_id) -> None:
-                self._answer(channel, request_id, object_id)
-                with process.lock:
-                    process.objects.add_node(object_id, peer.node_id)
+            def ready_now(object_id: bytes, waiting: tuple[bytes, bytes] = waiting) -> None:
+                request_id = self._awaited.pop(waiting, None)
+                if request_id is not None:  # else the borrower died
+                    self._answer(peer, request_id, object_id)
 
             with process.lock:
                 entry = process.objects.get(object_id)
@@ -90,11 +106,17 @@ class Inquiries:
                     left = process.objects.drop_nodes(object_id, set(item.lost_at))
                     if not left:
                         process.objects.set_value(object_id, object_lost(object_id, "no node holds a copy"))
-                ready = entry is None or process.objects.when_ready(object_id, answer)
+                # One that asks again, its connection broke, waits already: only its last request is answered.
+                repeated = waiting in self._awaited
+                ready = entry is None or entry.state is not ObjectState.PENDING
+                if not ready:
+                    self._awaited[waiting] = item.request_id
+                    if not repeated:
+                        process.objects.when_ready(object_id, ready_now)
             if ready:
-                answer(object_id)
+                self._answer(peer, item.request_id, object_id)
 
-    def _answer(self, channel: Channel, request_id: int, object_id: bytes) -> None:
+    def _answer(self, peer: Peer, request_id: int, object_id: bytes) -> None:
         item = worker_pb2.Objects.Item(request_id=request_id, object_id=object_id)
         entry = self._process.objects.get(object_id)
         if entry is None:
@@ -105,5 +127,7 @@ class Inquiries:
         else:
             assert entry.value is not None
             item.value.CopyFrom(entry.value)
-        if not channel.closed:
-            channel.send(worker_pb2.OBJECTS, worker_pb2.Objects(items=[item]).SerializeToString())
+        peer.send(worker_pb2.OBJECTS, worker_pb2.Objects(items=[item]).SerializeToString())
+        with self._process.lock:
+            # The borrower will have a copy.
+            self._process.objects.add_node(object_id, peer.node_id)

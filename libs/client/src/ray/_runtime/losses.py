@@ -28,6 +28,7 @@ class Losses:
             process.holds.apply(commands)
         process.submitter.on_worker_died(worker_id, cause)
         process.actors.on_worker_died(worker_id)
+        process.inquiries.on_worker_died(worker_id)
         process.item_senders.caller_died(worker_id)
         process.peers.died(worker_id)
         process.after_lock()

@@ -38,7 +38,7 @@ class PeerFrames:
         elif kind == worker_pb2.GENERATOR_DROPPED:
             process.item_senders.on_dropped(worker_pb2.GeneratorDropped.FromString(payload))
         elif kind == worker_pb2.OBJECTS_WANTED:
-            process.inquiries.on_wanted(peer, peer, worker_pb2.ObjectsWanted.FromString(payload))
+            process.inquiries.on_wanted(peer, worker_pb2.ObjectsWanted.FromString(payload))
         elif kind == worker_pb2.OBJECTS:
             process.inquiries.on_objects(worker_pb2.Objects.FromString(payload))
         elif kind == worker_pb2.HOLDS:

@@ -432,12 +432,13 @@ class Process:
         self.placement_groups.leave()
         self.closing = True
         serialization.set_outside_hooks(None, None)
-        if self._helpers is not None:
-            self._helpers.shutdown(wait=True, cancel_futures=True)
         self.gcs.close()
         self.remote.close()
         self.reads.recent.clear()
         self.arena.close()
+        # Not before the arena is closed: they may wait for an object that cannot be brought.
+        if self._helpers is not None:
+            self._helpers.shutdown(wait=True, cancel_futures=True)
         self.peers.close()
         self.raylets.close()
         self.io.stop()
