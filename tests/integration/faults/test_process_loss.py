@@ -250,7 +250,7 @@ def test_shutdown_does_not_wait_for_helpers_that_wait_for_the_arena(start_cluste
     cluster = start_cluster({"num_cpus": 1})
     node = cluster.add_node(num_cpus=1, resources={"x": 1})
     ref = large.options(resources={"x": 1}).remote(3)
-    ray.wait([ref], timeout=WAIT_S, fetch_local=False)
+    assert ray.wait([ref], timeout=WAIT_S, fetch_local=False)[0]
     with NodeProcesses.of(node).frozen("object-manager"):
         future = ref.future()
         assert not future.done()

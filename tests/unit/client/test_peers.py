@@ -42,7 +42,7 @@ class StandIn:
         self.worker_id = letter * 28
         self.identity = Identity(common_pb2.WORKER, NODE, self.worker_id, b"J" * 4, TOKEN, "stand-in")
         self.closing = False
-        self.holds = self.refs = self
+        self.holds = self.refs = self.losses = self
         self.reconnects: list[bytes] = []
         self.forgotten: list[bytes] = []
         self.frames: list[tuple[int, bytes]] = []
