@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
 from manta.common.scheduling import HybridSettings
 from manta.gcs.actor import Actor
@@ -13,7 +14,8 @@ from manta.gcs.events import Moment
 from manta.gcs.identity import KEY, ClusterIdentity
 from manta.gcs.record import RecordError, Table, decode
 from manta.gcs.record_writer import RecordWriter
-from manta.gcs.store import Chunks, Compare, Store
+from manta.gcs.store import Chunks, Compare
+from manta.gcs.store.interface import Record
 from manta.proto.gcs.v1 import actor_pb2, placement_group_pb2, records_pb2
 
 
@@ -28,16 +30,22 @@ class CoreOptions:
     hybrid: HybridSettings = field(default_factory=HybridSettings)
 
 
+class RecordSource(Protocol):
+    """The store itself, or a standby's mirror of it."""
+
+    async def range(self, prefix: bytes) -> tuple[list[Record], int]: ...
+
+
 class Loader:
     """Reads tables, following records that stand for chunks."""
 
-    def __init__(self, store: Store, chunks: Chunks, root: bytes, writer: RecordWriter) -> None:
-        self._store, self._chunks, self._root, self._writer = store, chunks, root, writer
+    def __init__(self, source: RecordSource, chunks: Chunks, root: bytes, writer: RecordWriter) -> None:
+        self._source, self._chunks, self._root, self._writer = source, chunks, root, writer
 
     async def table(self, table: Table) -> dict[str, records_pb2.StoredRecord]:
         """Records by id. raises: RecordError for one that is damaged or of a foreign version, StoreUnavailable."""
         found: dict[str, records_pb2.StoredRecord] = {}
-        records, _ = await self._store.range(self._root + table.value.encode() + b"/")
+        records, _ = await self._source.range(self._root + table.value.encode() + b"/")
         for item in records:
             key, stored = decode(item.key, item.value, self._root)
             if stored.HasField("chunks"):

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from manta.common import logs
 from manta.common.scheduling import HybridSettings
 from manta.gcs.gcs_metrics import GcsMetrics
-from manta.gcs.loading import CoreOptions, Loader, load
+from manta.gcs.loading import CoreOptions, Loader, RecordSource, load
+from manta.gcs.mirror import Mirror
 from manta.gcs.record import root_of
 from manta.gcs.record_writer import RecordWriter
 from manta.gcs.store import (
@@ -61,9 +62,16 @@ class Replica:
         while True:
             leadership = Leadership(self._store, self._root + b"leader", self._options.address.encode())
             self._leadership = leadership
-            await leadership.campaign()
+            mirror = Mirror(self._store, self._root, without=self._root + b"chunks/")
+            following = asyncio.create_task(_follow(mirror, leadership), name="gcs-mirror")
             try:
-                await self._serve(leadership)
+                await leadership.campaign()
+                followed = await mirror.reached(leadership.epoch)
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+            try:
+                await self._serve(leadership, mirror if followed else self._store)
             except SteppedDown as stepped:
                 self._disproved_epoch = max(self._disproved_epoch, stepped.claimed_epoch)
                 leadership.step_down(stepped.reason)
@@ -92,11 +100,11 @@ class Replica:
             code=gcs_pb2.Error.UNAVAILABLE, message="no GCS leads at the moment; try again in a second"
         )
 
-    async def _serve(self, leadership: Leadership) -> None:
+    async def _serve(self, leadership: Leadership, source: RecordSource) -> None:
         """Load and serve until the leadership is lost. raises: SteppedDown, StoreError, RecordError."""
         self._chunks.forget()
         writer = RecordWriter(self._store, self._chunks, self._root, leadership.fence)
-        loader = Loader(self._store, self._chunks, self._root, writer)
+        loader = Loader(source, self._chunks, self._root, writer)
         options = CoreOptions(
             session_name=self._options.session_name,
             death_timeout_s=self._options.death_timeout_s,
@@ -110,7 +118,9 @@ class Replica:
         await term.begin()
         self.term = term
         self.served.set()
-        log.info("serving", epoch=leadership.epoch, nodes=len(core.nodes), jobs=core.jobs.running_count)
+        followed = isinstance(source, Mirror)
+        size = {"nodes": len(core.nodes), "jobs": core.jobs.running_count}
+        log.info("serving", epoch=leadership.epoch, followed=followed, **size)
         serving = asyncio.create_task(term.serve(), name="gcs-term")
         helpers = [
             asyncio.create_task(leadership.lost.wait(), name="gcs-leadership-lost"),
@@ -135,3 +145,9 @@ class Replica:
             text = "this GCS stopped leading; ask another or try again"
             term.end(gcs_pb2.Error(code=gcs_pb2.Error.NOT_LEADER, message=text))
             self._metrics.standing_by()
+
+
+async def _follow(mirror: Mirror, leadership: Leadership) -> None:
+    """Only a standby follows: who leads at once loads once."""
+    await leadership.standing_by.wait()
+    await mirror.follow()

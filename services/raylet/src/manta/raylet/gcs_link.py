@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -25,7 +26,7 @@ COALESCE_S: Final = 0.05
 # What the news of a living actor waits for its neighbours, while more processes are being started.
 REPORTS_TOGETHER_S: Final = 0.02
 RETRY_S: Final = 0.2
-LONGEST_RETRY_S: Final = 2.0
+LONGEST_RETRY_S: Final = 0.5  # a new leader waits for its nodes
 # Reports that a GCS has not acknowledged; beyond it the oldest are in AttachNode.recent_deaths or lost with it.
 REPORTS_KEPT: Final = 1_000
 # How long a node that leaves waits for the GCS to take note.
@@ -164,7 +165,7 @@ class GcsLink:
                 return
             retry_s = RETRY_S if attached else min(retry_s * 1.5, LONGEST_RETRY_S)
             if not self._hint and not self._reattach.is_set():
-                await asyncio.sleep(retry_s)  # backoff before the next replica is asked
+                await asyncio.sleep(retry_s * random.uniform(0.5, 1.0))  # backoff before the next replica is asked
             self._reattach.clear()
 
     async def _attach(self, address: str) -> tuple[str, bool]:

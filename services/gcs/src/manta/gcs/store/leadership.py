@@ -32,6 +32,7 @@ class Leadership:
         self._lease: Lease | None = None
         self._epoch: Epoch | None = None
         self._guard: asyncio.Task[None] | None = None
+        self.standing_by = asyncio.Event()  # set once another is seen to lead
         self.lost = asyncio.Event()  # set when this replica led and must not write any more
 
     @property
@@ -75,6 +76,7 @@ class Leadership:
                 present = await self._store.get(self._key)
                 if present is not None:
                     log.info("standing_by", key=self._key, leader_revision=present.revision)
+                    self.standing_by.set()
                     await self._until_gone(present.revision)
                 epoch = await self._try_to_lead()
             except (StoreUnavailable, OutcomeUnknown, LeaseEnded) as error:
