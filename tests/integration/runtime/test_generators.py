@@ -327,6 +327,20 @@ def test_a_dropped_actor_s_generator_is_closed_and_the_actor_serves_on(how: str)
     wait_for(lambda: ray.get(counter.get.remote(), timeout=20) == -1, "its finally block has run")
 
 
+def test_an_actor_s_generator_ends_with_its_caller() -> None:
+    counter = Counter.remote()
+
+    @ray.remote(max_retries=0)
+    def call_and_die(counter: Any) -> None:
+        generator = counter.for_ever.options(_generator_backpressure_num_objects=3).remote()
+        next(generator)
+        os._exit(1)
+
+    with pytest.raises(WorkerCrashedError):
+        ray.get(call_and_die.remote(counter))
+    wait_for(lambda: ray.get(counter.get.remote(), timeout=20) == -1, "its finally block has run")
+
+
 def test_a_generator_s_actor_call_is_ordered_with_the_others() -> None:
     counter = Counter.remote()
     counter.add.remote()
@@ -552,7 +566,7 @@ def test_generators_and_deaths_for_long(tmp_path: Path) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield i
 
-    for _ in range(200):
+    for _ in range(60):
         generators = [killed.remote(100, 300) for _ in range(4)]
         for generator in generators:
             assert read(generator) == list(range(100))

@@ -29,6 +29,7 @@ _HOMES: Final = {
     "ActorID": "ray._ids",
     "BaseID": "ray._ids",
     "ClusterID": "ray._ids",
+    "DynamicObjectRefGenerator": "ray._runtime.object_ref_generator",
     "FunctionID": "ray._ids",
     "JobID": "ray._ids",
     "Language": "ray._language",
@@ -83,6 +84,7 @@ __all__ = [
     "ActorID",
     "BaseID",
     "ClusterID",
+    "DynamicObjectRefGenerator",
     "FunctionID",
     "JobID",
     "Language",
@@ -199,7 +201,7 @@ if TYPE_CHECKING:
     from ray._remote import remote
     from ray._runtime.object_ref import ObjectRef
     from ray._runtime.object_ref import ObjectRef as ObjectID
-    from ray._runtime.object_ref_generator import ObjectRefGenerator
+    from ray._runtime.object_ref_generator import DynamicObjectRefGenerator, ObjectRefGenerator
     from ray.actor import method
     from ray.job_config import LoggingConfig
     from ray.runtime_context import get_runtime_context

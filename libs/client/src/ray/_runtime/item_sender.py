@@ -167,10 +167,13 @@ class ItemSender:
             self._wait(self.flow.may_go_on)
 
     def await_sent(self) -> None:
-        """Wait, on a thread, until all items have left: the reply must not overtake them."""
+        """Wait, on a thread, until all items have left: the reply must not overtake them, nor a cancel end the wait."""
         self.flush()
-        if self._queue:
-            self._wait(self._all_sent)
+        while self._queue:
+            try:
+                self._wait(self._all_sent)
+            except KeyboardInterrupt:
+                self._execution.cancelled = True
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         self.flush()
