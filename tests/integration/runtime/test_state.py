@@ -153,7 +153,36 @@ def test_a_cut_is_told_and_wrong_questions_are_refused() -> None:
     with pytest.raises(RayStateApiException, match="'colour'"):
         state.list_tasks(filters=[("colour", "=", "red")])
     with pytest.raises(RayStateApiException, match="not supported yet"):
-        state.list_objects()
+        state.list_runtime_envs()
+
+
+def test_objects_are_listed_with_who_holds_them() -> None:
+    @ray.remote
+    class Keeper:
+        def __init__(self, refs: list[Any]) -> None:
+            self.refs = refs
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    large, small = ray.put(bytes(1 << 20)), ray.put(1)
+    made = finishes.remote(3)
+    ray.get(made)
+    keeper = Keeper.options(num_cpus=0).remote([large])
+    pid = ray.get(keeper.pid.remote())
+    rows = {(row.object_id, row.pid): row for row in state.list_objects(limit=10_000)}
+    mine = os.getpid()
+    assert rows[large.hex(), mine].reference_type == "PINNED_IN_MEMORY"
+    assert rows[large.hex(), mine].object_size >= 1 << 20
+    assert (rows[small.hex(), mine].reference_type, rows[small.hex(), mine].type) == ("LOCAL_REFERENCE", "DRIVER")
+    assert (rows[made.hex(), mine].task_status, rows[small.hex(), mine].task_status) == ("FINISHED", "NIL")
+    assert (rows[large.hex(), pid].reference_type, rows[large.hex(), pid].type) == ("LOCAL_REFERENCE", "WORKER")
+    summary = state.summarize_objects()["cluster"]
+    assert summary["total_size_mb"] >= 1
+    assert summary["summary"]["disabled"]["ref_type_counts"]["PINNED_IN_MEMORY"] >= 1
+    assert "PINNED_IN_MEMORY" in ray_command("summary", "objects")
+    found: Any = state.get_objects(large.hex())
+    assert {row.pid for row in found} == {mine, pid}
 
 
 def test_a_task_may_ask_for_the_state() -> None:

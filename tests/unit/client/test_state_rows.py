@@ -9,7 +9,8 @@ from manta.proto.gcs.v1 import actor_pb2, gcs_pb2, placement_group_pb2, task_pb2
 from ray.util.state.actor_rows import actor_row
 from ray.util.state.cluster_rows import placement_group_row
 from ray.util.state.common import ListApiOptions
-from ray.util.state.summaries import task_summary
+from ray.util.state.records import ObjectState
+from ray.util.state.summaries import object_summary, task_summary
 from ray.util.state.task_rows import task_rows
 
 
@@ -108,3 +109,22 @@ def test_options_refuse_what_upstream_refuses() -> None:
         ListApiOptions(filters=[("a", "<", "b")])
     with pytest.raises(ValueError, match="10000"):
         ListApiOptions(limit=10_001)
+
+
+def test_objects_count_for_each_process_and_their_size_once() -> None:
+    def row(object_id: str, pid: int, size: int) -> ObjectState:
+        return ObjectState(
+            object_id=object_id,
+            object_size=size,
+            task_status="FINISHED",
+            attempt_number=1,
+            reference_type="LOCAL_REFERENCE",
+            call_site="disabled",
+            type="WORKER",
+            pid=pid,
+            ip="127.0.0.1",
+        )
+
+    summary = object_summary([row("a", 1, 1 << 20), row("a", 2, 0), row("b", 2, 1 << 20)])
+    assert (summary["total_objects"], summary["total_size_mb"]) == (3, 2.0)
+    assert summary["summary"]["disabled"]["total_num_workers"] == 2

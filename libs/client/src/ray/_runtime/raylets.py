@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime.links import open_unix
+from ray._runtime.reference_report import report
 
 if TYPE_CHECKING:
     from ray._runtime.links import Carrier
@@ -218,6 +219,9 @@ class Raylets:
         elif kind == raylet_pb2.OPEN_ENDPOINT:
             host = raylet_pb2.OpenEndpoint.FromString(payload).host
             process.remote.open_endpoint(host, lambda address: self._endpoint_opened(link, address))
+        elif kind == raylet_pb2.REFERENCES_WANTED:
+            listed = report(process, raylet_pb2.ReferencesWanted.FromString(payload))
+            link.send(raylet_pb2.REFERENCES_LISTED, listed.SerializeToString())
         elif kind == raylet_pb2.WELCOME:
             link.greeted()
             process.raylet_welcomed(link, common_pb2.Welcome.FromString(payload))

@@ -293,7 +293,7 @@ class TaskEvents:
             kind = record.kind
             if kind is None:
                 continue
-            status = _status(record)
+            status = status_of(record)
             mark = record.attempt * 16 + status
             if mark != record.told:
                 record.told = mark
@@ -319,7 +319,8 @@ class TaskEvents:
         return task
 
 
-def _status(record: TaskRecord) -> task_pb2.TaskStatus:
+def status_of(record: TaskRecord) -> task_pb2.TaskStatus:
+    """How far a pending task has come, as its owner knows."""
     if record.lease_id is not None or (record.actor_id and record.sent_at):
         return task_pb2.SUBMITTED_TO_WORKER
     return task_pb2.PENDING_NODE_ASSIGNMENT if record.message else task_pb2.PENDING_ARGS_AVAIL

@@ -120,7 +120,11 @@ def summary_actors(timeout: int, address: str | None) -> None:
 @address_option
 def summary_objects(timeout: int, address: str | None) -> None:
     """Objects by where their references were made."""
-    _summarize("objects", "callsite", ("callsite",), timeout, address)
+    columns = (
+        *("callsite", "total_objects", "total_size_mb", "total_num_workers", "total_num_nodes"),
+        *("task_state_counts", "ref_type_counts"),
+    )
+    _summarize("objects", "callsite", columns, timeout, address)
 
 
 def _summarize(resource: str, grouped_by: str, columns: tuple[str, ...], timeout: int, address: str | None) -> None:
@@ -133,7 +137,8 @@ def _summarize(resource: str, grouped_by: str, columns: tuple[str, ...], timeout
     from ray.scripts.table_text import table_text
 
     totals = [f"{name}: {count}" for name, count in sorted(answer.items()) if name.startswith("total_")]
-    rows = sorted(answer["summary"].values(), key=lambda row: -sum(row["state_counts"].values()))
+    rows = [{"callsite": key, **row} for key, row in answer["summary"].items()]
+    rows.sort(key=lambda row: -sum(row.get("state_counts", {}).values()))
     lines = [
         f"======== {resource.capitalize()} Summary: {datetime.now()} ========",
         *("Stats:", _SUMMARY_RULE, *totals, ""),

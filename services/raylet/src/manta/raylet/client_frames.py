@@ -160,6 +160,9 @@ class ClientFrames:
             raise ValueError(f"{client.id.hex()} tells of tasks in the name of {events.teller.worker_id.hex()}")
         self._node.gcs.tell_tasks(len(payload), events)
 
+    def _references_listed(self, client: Client, payload: bytes) -> None:
+        self._node.survey.answered(client.id, raylet_pb2.ReferenceList.FromString(payload))
+
     def _worker(self, client: Client) -> Worker:
         worker = self._node.core.worker(client.id)
         if worker is None:
@@ -193,4 +196,5 @@ _HANDLERS: Mapping[int, Handler] = {
     raylet_pb2.EXIT_DECLINED: ClientFrames._exit_declined,
     raylet_pb2.LOGS_WANTED: ClientFrames._logs_wanted,
     raylet_pb2.TASK_EVENTS: ClientFrames._task_events,
+    raylet_pb2.REFERENCES_LISTED: ClientFrames._references_listed,
 }

@@ -142,6 +142,11 @@ class RayletService:
             reason = f"node {hello.node_id.hex()} was declared dead"
         return hello, reason
 
+    async def ListReferences(
+        self, request: raylet_pb2.ListReferencesRequest, context: Any
+    ) -> raylet_pb2.ListReferencesReply:
+        return await self._node.survey.ask(self._node.clients, request.limit)
+
     async def Describe(self, request: raylet_pb2.DescribeRequest, context: Any) -> raylet_pb2.DescribeReply:
         core = self._node.core
         reply = raylet_pb2.DescribeReply(

@@ -35,6 +35,7 @@ from manta.raylet.log_backlog import LogBatch
 from manta.raylet.log_feed import LogFeed
 from manta.raylet.node_core import NodeCore
 from manta.raylet.patience import Patience
+from manta.raylet.reference_survey import ReferenceSurvey
 from manta.raylet.watch import RecentDeaths, WatchTable, group_by_watcher
 from manta.raylet.worker_processes import WorkerProcesses
 from manta.raylet.worker_starter import WorkerSurroundings
@@ -89,6 +90,7 @@ class Node:
         self.deaths = RecentDeaths()
         self.watches = WatchTable()
         self.endpoints = EndpointTable()
+        self.survey = ReferenceSurvey()
         self.processes = WorkerProcesses(
             surroundings,
             zygote_command,

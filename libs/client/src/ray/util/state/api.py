@@ -155,18 +155,21 @@ class StateApiClient:
         _explain: bool = False,
     ) -> dict[str, Any]:
         """Counts of a table, under the key "cluster"."""
-        from ray.util.state.summaries import actor_summary, task_summary
+        from ray.util.state.summaries import actor_summary, object_summary, task_summary
 
         with self._source(options.timeout) as source:
             if resource is SummaryResource.TASKS:
                 return {"cluster": task_summary(source.task_summary())}
             listing = source.listing(StateResource(resource.value), (), RAY_MAX_LIMIT_FROM_API_SERVER)
-        return {"cluster": actor_summary(listing.rows)}
+        if listing.warnings and raise_on_missing_output:
+            raise RayStateApiException("; ".join(listing.warnings))
+        summarize = object_summary if resource is SummaryResource.OBJECTS else actor_summary
+        return {"cluster": summarize(listing.rows)}
 
     @contextmanager
     def _source(self, timeout_s: float) -> Iterator[Any]:
         from ray._runtime.gcs_tool import GcsTool, GcsToolError
-        from ray._runtime.raylet_tool import describe
+        from ray._runtime.raylet_tool import RayletTool
         from ray.util.state.cluster_source import ClusterSource, calling_thread_waits
 
         try:
@@ -174,7 +177,7 @@ class StateApiClient:
                 calling_thread_waits(),
                 GcsTool(self._addresses, self._token, tls=self._tls, gcs_timeout_s=timeout_s) as gcs,
             ):
-                yield ClusterSource(gcs, lambda address: describe(address, self._token, self._tls, timeout_s))
+                yield ClusterSource(gcs, RayletTool(self._token, self._tls, timeout_s))
         except GcsToolError as error:
             raise RayStateApiException(str(error)) from error
 

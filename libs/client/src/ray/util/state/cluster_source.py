@@ -13,14 +13,17 @@ from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2, task_pb2
 
 from ray.util.state.actor_rows import actor_row
 from ray.util.state.cluster_rows import job_row, node_row, placement_group_row
-from ray.util.state.common import RECORDS, StateResource
+from ray.util.state.common import RAY_MAX_LIMIT_FROM_DATA_SOURCE, RECORDS, StateResource
 from ray.util.state.exception import RayStateApiException
+from ray.util.state.object_rows import object_rows
+from ray.util.state.records import ObjectState
 from ray.util.state.schema import StateSchema
 from ray.util.state.task_rows import task_rows
 from ray.util.state.worker_rows import dead_rows, driver_row, living_rows
 
 if TYPE_CHECKING:
     from ray._runtime.gcs_tool import GcsTool
+    from ray._runtime.raylet_tool import RayletTool
 
 
 @dataclass
@@ -36,10 +39,9 @@ class Listing:
 class ClusterSource:
     """Asks one cluster for one table at a time."""
 
-    def __init__(self, gcs: GcsTool, describe: Callable[[str], Any]) -> None:
-        """describe(host:port): a raylet's DescribeReply. raises: ConnectionError."""
+    def __init__(self, gcs: GcsTool, raylets: RayletTool) -> None:
         self._gcs = gcs
-        self._describe = describe
+        self._raylets = raylets
 
     def listing(self, resource: StateResource, filters: Sequence[StateFilter], limit: int) -> Listing:
         """raises: RayStateApiException for a column that no filter can be for, or a table that is not there yet."""
@@ -99,11 +101,36 @@ class ClusterSource:
             if info.state == common_pb2.NodeInfo.DEAD:
                 continue
             try:
-                rows += living_rows(info, self._describe(info.raylet_address))
+                rows += living_rows(info, self._raylets.describe(info.raylet_address))
             except ConnectionError as error:
                 warnings.append(f"the workers of node {info.node_id.hex()} are missing: {error}")
         dead = self._gcs.ask(list_dead_workers=gcs_pb2.ListDeadWorkers()).dead_worker_list
         rows += dead_rows(dead.items, nodes, {row.worker_id for row in rows})
+        listing = _chosen(rows, filters, limit)
+        listing.warnings = warnings
+        return listing
+
+    def _objects(self, filters: Sequence[StateFilter], limit: int) -> Listing:
+        rows: list[ObjectState] = []
+        warnings = []
+        unlisted = 0
+        for info in self.node_infos():
+            if info.state == common_pb2.NodeInfo.DEAD:
+                continue
+            try:
+                found = self._raylets.references(info.raylet_address, RAY_MAX_LIMIT_FROM_DATA_SOURCE)
+            except ConnectionError as error:
+                warnings.append(f"the objects of node {info.node_id.hex()} are missing: {error}")
+                continue
+            if found.silent:
+                warnings.append(f"{found.silent} processes of node {info.node_id.hex()} did not answer in time")
+            for process in found.processes:
+                rows += object_rows(info, process)
+                unlisted += process.references.total - len(process.references.items)
+        if unlisted:
+            warnings.append(
+                f"{unlisted} references are missing: each process tells of {RAY_MAX_LIMIT_FROM_DATA_SOURCE} at most"
+            )
         listing = _chosen(rows, filters, limit)
         listing.warnings = warnings
         return listing
@@ -117,6 +144,7 @@ _SOURCES: Final[dict[StateResource, _Source]] = {
     StateResource.ACTORS: ClusterSource._actors,
     StateResource.JOBS: ClusterSource._jobs,
     StateResource.NODES: ClusterSource._nodes,
+    StateResource.OBJECTS: ClusterSource._objects,
     StateResource.PLACEMENT_GROUPS: ClusterSource._placement_groups,
     StateResource.TASKS: ClusterSource._tasks,
     StateResource.WORKERS: ClusterSource._workers,

@@ -1,5 +1,6 @@
 from manta.proto.common.v1 import common_pb2 as _common_pb2
 from manta.proto.gcs.v1 import actor_pb2 as _actor_pb2
+from manta.proto.gcs.v1 import task_pb2 as _task_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -29,6 +30,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOGS_WANTED: _ClassVar[Kind]
     EXIT_DECLINED: _ClassVar[Kind]
     TASK_EVENTS: _ClassVar[Kind]
+    REFERENCES_LISTED: _ClassVar[Kind]
     LEASE_GRANTED: _ClassVar[Kind]
     LEASE_SPILLED: _ClassVar[Kind]
     LEASE_REFUSED: _ClassVar[Kind]
@@ -40,6 +42,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     START_ACTOR: _ClassVar[Kind]
     EXIT: _ClassVar[Kind]
     OPEN_ENDPOINT: _ClassVar[Kind]
+    REFERENCES_WANTED: _ClassVar[Kind]
 NONE: Kind
 WELCOME: Kind
 REFUSED: Kind
@@ -58,6 +61,7 @@ ENDPOINT_OPENED: Kind
 LOGS_WANTED: Kind
 EXIT_DECLINED: Kind
 TASK_EVENTS: Kind
+REFERENCES_LISTED: Kind
 LEASE_GRANTED: Kind
 LEASE_SPILLED: Kind
 LEASE_REFUSED: Kind
@@ -69,6 +73,7 @@ LOG_LINES: Kind
 START_ACTOR: Kind
 EXIT: Kind
 OPEN_ENDPOINT: Kind
+REFERENCES_WANTED: Kind
 
 class RayletWelcome(_message.Message):
     __slots__ = ("node_id", "object_manager_socket", "gcs_addresses", "node", "task_event_interval_ms")
@@ -351,3 +356,73 @@ class DescribeReply(_message.Message):
     workers: _containers.RepeatedCompositeFieldContainer[DescribeReply.Worker]
     demands: _containers.RepeatedCompositeFieldContainer[DescribeReply.Demand]
     def __init__(self, node_id: _Optional[bytes] = ..., total: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., workers: _Optional[_Iterable[_Union[DescribeReply.Worker, _Mapping]]] = ..., demands: _Optional[_Iterable[_Union[DescribeReply.Demand, _Mapping]]] = ...) -> None: ...
+
+class ListReferencesRequest(_message.Message):
+    __slots__ = ("limit",)
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    def __init__(self, limit: _Optional[int] = ...) -> None: ...
+
+class ListReferencesReply(_message.Message):
+    __slots__ = ("processes", "silent")
+    class Process(_message.Message):
+        __slots__ = ("address", "pid", "is_driver", "references")
+        ADDRESS_FIELD_NUMBER: _ClassVar[int]
+        PID_FIELD_NUMBER: _ClassVar[int]
+        IS_DRIVER_FIELD_NUMBER: _ClassVar[int]
+        REFERENCES_FIELD_NUMBER: _ClassVar[int]
+        address: _common_pb2.WorkerAddress
+        pid: int
+        is_driver: bool
+        references: ReferenceList
+        def __init__(self, address: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., pid: _Optional[int] = ..., is_driver: _Optional[bool] = ..., references: _Optional[_Union[ReferenceList, _Mapping]] = ...) -> None: ...
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    SILENT_FIELD_NUMBER: _ClassVar[int]
+    processes: _containers.RepeatedCompositeFieldContainer[ListReferencesReply.Process]
+    silent: int
+    def __init__(self, processes: _Optional[_Iterable[_Union[ListReferencesReply.Process, _Mapping]]] = ..., silent: _Optional[int] = ...) -> None: ...
+
+class ReferencesWanted(_message.Message):
+    __slots__ = ("request_id", "limit")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    limit: int
+    def __init__(self, request_id: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ReferenceList(_message.Message):
+    __slots__ = ("request_id", "items", "total")
+    class Use(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNKNOWN_STATUS: _ClassVar[ReferenceList.Use]
+        LOCAL_REFERENCE: _ClassVar[ReferenceList.Use]
+        USED_BY_PENDING_TASK: _ClassVar[ReferenceList.Use]
+        CAPTURED_IN_OBJECT: _ClassVar[ReferenceList.Use]
+        ACTOR_HANDLE: _ClassVar[ReferenceList.Use]
+        PINNED_IN_MEMORY: _ClassVar[ReferenceList.Use]
+    UNKNOWN_STATUS: ReferenceList.Use
+    LOCAL_REFERENCE: ReferenceList.Use
+    USED_BY_PENDING_TASK: ReferenceList.Use
+    CAPTURED_IN_OBJECT: ReferenceList.Use
+    ACTOR_HANDLE: ReferenceList.Use
+    PINNED_IN_MEMORY: ReferenceList.Use
+    class Item(_message.Message):
+        __slots__ = ("object_id", "size", "task_status", "attempt", "use")
+        OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+        SIZE_FIELD_NUMBER: _ClassVar[int]
+        TASK_STATUS_FIELD_NUMBER: _ClassVar[int]
+        ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+        USE_FIELD_NUMBER: _ClassVar[int]
+        object_id: bytes
+        size: int
+        task_status: _task_pb2.TaskStatus
+        attempt: int
+        use: ReferenceList.Use
+        def __init__(self, object_id: _Optional[bytes] = ..., size: _Optional[int] = ..., task_status: _Optional[_Union[_task_pb2.TaskStatus, str]] = ..., attempt: _Optional[int] = ..., use: _Optional[_Union[ReferenceList.Use, str]] = ...) -> None: ...
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    items: _containers.RepeatedCompositeFieldContainer[ReferenceList.Item]
+    total: int
+    def __init__(self, request_id: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ReferenceList.Item, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...
