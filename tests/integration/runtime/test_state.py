@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from ray.util import state
 from ray.util.state.exception import RayStateApiException
 
 from tests.integration.conditions import wait_for
+from tests.integration.lifecycle.processes import of_session
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -183,6 +185,21 @@ def test_objects_are_listed_with_who_holds_them() -> None:
     assert "PINNED_IN_MEMORY" in ray_command("summary", "objects")
     found: Any = state.get_objects(large.hex())
     assert {row.pid for row in found} == {mine, pid}
+
+
+def test_a_gcs_that_starts_again_learns_what_goes_on(session: Any) -> None:
+    gate = Gate.options(max_concurrency=4, num_cpus=0).remote()
+    blocked = waits.options(name="outlasts", num_cpus=1).remote(gate)
+    wait_for(lambda: states_of("outlasts") == ["RUNNING_IN_RAY_GET"], "it is told to run")
+    before = len(state.list_tasks(limit=1000))
+    services = of_session(session["session_dir"])
+    (gcs,) = [pid for pid, command in services.items() if "manta-gcs" in command]
+    os.kill(gcs, signal.SIGKILL)
+    wait_for(lambda: states_of("outlasts") == ["RUNNING_IN_RAY_GET"], "another GCS is told of it")
+    assert len(state.list_tasks(limit=1000)) < before, "tasks that were over are forgotten"
+    ray.get(gate.open.remote())
+    ray.get(blocked)
+    wait_for(lambda: states_of("outlasts") == ["FINISHED"], "its end is told")
 
 
 def test_a_task_may_ask_for_the_state() -> None:

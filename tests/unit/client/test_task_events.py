@@ -158,6 +158,14 @@ def test_rows_are_told_before_their_time_and_dropped_when_nobody_tells(
     assert 0 < told.dropped <= 20
 
 
+def test_what_goes_on_is_told_again_to_a_gcs_that_knows_nothing(teller: Teller) -> None:
+    teller.submit(1)
+    teller.time_passes()
+    assert teller.time_passes() is None
+    teller.events.tell_again()
+    assert _states(teller.time_passes()) == [task_pb2.PENDING_ARGS_AVAIL]
+
+
 def test_calls_that_run_for_long_are_told_of_once(teller: Teller) -> None:
     task = worker_pb2.Task(task_id=b"t" * 24, attempt=1)
     teller.running = [(SimpleNamespace(task=task, started_at=1.0), False)]

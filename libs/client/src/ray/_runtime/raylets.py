@@ -219,6 +219,8 @@ class Raylets:
         elif kind == raylet_pb2.OPEN_ENDPOINT:
             host = raylet_pb2.OpenEndpoint.FromString(payload).host
             process.remote.open_endpoint(host, lambda address: self._endpoint_opened(link, address))
+        elif kind == raylet_pb2.TASK_EVENTS_LOST:
+            process.task_events.tell_again()
         elif kind == raylet_pb2.REFERENCES_WANTED:
             listed = report(process, raylet_pb2.ReferencesWanted.FromString(payload))
             link.send(raylet_pb2.REFERENCES_LISTED, listed.SerializeToString())

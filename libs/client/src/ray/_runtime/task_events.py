@@ -235,6 +235,14 @@ class TaskEvents:
             if self._open or self._failures:  # came while we told
                 self._arm()
 
+    def tell_again(self) -> None:
+        """What was told of tasks that go on is lost."""
+        with self._process.lock:
+            for record in itertools.islice(self._process.submitter.pending.values(), SCAN_LIMIT):
+                record.told = 0
+            self._told_running = {}
+        self.look_later()
+
     def tell(self) -> None:
         """Tell what is new, before its time."""
         self._tell()

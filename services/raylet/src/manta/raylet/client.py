@@ -91,6 +91,12 @@ class ClientTable:
         found = self._clients.get(client)
         return found is not None and found.send(kind, message)
 
+    def ask_tasks_again(self) -> None:
+        """Have all of this node tell of their tasks anew. Who is not connected now has told, or will, what ends."""
+        for client in self:
+            if client.local:
+                client.send(raylet_pb2.TASK_EVENTS_LOST, raylet_pb2.TaskEventsLost())
+
     def on_node(self, node_id: NodeId) -> list[Client]:
         return [client for client in self if client.node_id == node_id]
 

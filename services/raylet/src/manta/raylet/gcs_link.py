@@ -62,6 +62,8 @@ class GcsLink:
         self._reports: OrderedDict[int, gcs_pb2.WorkersDiedReport] = OrderedDict()
         self._drivers_gone: OrderedDict[WorkerId, JobId] = OrderedDict()
         self._task_events = TaskEventBacklog()
+        # Of the leader that has been told of the tasks that go on.
+        self._told_epoch = 0
         self._next_report = 1
         self._sent_available: ResourceSet | None = None
         self._sent_use = 0
@@ -227,6 +229,9 @@ class GcsLink:
         if body == "attached":
             _log.info("node_attached", node_id=self._node.node_id, epoch=self.epoch)
             self._drivers_gone.clear()
+            if self._told_epoch and self._told_epoch != self.epoch:
+                self._node.clients.ask_tasks_again()
+            self._told_epoch = self.epoch
             self.attached.set()
 
     async def _write(self, call: grpc.aio.StreamStreamCall) -> None:  # type: ignore[type-arg]

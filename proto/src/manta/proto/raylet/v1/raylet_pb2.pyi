@@ -43,6 +43,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXIT: _ClassVar[Kind]
     OPEN_ENDPOINT: _ClassVar[Kind]
     REFERENCES_WANTED: _ClassVar[Kind]
+    TASK_EVENTS_LOST: _ClassVar[Kind]
 NONE: Kind
 WELCOME: Kind
 REFUSED: Kind
@@ -74,6 +75,7 @@ START_ACTOR: Kind
 EXIT: Kind
 OPEN_ENDPOINT: Kind
 REFERENCES_WANTED: Kind
+TASK_EVENTS_LOST: Kind
 
 class RayletWelcome(_message.Message):
     __slots__ = ("node_id", "object_manager_socket", "gcs_addresses", "node", "task_event_interval_ms")
@@ -381,6 +383,10 @@ class ListReferencesReply(_message.Message):
     processes: _containers.RepeatedCompositeFieldContainer[ListReferencesReply.Process]
     silent: int
     def __init__(self, processes: _Optional[_Iterable[_Union[ListReferencesReply.Process, _Mapping]]] = ..., silent: _Optional[int] = ...) -> None: ...
+
+class TaskEventsLost(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class ReferencesWanted(_message.Message):
     __slots__ = ("request_id", "limit")
