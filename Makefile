@@ -25,12 +25,15 @@ test: $(READY) ## run all tests, with a real etcd, and print the time of each su
 	@tools/etcd.sh
 	@$(PYTHON) tools/run_tests.py
 
-sim: $(READY) ## 10,000 random fault schedules for placement groups; a failure names its seed
-	@$(PYTHON) -m tests.sim.placement --count 10000
-
 soak: $(READY) ## the long counts of the tests that have them
 	@tools/etcd.sh
 	@$(PYTHON) tools/run_tests.py --soak
+
+sim: $(READY) ## the long simulations: 10,000 fault schedules, 2,000 nodes; a failure names its seed
+	@$(PYTHON) -m tests.sim.placement --count 10000
+	@$(PYTHON) tools/run_tests.py --soak sim
+	@$(PYTHON) -m tests.sim.measure
+	@$(PYTHON) benchmarks/scheduling.py
 
 lint: $(READY) ## ruff over everything, mypy --strict over our packages
 	@$(PYTHON) -m ruff check .
