@@ -10,7 +10,7 @@ import os
 
 import pytest
 from manta.common.resources import ResourceSet
-from manta.raylet.spillback import HOP_LIMIT
+from manta.raylet.lease_placement import HOP_LIMIT
 
 from tests.sim.network import Weather
 from tests.sim.scheduling import Cluster, Shape

@@ -11,6 +11,7 @@ from manta.common.ids import JobId, LeaseId, NodeId
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, SpillLease, StartWorker
+from manta.raylet.hold_back import HoldBack
 from manta.raylet.lease import ClientId, Lease, LeaseRequest, WorkerKey
 from manta.raylet.lease_placement import Elsewhere, GroupGone, Here, Unschedulable
 from manta.raylet.lease_queue import Entry, LeaseQueue, Verdict
@@ -52,6 +53,7 @@ class LeaseManager:
         # What goes where in this step, counted: (client, request id, node, hops) -> (address, units).
         self._spills: dict[tuple[ClientId, int, NodeId, int], tuple[str, int]] = {}
         self._now = 0.0
+        self._hold_back = HoldBack()
 
     @property
     def leases(self) -> int:
@@ -195,6 +197,7 @@ class LeaseManager:
     def serve(self, at: float) -> list[Command]:
         """Do all that can be done now. cost: O(units placed + scheduling keys)."""
         self._now = at
+        self._hold_back.choose(list(self.queue.waiting()), at)
         self.queue.serve(self._offer)
         for (client, request_id, node_id, hops), (address, count) in self._spills.items():
             self._commands.append(SpillLease(client, request_id, node_id, address, count, hops))
@@ -215,11 +218,22 @@ class LeaseManager:
         return {key.job_id for key in self._seats}
 
     def _offer(self, entry: Entry) -> Verdict:
+        verdict = self._place(entry)
+        if verdict is Verdict.TAKEN:
+            entry.refused_since = None
+        elif entry.refused_since is None:
+            entry.refused_since = self._now
+        return verdict
+
+    def _place(self, entry: Entry) -> Verdict:
         request = entry.request
         if entry.since is None:
             entry.since = self._now
         placement = self._spillback.place(request, self._now - entry.since)
         if isinstance(placement, Here):
+            if self._hold_back.keeps_from(entry, self._ledger.available):
+                entry.reason, entry.feasible = "waiting: what is free is kept for one that waits for longer", True
+                return Verdict.WAITS
             allocation = self._ledger.allocate(request.resources, request.group)
             if allocation is None:
                 return Verdict.WAITS

@@ -26,7 +26,8 @@ class Verdict(Enum):
 class Entry:
     """One request with its counts. backlog: what the client still waits for; placed: of these, awaiting a worker.
 
-    since: when it was first offered, None before.
+    since: when it was first offered, None before. refused_since: since when none of its units was taken, None while
+    they are.
     """
 
     request: LeaseRequest
@@ -36,6 +37,7 @@ class Entry:
     reason: str = ""
     feasible: bool = True
     since: float | None = None
+    refused_since: float | None = None
 
     @property
     def open(self) -> int:
