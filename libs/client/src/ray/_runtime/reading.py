@@ -18,8 +18,8 @@ from ray._runtime.reactor import Reactor
 
 # How long nobody has read before the stand-in does.
 TAKE_OVER_S: Final = 0.005
-# How long after the last change of readers the stand-in goes on looking every TAKE_OVER_S, before it parks. To wake it costs
-# a reader little; looks that find nothing, in each of hundreds of actors that are called now and then, cost the machine.
+# How long after the last change of readers the stand-in goes on looking every TAKE_OVER_S, before it parks. To wake it
+# costs a reader little; looks that find nothing, in each of hundreds of actors that are called now and then, cost more.
 _PARK_AFTER_S: Final = TAKE_OVER_S
 
 
