@@ -209,6 +209,11 @@ class Leasing:
         )
         return worker_pb2.Tasks(definitions=[message]).SerializeToString()
 
+    def is_at(self, lease_id: bytes, peer: Peer) -> bool:
+        """Whether the lease is on this worker, and has not ended."""
+        lease = self.manager.lease(lease_id)
+        return lease is not None and self.peer_of(lease) is peer
+
     def peer_of(self, lease: Lease) -> Peer:
         route: Route = lease.route  # type: ignore[assignment]
         return route.peer

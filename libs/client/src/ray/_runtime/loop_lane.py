@@ -185,6 +185,8 @@ class LoopLane:
 
     def serve(self) -> None:
         asyncio.set_event_loop(self._loop)
+        # The reason may have come while another lane was asked to look around.
+        self._loop.call_soon(self._look)
         while not self._ending or self._running:
             try:
                 self._loop.run_forever()

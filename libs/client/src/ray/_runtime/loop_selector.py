@@ -1,7 +1,7 @@
 """The selector of an async actor's event loop: while the loop has nothing to run, it reads the process's channels.
 
-The loop's own descriptors and the reactor's epoll are watched by one call. The reactor's token is held only during the
-wait, as by any other thread that waits (see reading.py): while a callback runs for long, the stand-in reads.
+The loop's own epoll is one more descriptor of the reactor, so one wait serves both. The reactor's token is held only
+during the wait, as by any other thread that waits (see reading.py): while a callback runs for long, the stand-in reads.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import selectors
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from ray._runtime.reactor import READ
 
 if TYPE_CHECKING:
     from ray._runtime.reactor import Reactor
@@ -23,34 +25,36 @@ class LoopSelector(selectors.EpollSelector):
         self._reactor = reactor
         self._reading = reading
         self._before_wait = before_wait
-        self._watching = False
+        # The loop's wait is under way, and saw something of the loop's own.
+        self._selecting = False
+        self._own_ready = False
+        self._watched = True
+        reactor.add(self.fileno(), self._on_own)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As in selectors; timeout in seconds. What arrives on channels is handled in here."""
         self._before_wait()
-        reactor = self._reactor
         if not self._reading.try_take():
             # Another thread reads. When it leaves, the stand-in takes over, until the loop next comes here.
-            self._watch(False)
             return super().select(timeout)
+        self._selecting = True
         try:
-            self._watch(True)
-            due = reactor.due_in()
-            if due is not None:
-                timeout = due if timeout is None else min(timeout, due)
-            ready = super().select(timeout)
-            mine = reactor.fileno()
-            found = [item for item in ready if item[0].fd != mine]
-            if len(found) < len(ready) or due is not None:
-                reactor.poll(0.0)
-            return found
+            if not self._watched:
+                self._watched = True
+                self._reactor.modify(self.fileno(), READ)
+            self._reactor.poll(-1.0 if timeout is None else timeout)
         finally:
+            self._selecting = False
             self._reading.leave()
+        if not self._own_ready:
+            return []
+        self._own_ready = False
+        return super().select(0)
 
-    def _watch(self, wanted: bool) -> None:
-        if wanted is not self._watching:
-            self._watching = wanted
-            if wanted:
-                self.register(self._reactor, selectors.EVENT_READ)
-            else:
-                self.unregister(self._reactor)
+    def _on_own(self, _events: int) -> None:
+        if self._selecting:
+            self._own_ready = True
+            return
+        # Somebody else reads, and it stays readable until the loop looks, which may take long.
+        self._watched = False
+        self._reactor.modify(self.fileno(), 0)

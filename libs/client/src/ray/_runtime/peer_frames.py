@@ -50,7 +50,7 @@ class PeerFrames:
         elif kind == worker_pb2.REPLY_DEFERRED:
             process.submitter.on_reply_deferred(worker_pb2.ReplyDeferred.FromString(payload).task_id)
         elif kind == worker_pb2.HANDED_BACK:
-            process.submitter.on_handed_back(worker_pb2.HandedBack.FromString(payload))
+            process.submitter.on_handed_back(peer, worker_pb2.HandedBack.FromString(payload))
         elif kind == worker_pb2.DEFINITION_WANTED:
             wanted = worker_pb2.DefinitionWanted.FromString(payload)
             process.submitter.on_definition_wanted(peer, peer, wanted.digest)

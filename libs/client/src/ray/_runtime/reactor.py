@@ -92,12 +92,6 @@ class Reactor:
         if not self._handling:
             self.wake()
 
-    def due_in(self) -> float | None:
-        """Seconds until `poll` has something to run even if nothing arrives; None: no timer is set."""
-        if self._soon:
-            return 0.0
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
-
     def poll(self, timeout_s: float = -1.0) -> None:
         """Wait for events once, at most timeout_s seconds (-1: until something happens), and handle them."""
         if self._timers:

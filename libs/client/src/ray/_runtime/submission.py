@@ -335,13 +335,14 @@ class TaskSubmitter:
                 process.objects.add_node(object_id, peer.node_id)
             process.holds.apply(process.refs.task_finished(record.held, peer.worker_id, kept))
 
-    def on_handed_back(self, message: worker_pb2.HandedBack) -> None:
+    def on_handed_back(self, peer: Peer, message: worker_pb2.HandedBack) -> None:
         """The worker will never start these."""
         by_lease: dict[bytes, list[bytes]] = {}
         with self._process.lock:
             for task_id in message.task_ids:
                 record = self.pending.get(task_id)
-                if record is not None and record.lease_id is not None:
+                # A worker that retires names tasks that its last reply has sent elsewhere already.
+                if record is not None and record.lease_id is not None and self.leasing.is_at(record.lease_id, peer):
                     by_lease.setdefault(record.lease_id, []).append(task_id)
                     record.lease_id = None
             for lease_id, task_ids in by_lease.items():

@@ -124,15 +124,18 @@ class ThreadedLane:
 
     def serve(self) -> None:
         """Read until the actor ends, then let the calls that run come to their end."""
-        while not self._executor.exit_reason:
-            self._process.reading.wait(self._idle, LOOK_S)
+        while True:
+            gate = self._idle = Gate(1)
+            if self._executor.exit_reason:
+                break
+            self._process.reading.wait(gate, LOOK_S)
         deadline = time.monotonic() + END_GRACE_S
         while (left := deadline - time.monotonic()) > 0:
             with self._guard:
                 if not self._running:
                     return
-                self._idle = Gate(1)
-            self._process.reading.wait(self._idle, left)
+                gate = self._idle = Gate(1)
+            self._process.reading.wait(gate, left)
 
     # -- the threads
 
