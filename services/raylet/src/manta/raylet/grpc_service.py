@@ -163,4 +163,5 @@ class RayletService:
             )
         for demand in core.demands():
             reply.demands.add(resources=demand.resources, count=demand.count, reason=demand.reason)
+        reply.bundles.extend(core.bundles.held())
         return reply

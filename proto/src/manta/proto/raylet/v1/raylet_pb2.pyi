@@ -1,6 +1,7 @@
 from manta.proto.common.v1 import common_pb2 as _common_pb2
 from manta.proto.gcs.v1 import actor_pb2 as _actor_pb2
 from manta.proto.gcs.v1 import task_pb2 as _task_pb2
+from manta.proto.gcs.v1 import placement_group_pb2 as _placement_group_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -322,7 +323,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeReply(_message.Message):
-    __slots__ = ("node_id", "total", "available", "workers", "demands")
+    __slots__ = ("node_id", "total", "available", "workers", "demands", "bundles")
     class Worker(_message.Message):
         __slots__ = ("worker_id", "pid", "job_id", "actor_id", "lease_id", "state")
         WORKER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -352,12 +353,14 @@ class DescribeReply(_message.Message):
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     DEMANDS_FIELD_NUMBER: _ClassVar[int]
+    BUNDLES_FIELD_NUMBER: _ClassVar[int]
     node_id: bytes
     total: _common_pb2.Resources
     available: _common_pb2.Resources
     workers: _containers.RepeatedCompositeFieldContainer[DescribeReply.Worker]
     demands: _containers.RepeatedCompositeFieldContainer[DescribeReply.Demand]
-    def __init__(self, node_id: _Optional[bytes] = ..., total: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., workers: _Optional[_Iterable[_Union[DescribeReply.Worker, _Mapping]]] = ..., demands: _Optional[_Iterable[_Union[DescribeReply.Demand, _Mapping]]] = ...) -> None: ...
+    bundles: _containers.RepeatedCompositeFieldContainer[_placement_group_pb2.HeldBundle]
+    def __init__(self, node_id: _Optional[bytes] = ..., total: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., workers: _Optional[_Iterable[_Union[DescribeReply.Worker, _Mapping]]] = ..., demands: _Optional[_Iterable[_Union[DescribeReply.Demand, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ...) -> None: ...
 
 class ListReferencesRequest(_message.Message):
     __slots__ = ("limit",)
