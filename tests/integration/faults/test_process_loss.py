@@ -1,5 +1,7 @@
 """Object managers, zygotes, workers and drivers die while a cluster is busy."""
 
+import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -124,6 +126,33 @@ def test_an_object_manager_that_freezes_for_seconds_loses_nothing(start_cluster:
     assert int(future.result(WAIT_S)[-1]) == 0
     assert ray.get(waiting, timeout=WAIT_S) == LARGE
     assert int(ray.get(refs[2], timeout=WAIT_S)[0]) == 2
+
+
+def test_metrics_can_be_read_where_the_node_table_says_after_each_service_was_killed(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster({"num_cpus": 1})
+    assert cluster.head_node is not None
+    processes, services = NodeProcesses.of(cluster.head_node), cluster.head_node.local.services
+    shown = {"gcs": "manta_gcs_inbox_depth", "object-manager": "manta_arena_size_bytes"}
+
+    def readable(address: str, name: str) -> bool:
+        with contextlib.suppress(OSError):
+            metric(address, name)
+            return True
+        return False
+
+    for service, name in shown.items():
+        address = services[service]["metrics"]
+        assert readable(address, name)
+        old = processes.kill(service)
+        processes.wait_for_another(service, old)
+        wait_for(functools.partial(readable, address, name), f"{service} shows its metrics where it did", WAIT_S)
+    with cluster._tool() as gcs:
+        (item,) = gcs.nodes()
+    assert item.info.metrics["object_manager"] == services["object-manager"]["metrics"]
+    assert metric(item.info.metrics["object_manager"], shown["object-manager"]) > 0
+    assert metric(item.info.metrics["raylet"], "ray_resources") >= 0
 
 
 def test_a_zygote_that_is_killed_under_load(start_cluster: StartCluster) -> None:

@@ -16,6 +16,8 @@ class Addresses(NamedTuple):
     object_manager: str
     flight: str
     raylet: str
+    object_manager_metrics: str
+    gcs_metrics: str
 
 
 def command_lines(spec: Spec, session: Session, addresses: Addresses) -> Mapping[str, list[str]]:
@@ -32,6 +34,7 @@ def command_lines(spec: Spec, session: Session, addresses: Addresses) -> Mapping
         "object-manager": [
             *("manta-object-manager", *common, "--listen", addresses.object_manager),
             *("--flight-listen", addresses.flight, "--node-ip", spec.node_ip, "--socket", socket),
+            *("--metrics-port", _port(addresses.object_manager_metrics)),
             *(("--arena-bytes", str(spec.arena_bytes)) if spec.arena_bytes else ()),
         ],
         "raylet": [
@@ -46,9 +49,14 @@ def command_lines(spec: Spec, session: Session, addresses: Addresses) -> Mapping
         lines["gcs"] = [
             *("manta-gcs", *common, "--listen", addresses.gcs[0], "--session-name", session.name),
             *("--store", spec.store or _local_store(spec, session)),
+            *("--metrics-port", _port(addresses.gcs_metrics)),
             *("--system-config", json.dumps(spec.system_config)),
         ]
     return lines
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]
 
 
 def _local_store(spec: Spec, session: Session) -> str:

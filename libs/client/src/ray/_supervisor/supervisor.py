@@ -33,13 +33,12 @@ class Supervisor:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, frame: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._ports = [ReservedPort(spec.node_ip) for _ in range(3)]
+        self._ports = [ReservedPort(spec.node_ip) for _ in range(5)]
         gcs = spec.gcs_addresses
         if spec.head:
             self._ports.append(ReservedPort(spec.node_ip, spec.gcs_port))
             gcs = (self._ports[-1].address,)
-        object_manager, flight, raylet = (port.address for port in self._ports[:3])
-        self._addresses = Addresses(gcs, object_manager, flight, raylet)
+        self._addresses = Addresses(gcs, *(port.address for port in self._ports[:5]))
         self._session = Session(spec.temp_dir, spec.owner_pid or os.getpid(), spec.token, time.time())
         if spec.tls_ca:
             self._session.keep_tls(spec.tls_ca, spec.tls_cert, spec.tls_key)
