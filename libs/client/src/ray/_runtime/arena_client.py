@@ -222,10 +222,7 @@ class ArenaClient:
         if connection is None:
             return
         connection.leave_epoll()
-        for number in list(connection.pending):
-            call = connection.pending.pop(number, None)
-            if call is not None:
-                call.finish(ArenaDisconnected("the arena client was closed meanwhile"))
+        connection.end_calls(ArenaDisconnected("the arena client was closed meanwhile"))
         try:
             connection.flush()
         except ArenaDisconnected:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import array
+import contextlib
+import io
 import logging
 import os
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -92,6 +95,9 @@ class ArenaConnection:
         self._sending = threading.Lock()
         self._reading = threading.Lock()
         self._followers: dict[Call, None] = {}
+        # Readable once calls were ended on this side, for a thread that sleeps in a poll.
+        # A file object, so that a write after its close finds no other file under its number.
+        self._ended = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
         self._missed = False
         self._closed = False
 
@@ -190,11 +196,13 @@ class ArenaConnection:
     def _lead(self, call: Call, until: float, dispatch: Dispatch) -> None:
         poller = select.poll()
         poller.register(self.fd, select.POLLIN)
+        poller.register(self._ended, select.POLLIN)
         while not call.done:
             remaining = until - time.monotonic()
             # Rounded up, or the last fraction of a millisecond would be spent spinning.
             if self._early or (remaining > 0 and poller.poll(remaining * 1000 + 1)):
-                self._receive(dispatch)
+                if not call.done:  # nor ended on this side meanwhile
+                    self._receive(dispatch)
             elif remaining <= 0:
                 return
 
@@ -250,6 +258,15 @@ class ArenaConnection:
             call.finish(self.problem)
         return self.problem
 
+    def end_calls(self, error: ArenaDisconnected) -> None:
+        """End all calls with this error; no further ones may be made. The socket stays open."""
+        for number in list(self.pending):
+            call = self.pending.pop(number, None)
+            if call is not None:
+                call.finish(error)
+        with contextlib.suppress(ValueError):  # closed, so nobody polls
+            self._ended.write((1).to_bytes(8, sys.byteorder))
+
     def close(self) -> None:
         """Close the socket once nobody reads from it."""
         self.fail("closed by this side")
@@ -270,6 +287,7 @@ class ArenaConnection:
             self._closed = True
             self.leave_epoll()  # before: its number may belong to another file right after
             self.socket.close()
+            self._ended.close()
 
     def say_farewell(self) -> None:
         """Give the last pins back and close, without waiting; after this side was closed nobody else sends."""
