@@ -70,6 +70,7 @@ PROGRAMS: Final[dict[str, tuple[Row, ...]]] = {
         Row("actors created and called", "/s", 200),
         Row("memory per idle actor worker (PSS)", "MiB", 6),
     ),
+    "placement_groups": (Row("placement groups created and removed", "/s", 1_500),),
     "small_objects": (
         Row("single client put calls", "/s", 100_000),
         Row("single client get calls", "/s", 250_000),
