@@ -66,6 +66,12 @@ PROGRAMS: Final[dict[str, tuple[Row, ...]]] = {
         Row("1:1 async-actor calls async", "/s", 40_000),
         Row("1:1 async-actor calls with args async", "/s", 30_000),
     ),
+    "generators": (
+        Row("generator items", "/s", 40_000),
+        Row("generator items, at most 10 ahead", "/s", 10_000),
+        Row("generator items of 1 MiB", "/s", 0),
+        Row("generators of one item", "/s", 3_000),
+    ),
     "actor_creation": (
         Row("actors created and called", "/s", 200),
         Row("memory per idle actor worker (PSS)", "MiB", 6),
