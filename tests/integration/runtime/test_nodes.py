@@ -1,5 +1,6 @@
 """Several nodes: tasks, actors and objects on another node, and a node that dies."""
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -315,3 +316,44 @@ def test_a_generator_whose_node_dies_goes_on_elsewhere(cluster: Cluster, tmp_pat
         cluster.remove_node(successor)
     assert [i for i, _ in items] == [0, 1, 2, 3, 4, 5]
     assert len({node for _, node in items}) == 2
+
+
+@ray.remote(num_cpus=0, resources={"x": 0.1}, max_retries=3)
+def hold(path: str) -> None:
+    Path(path).write_text("held")
+    time.sleep(60)
+
+
+def test_a_cancel_reaches_a_task_on_another_node_and_its_children(cluster: Cluster, tmp_path: Path) -> None:
+    @ray.remote(num_cpus=0.1)
+    def parent(path: str) -> None:
+        ray.get(hold.remote(path))
+
+    for task in (hold, parent):
+        path = tmp_path / task.__name__
+        ref = task.remote(str(path))
+        wait_for(path.exists, "it runs there")
+        ray.cancel(ref)
+        with pytest.raises(ray.exceptions.TaskCancelledError):
+            ray.get(ref, timeout=20)
+    wait_for(lambda: ray.available_resources().get("x") == 10, "nothing runs there any more")
+
+
+def test_async_and_threaded_actors_on_another_node_answer_and_are_cancelled(cluster: Cluster) -> None:
+    class Sync:
+        def work(self, value: int, seconds: float = 0.0) -> int:
+            time.sleep(seconds)
+            return value
+
+    class Async:
+        async def work(self, value: int, seconds: float = 0.0) -> int:
+            await asyncio.sleep(seconds)
+            return value
+
+    for cls, options in ((Sync, {"max_concurrency": 3}), (Async, {})):
+        actor = ray.remote(num_cpus=0, resources={"x": 0.1}, **options)(cls).remote()
+        assert ray.get([actor.work.remote(n) for n in range(50)], timeout=30) == list(range(50))
+        ref = actor.work.remote(1, 0.5)
+        ray.cancel(ref)
+        with pytest.raises(ray.exceptions.TaskCancelledError):
+            ray.get(ref, timeout=20)

@@ -7,6 +7,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from time import time
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.common.resources import ResourceSet
@@ -160,6 +161,7 @@ class Execution:
 
         self.cancelled = True
         cancelled = TaskCancelledError(self.task.task_id.hex())
+        _end_at_user_code(error.__traceback__)
         return self.failure(cancelled.with_traceback(error.__traceback__))
 
     def context(self) -> dict[str, Any]:
@@ -180,6 +182,17 @@ _OURS: Final = os.path.dirname(os.path.abspath(__file__))
 EXIT_ACTOR: Final = "exit_actor() was called"
 # On a SystemExit: exit_actor() raised it, and not sys.exit().
 EXIT_MARK: Final = "is_ray_terminate"
+
+
+def _end_at_user_code(trace: TracebackType | None) -> None:
+    """Cut a traceback where the user's code called the runtime: how an interrupt came says nothing to the user."""
+    in_user_code = False
+    while trace is not None and trace.tb_next is not None:
+        is_ours = trace.tb_next.tb_frame.f_code.co_filename.startswith(_OURS)
+        if in_user_code and is_ours:
+            trace.tb_next = None
+        in_user_code = in_user_code or not is_ours
+        trace = trace.tb_next
 
 
 def _exit_code(error: SystemExit) -> int:
