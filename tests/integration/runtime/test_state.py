@@ -158,6 +158,25 @@ def test_a_cut_is_told_and_wrong_questions_are_refused() -> None:
         state.list_runtime_envs()
 
 
+def test_placement_groups_are_listed_and_shown_in_the_status() -> None:
+    made = ray.util.placement_group([{"CPU": 1, "GPU": 1}], name="made")
+    assert made.wait(30)
+    pending = ray.util.placement_group([{"CPU": 1}, {"GPU": 20}])
+    try:
+        (row,) = state.list_placement_groups(filters=[("name", "=", "made")], detail=True)
+        assert (row.state, row.placement_group_id) == ("CREATED", made.id.hex())
+        assert row.bundles is not None and row.bundles[0]["unit_resources"] == {"CPU": 1.0, "GPU": 1.0}
+        other = state.get_placement_group(pending.id.hex())
+        assert other is not None and other.state == "PENDING"
+        status = ray_command("status")
+        assert " 0.0/2.0 GPU (0.0 used of 1.0 reserved in placement groups)" in status.splitlines()
+        assert " {'CPU': 1.0} * 1, {'GPU': 20.0} * 1 (PACK): 1+ pending placement groups" in status.splitlines()
+        assert made.id.hex() in ray_command("list", "placement-groups", "--filter", "state=CREATED")
+    finally:
+        ray.util.remove_placement_group(made)
+        ray.util.remove_placement_group(pending)
+
+
 def test_objects_are_listed_with_who_holds_them() -> None:
     @ray.remote
     class Keeper:

@@ -178,6 +178,20 @@ def test_filters_and_limit_choose_rows_and_count_all_that_match() -> None:
     assert ids(listing(table, StateFilter("state", "FINISHED", unequal=True))) == [task_id(4), task_id(5), task_id(6)]
 
 
+def test_filters_of_single_rows_find_them_in_columns_and_in_what_a_group_shares() -> None:
+    table = TaskTable()
+    group = finished(1, 2)
+    group.attempts.extend([0, 3])
+    group.parent_ids = task_id(8) + task_id(9)
+    alike = finished(4, 5)
+    alike.parent_ids = task_id(9)
+    table.take(told(finished=[group, alike]))
+    assert ids(listing(table, StateFilter("attempt_number", "3"))) == [task_id(2)]
+    assert ids(listing(table, StateFilter("attempt_number", "0", unequal=True))) == [task_id(2)]
+    assert ids(listing(table, StateFilter("parent_task_id", task_id(9).hex()))) == [task_id(4), task_id(5), task_id(2)]
+    assert ids(listing(table, StateFilter("task_id", "no id"))) == []
+
+
 def test_clients_ask_for_tasks_and_are_told_of_unknown_columns() -> None:
     cluster = CoreDriver()
     cluster.attach(1)

@@ -105,6 +105,8 @@ class TaskEvents:
         self._process = process
         self._interval_s = DEFAULT_INTERVAL_S
         self._armed = False
+        # The number of the timer that counts: two threads may set one each.
+        self._timer = 0
         # Those that take rows are also found through their kind.
         self._open: list[Ended] = []
         self._full: list[Ended] = []
@@ -224,9 +226,12 @@ class TaskEvents:
 
     def _arm(self) -> None:
         self._armed = True
-        self._process.reactor.call_later(self._interval_s or DEFAULT_INTERVAL_S, self._due)
+        self._timer = timer = self._timer + 1
+        self._process.reactor.call_later(self._interval_s or DEFAULT_INTERVAL_S, lambda: self._due(timer))
 
-    def _due(self) -> None:
+    def _due(self, timer: int) -> None:
+        if timer != self._timer:
+            return
         goes_on = self._tell()
         if goes_on and not self._process.closing:
             self._arm()

@@ -39,6 +39,8 @@ class TaskQuery:
     def __init__(self, filters: Sequence[StateFilter], limit: int) -> None:
         self._of_rows = [condition for condition in filters if condition.column in _OF_ROW]
         self._of_groups = [condition for condition in filters if condition.column not in _OF_ROW]
+        # Looked for in the column as a whole first: a filter by id must not look at each of 100,000 rows.
+        self._task_ids = [_id_of(one.value) for one in filters if one.column == "task_id" and not one.unequal]
         self._room = limit
         self._kinds: dict[int, tuple[int, task_pb2.TaskKind]] = {}
         self._reply = task_pb2.TaskList()
@@ -83,9 +85,15 @@ class TaskQuery:
         name = task_pb2.TaskStatus.Name(tasks.status)
         if not all_pass(self._of_groups, lambda column: name if column == "state" else _group_value(column, *group)):
             return
+        if not all(task_id in tasks.task_ids for task_id in self._task_ids):
+            return
         # The latest are the last of a group.
         rows = range(group.size - 1, -1, -1)
-        chosen = [row for row in rows if self._row_passes(tasks, row)] if self._of_rows else rows
+        common = _common_values(tasks)
+        if not all_pass([one for one in self._of_rows if one.column in common], common.get):
+            return
+        varying = [one for one in self._of_rows if one.column not in common]
+        chosen = [row for row in rows if _row_passes(tasks, row, varying)] if varying else rows
         self._reply.matched += len(chosen)
         taken = chosen[: self._room]
         if not taken:
@@ -97,11 +105,6 @@ class TaskQuery:
         else:
             _copy_rows(added, tasks, taken)
         added.kind = self._kind(kind)
-
-    def _row_passes(self, tasks: task_pb2.FinishedTasks, row: int) -> bool:
-        attempt = tasks.attempts[row] if tasks.attempts else 0
-        task_id, parent = _cell(tasks.task_ids, row), _parent(tasks, row)
-        return all_pass(self._of_rows, lambda column: _row_value(column, task_id, attempt, parent))
 
     def _kind(self, kind: task_pb2.TaskKind) -> int:
         # By identity: to compare messages costs more. What is kept here alive has its id for itself.
@@ -183,10 +186,34 @@ def _group_value(column: str, kind: task_pb2.TaskKind, tasks: task_pb2.FinishedT
     return tasks.error_type if isinstance(tasks, task_pb2.FinishedTasks) else ""
 
 
+def _common_values(tasks: task_pb2.FinishedTasks) -> dict[str, object]:
+    """What is the same for all rows of a group, of the columns that may differ."""
+    common: dict[str, object] = {}
+    if not tasks.attempts:
+        common["attempt_number"] = 0
+    if len(tasks.parent_ids) <= TASK_ID_SIZE:
+        common["parent_task_id"] = tasks.parent_ids.hex()
+    return common
+
+
+def _row_passes(tasks: task_pb2.FinishedTasks, row: int, filters: Sequence[StateFilter]) -> bool:
+    attempt = tasks.attempts[row] if tasks.attempts else 0
+    task_id, parent = _cell(tasks.task_ids, row), _parent(tasks, row)
+    return all_pass(filters, lambda column: _row_value(column, task_id, attempt, parent))
+
+
 def _row_value(column: str, task_id: bytes, attempt: int, parent_id: bytes) -> object:
     if column == "task_id":
         return task_id.hex()
     return attempt if column == "attempt_number" else parent_id.hex()
+
+
+def _id_of(text: str) -> bytes:
+    """Bytes that no column holds for a text that is no id."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b"\0" * (TASK_ID_SIZE + 1)
 
 
 def _cell(column: bytes, row: int) -> bytes:
