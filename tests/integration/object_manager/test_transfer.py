@@ -148,6 +148,18 @@ def test_the_owner_frees_copies_on_other_nodes(cluster: Any, until: Until) -> No
     assert sender.describe().objects_count == 0
 
 
+def test_copies_elsewhere_go_without_the_one_here(cluster: Any, until: Until) -> None:
+    source, target = cluster.manager(), cluster.manager()
+    cluster.introduce(source, target)
+    sender, receiver = cluster.client(source), cluster.client(target)
+    name = put(sender, b"x" * 1000)
+    receiver.get(name, [source.node_id], timeout=20)
+    receiver.flush()
+    sender.free([], [(name, [target.node_id])])
+    until(lambda: receiver.describe().objects_count == 0)
+    assert sender.describe().objects_count == 1
+
+
 def start_big_transfer(cluster: Any, until: Until, source: Any, target: Any) -> tuple[Any, bytes, list[Any]]:
     """A 600 MiB object on its way; returns the receiver, the object and where the outcome goes."""
     cluster.introduce(source, target)

@@ -28,6 +28,7 @@ from ray._runtime.arena_errors import (
     ArenaRefused,
     ArenaTimeout,
     ObjectNotFound,
+    error_of,
 )
 from ray._runtime.pins import Pinned
 from ray._runtime.writable import Writable, copy_into
@@ -161,12 +162,17 @@ class ArenaClient:
         if connection is not None and connection.pending.pop(number, None) is not None:
             self._send_quietly(connection, pb.GET_CANCELLED, pb.GetCancelled(request_id=number))
 
-    def free(self, items: Iterable[tuple[bytes, Iterable[bytes]]]) -> None:
+    def free(
+        self, items: Iterable[tuple[bytes, Iterable[bytes]]], elsewhere: Iterable[tuple[bytes, Iterable[bytes]]] = ()
+    ) -> None:
         """From the owner: nobody refers to these objects any more, here and at their other nodes.
 
+        elsewhere: objects of which only the copies at those nodes go.
         raises: ArenaDisconnected when there is no object manager now. No answer is waited for.
         """
         request = pb.Free(items=[pb.Free.Item(object_id=object_id, node_ids=nodes) for object_id, nodes in items])
+        for object_id, nodes in elsewhere:
+            request.items.add(object_id=object_id, node_ids=nodes, only_there=True)
         if request.items:
             self._connected(wait_s=0.0).send(pb.FREE, request)
 
@@ -368,7 +374,7 @@ class ArenaClient:
         call = connection.pending.pop(reply.request_id, None)
         if reply.failure.code:
             if call is not None:
-                call.finish(_error(reply.failure))
+                call.finish(error_of(reply.failure))
         elif call is not None:
             # Made here, so that a caller that gives up meanwhile drops it, and with it the pin.
             call.finish(connection.mapping.adopt(reply.object_id, reply.offset, reply.size))
@@ -380,7 +386,7 @@ class ArenaClient:
         if call is None:
             return
         if reply.failure.code:
-            call.finish(_error(reply.failure))
+            call.finish(error_of(reply.failure))
             return
         call.finish(reply)
         if call.abandoned and not reply.exists:
@@ -389,9 +395,3 @@ class ArenaClient:
 
 def _address(owner: Owner | None) -> WorkerAddress | None:
     return None if owner is None else WorkerAddress(node_id=owner[0], worker_id=owner[1])
-
-
-def _error(failure: pb.Failure) -> ArenaError:
-    if failure.code == pb.Failure.LOST:
-        return ObjectNotFound(failure.message, failure.lost_at)
-    return ArenaFull(failure.message) if failure.code == pb.Failure.FULL else ArenaRefused(failure.message)

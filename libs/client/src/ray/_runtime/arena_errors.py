@@ -11,6 +11,8 @@ ArenaTimeout             (TimeoutError) the object was not here in time; ask aga
 
 from collections.abc import Sequence
 
+from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+
 
 class ArenaError(Exception):
     """The object manager said no; the text is its reason."""
@@ -46,3 +48,10 @@ class ArenaAway(ArenaDisconnected):
 
 class ArenaTimeout(TimeoutError):
     """The object was not here within the time given."""
+
+
+def error_of(failure: pb.Failure) -> ArenaError:
+    """What the object manager answered, as an error."""
+    if failure.code == pb.Failure.LOST:
+        return ObjectNotFound(failure.message, failure.lost_at)
+    return ArenaFull(failure.message) if failure.code == pb.Failure.FULL else ArenaRefused(failure.message)

@@ -8,9 +8,11 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from ray._runtime.arena_errors import ArenaDisconnected
+from ray._runtime.object_table import ObjectState
 
 if TYPE_CHECKING:
     from ray._runtime.process import Process
+    from ray._runtime.task_record import TaskRecord
 
 log = logging.getLogger("ray.runtime")
 
@@ -24,6 +26,8 @@ class Frees:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._sending = threading.Lock()
+        # Copies that earlier attempts of a task left at other nodes than those of its result.
+        self._stale: list[tuple[bytes, list[bytes]]] = []
         self._unsent: collections.deque[tuple[bytes, list[bytes]]] = collections.deque(maxlen=_UNSENT_LIMIT)
 
     def send(self) -> None:
@@ -34,12 +38,26 @@ class Frees:
             with process.lock:
                 items, process.to_free = [*self._unsent, *process.to_free], []
                 self._unsent.clear()
+                stale, self._stale = self._stale, []
             try:
-                process.arena.free(items)
+                process.arena.free(items, stale)
             except ArenaDisconnected as error:
                 # What was on this node went with its object manager; the other nodes are told through its successor.
                 log.debug("free_not_sent objects=%d reason=%s", len(items), error)
                 self._unsent.extend(item for item in items if any(node != process.node_id for node in item[1]))
+
+    def earlier(self, record: TaskRecord) -> None:
+        """Free what attempts that died may have stored where the results of the task are not; the lock is held."""
+        process = self._process
+        tried = [node for node in dict.fromkeys(record.tried_at) if process.raylets.is_alive(node)]
+        for object_id in record.return_ids():
+            entry = process.objects.get(object_id)
+            kept = entry.nodes if entry is not None and entry.state is ObjectState.STORED else ()
+            stale = [node for node in tried if node not in kept]
+            if stale:
+                if not self._stale:
+                    process.reactor.call_soon(self.send)
+                self._stale.append((object_id, stale))
 
     def connected(self) -> None:
         """There is an object manager again."""

@@ -176,6 +176,11 @@ class Raylets:
         if link.is_missed() and link.channel is None:
             self.of_node(link.node_id)
 
+    def is_alive(self, node_id: bytes) -> bool:
+        """As far as is known here."""
+        node = self.nodes.get(node_id)
+        return node is not None and node.state != common_pb2.NodeInfo.DEAD
+
     def known(self, node_id: bytes) -> RayletLink | None:
         """The link that was used before, open or not."""
         return self._links.get(node_id)

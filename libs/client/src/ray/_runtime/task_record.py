@@ -74,6 +74,7 @@ class TaskRecord:
         "task_id",
         "timing",
         "told",
+        "tried_at",
     )
 
     def __init__(
@@ -104,6 +105,8 @@ class TaskRecord:
         self.held: tuple[bytes, ...] = ()
         self.missing = 0
         self.lease_id: bytes | None = None
+        # The nodes of attempts that died.
+        self.tried_at: tuple[bytes, ...] = ()
         self.actor_id = b""
         self.sequence = 0
         self.cancelled = False

@@ -61,12 +61,14 @@ class Requests:
         self._incoming.get(client, request)
 
     def _free(self, client: LocalClient, request: pb.Free) -> None:
-        self._store.free(item.object_id for item in request.items)
+        here: list[bytes] = []
         for item in request.items:
-            for node_id in item.node_ids:
-                if self._incoming.is_own_node(NodeId(node_id)):
-                    continue
-                self._frees.add(NodeId(node_id), item.object_id)
+            elsewhere = [NodeId(node) for node in item.node_ids if not self._incoming.is_own_node(NodeId(node))]
+            if not item.only_there or len(elsewhere) < len(item.node_ids):
+                here.append(item.object_id)
+            for node_id in elsewhere:
+                self._frees.add(node_id, item.object_id)
+        self._store.free(here)
 
     def _describe(self, client: LocalClient, request: pb.DescribeRequest) -> None:
         client.send(pb.DESCRIBED, self._store.describe(request))

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from manta.proto.common.v1 import common_pb2 as manta_dot_proto_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2manta/proto/object_manager/v1/object_manager.proto\x12\x17manta.object_manager.v1\x1a\"manta/proto/common/v1/common.proto\"m\n\x0c\x41renaWelcome\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x16\n\x0e\x66light_address\x18\x02 \x01(\t\x12\x1e\n\x16object_manager_address\x18\x03 \x01(\t\x12\x17\n\x0fmetrics_address\x18\x04 \x01(\t\"l\n\x06\x43reate\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12-\n\x05owner\x18\x04 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\"p\n\x07\x43reated\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x31\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32 .manta.object_manager.v1.Failure\x12\x0e\n\x06\x65xists\x18\x04 \x01(\x08\"+\n\x04Seal\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x10\n\x08keep_pin\x18\x02 \x01(\x08\"\x1a\n\x05\x41\x62ort\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\"m\n\x03Get\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\x10\n\x08node_ids\x18\x03 \x03(\x0c\x12-\n\x05owner\x18\x04 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\"\x81\x01\n\x07Located\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04size\x18\x04 \x01(\x04\x12\x31\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32 .manta.object_manager.v1.Failure\"\"\n\x0cGetCancelled\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\"\x93\x01\n\x07\x46\x61ilure\x12\x33\n\x04\x63ode\x18\x01 \x01(\x0e\x32%.manta.object_manager.v1.Failure.Code\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07lost_at\x18\x03 \x03(\x0c\"1\n\x04\x43ode\x12\x08\n\x04NONE\x10\x00\x12\x08\n\x04LOST\x10\x01\x12\x08\n\x04\x46ULL\x10\x02\x12\x0b\n\x07INVALID\x10\x03\"\x1d\n\x07Release\x12\x12\n\nobject_ids\x18\x01 \x03(\x0c\"f\n\x04\x46ree\x12\x31\n\x05items\x18\x01 \x03(\x0b\x32\".manta.object_manager.v1.Free.Item\x1a+\n\x04Item\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x10\n\x08node_ids\x18\x02 \x03(\x0c\"!\n\x0b\x46reeRequest\x12\x12\n\nobject_ids\x18\x01 \x03(\x0c\"\x0b\n\tFreeReply\"1\n\x05Nodes\x12(\n\x05nodes\x18\x01 \x03(\x0b\x32\x19.manta.common.v1.NodeInfo\";\n\x0bWorkersDied\x12,\n\x07workers\x18\x01 \x03(\x0b\x32\x1b.manta.common.v1.DeadWorker\"8\n\x08JobEnded\x12\x0e\n\x06job_id\x18\x01 \x01(\x0c\x12\x1c\n\x14surviving_worker_ids\x18\x02 \x03(\x0c\";\n\x0f\x44\x65scribeRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x14\n\x0cwith_objects\x18\x02 \x01(\x08\"\xda\x02\n\rDescribeReply\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x12\n\narena_size\x18\x02 \x01(\x04\x12\x0c\n\x04used\x18\x03 \x01(\x04\x12\x0f\n\x07touched\x18\x04 \x01(\x04\x12\x15\n\robjects_count\x18\x05 \x01(\x04\x12\x12\n\npins_count\x18\x06 \x01(\x04\x12>\n\x07objects\x18\x07 \x03(\x0b\x32-.manta.object_manager.v1.DescribeReply.Object\x1a\x96\x01\n\x06Object\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sealed\x18\x03 \x01(\x08\x12\x0f\n\x07primary\x18\x04 \x01(\x08\x12\r\n\x05\x66reed\x18\x05 \x01(\x08\x12\x0c\n\x04pins\x18\x06 \x01(\r\x12-\n\x05owner\x18\x07 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress*\xe1\x01\n\x04Kind\x12\x08\n\x04NONE\x10\x00\x12\x0b\n\x07WELCOME\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\n\n\x06\x43REATE\x10\n\x12\x0b\n\x07\x43REATED\x10\x0b\x12\x08\n\x04SEAL\x10\x0c\x12\t\n\x05\x41\x42ORT\x10\r\x12\x07\n\x03GET\x10\x0e\x12\x0b\n\x07LOCATED\x10\x0f\x12\x11\n\rGET_CANCELLED\x10\x10\x12\x0b\n\x07RELEASE\x10\x11\x12\x08\n\x04\x46REE\x10\x12\x12\x0c\n\x08\x44\x45SCRIBE\x10\x13\x12\r\n\tDESCRIBED\x10\x14\x12\t\n\x05NODES\x10\x1e\x12\x10\n\x0cWORKERS_DIED\x10\x1f\x12\r\n\tJOB_ENDED\x10 2\xbf\x01\n\rObjectManager\x12P\n\x04\x46ree\x12$.manta.object_manager.v1.FreeRequest\x1a\".manta.object_manager.v1.FreeReply\x12\\\n\x08\x44\x65scribe\x12(.manta.object_manager.v1.DescribeRequest\x1a&.manta.object_manager.v1.DescribeReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2manta/proto/object_manager/v1/object_manager.proto\x12\x17manta.object_manager.v1\x1a\"manta/proto/common/v1/common.proto\"m\n\x0c\x41renaWelcome\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x16\n\x0e\x66light_address\x18\x02 \x01(\t\x12\x1e\n\x16object_manager_address\x18\x03 \x01(\t\x12\x17\n\x0fmetrics_address\x18\x04 \x01(\t\"l\n\x06\x43reate\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12-\n\x05owner\x18\x04 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\"p\n\x07\x43reated\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x31\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32 .manta.object_manager.v1.Failure\x12\x0e\n\x06\x65xists\x18\x04 \x01(\x08\"+\n\x04Seal\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x10\n\x08keep_pin\x18\x02 \x01(\x08\"\x1a\n\x05\x41\x62ort\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\"m\n\x03Get\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\x10\n\x08node_ids\x18\x03 \x03(\x0c\x12-\n\x05owner\x18\x04 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\"\x81\x01\n\x07Located\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tobject_id\x18\x02 \x01(\x0c\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04size\x18\x04 \x01(\x04\x12\x31\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32 .manta.object_manager.v1.Failure\"\"\n\x0cGetCancelled\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\"\x93\x01\n\x07\x46\x61ilure\x12\x33\n\x04\x63ode\x18\x01 \x01(\x0e\x32%.manta.object_manager.v1.Failure.Code\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07lost_at\x18\x03 \x03(\x0c\"1\n\x04\x43ode\x12\x08\n\x04NONE\x10\x00\x12\x08\n\x04LOST\x10\x01\x12\x08\n\x04\x46ULL\x10\x02\x12\x0b\n\x07INVALID\x10\x03\"\x1d\n\x07Release\x12\x12\n\nobject_ids\x18\x01 \x03(\x0c\"z\n\x04\x46ree\x12\x31\n\x05items\x18\x01 \x03(\x0b\x32\".manta.object_manager.v1.Free.Item\x1a?\n\x04Item\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x10\n\x08node_ids\x18\x02 \x03(\x0c\x12\x12\n\nonly_there\x18\x03 \x01(\x08\"!\n\x0b\x46reeRequest\x12\x12\n\nobject_ids\x18\x01 \x03(\x0c\"\x0b\n\tFreeReply\"1\n\x05Nodes\x12(\n\x05nodes\x18\x01 \x03(\x0b\x32\x19.manta.common.v1.NodeInfo\";\n\x0bWorkersDied\x12,\n\x07workers\x18\x01 \x03(\x0b\x32\x1b.manta.common.v1.DeadWorker\"8\n\x08JobEnded\x12\x0e\n\x06job_id\x18\x01 \x01(\x0c\x12\x1c\n\x14surviving_worker_ids\x18\x02 \x03(\x0c\";\n\x0f\x44\x65scribeRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x14\n\x0cwith_objects\x18\x02 \x01(\x08\"\xda\x02\n\rDescribeReply\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x12\n\narena_size\x18\x02 \x01(\x04\x12\x0c\n\x04used\x18\x03 \x01(\x04\x12\x0f\n\x07touched\x18\x04 \x01(\x04\x12\x15\n\robjects_count\x18\x05 \x01(\x04\x12\x12\n\npins_count\x18\x06 \x01(\x04\x12>\n\x07objects\x18\x07 \x03(\x0b\x32-.manta.object_manager.v1.DescribeReply.Object\x1a\x96\x01\n\x06Object\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sealed\x18\x03 \x01(\x08\x12\x0f\n\x07primary\x18\x04 \x01(\x08\x12\r\n\x05\x66reed\x18\x05 \x01(\x08\x12\x0c\n\x04pins\x18\x06 \x01(\r\x12-\n\x05owner\x18\x07 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress*\xe1\x01\n\x04Kind\x12\x08\n\x04NONE\x10\x00\x12\x0b\n\x07WELCOME\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\n\n\x06\x43REATE\x10\n\x12\x0b\n\x07\x43REATED\x10\x0b\x12\x08\n\x04SEAL\x10\x0c\x12\t\n\x05\x41\x42ORT\x10\r\x12\x07\n\x03GET\x10\x0e\x12\x0b\n\x07LOCATED\x10\x0f\x12\x11\n\rGET_CANCELLED\x10\x10\x12\x0b\n\x07RELEASE\x10\x11\x12\x08\n\x04\x46REE\x10\x12\x12\x0c\n\x08\x44\x45SCRIBE\x10\x13\x12\r\n\tDESCRIBED\x10\x14\x12\t\n\x05NODES\x10\x1e\x12\x10\n\x0cWORKERS_DIED\x10\x1f\x12\r\n\tJOB_ENDED\x10 2\xbf\x01\n\rObjectManager\x12P\n\x04\x46ree\x12$.manta.object_manager.v1.FreeRequest\x1a\".manta.object_manager.v1.FreeReply\x12\\\n\x08\x44\x65scribe\x12(.manta.object_manager.v1.DescribeRequest\x1a&.manta.object_manager.v1.DescribeReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'manta.proto.object_manager.v1.object_manager_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KIND']._serialized_start=1716
-  _globals['_KIND']._serialized_end=1941
+  _globals['_KIND']._serialized_start=1736
+  _globals['_KIND']._serialized_end=1961
   _globals['_ARENAWELCOME']._serialized_start=115
   _globals['_ARENAWELCOME']._serialized_end=224
   _globals['_CREATE']._serialized_start=226
@@ -57,25 +57,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELEASE']._serialized_start=952
   _globals['_RELEASE']._serialized_end=981
   _globals['_FREE']._serialized_start=983
-  _globals['_FREE']._serialized_end=1085
+  _globals['_FREE']._serialized_end=1105
   _globals['_FREE_ITEM']._serialized_start=1042
-  _globals['_FREE_ITEM']._serialized_end=1085
-  _globals['_FREEREQUEST']._serialized_start=1087
-  _globals['_FREEREQUEST']._serialized_end=1120
-  _globals['_FREEREPLY']._serialized_start=1122
-  _globals['_FREEREPLY']._serialized_end=1133
-  _globals['_NODES']._serialized_start=1135
-  _globals['_NODES']._serialized_end=1184
-  _globals['_WORKERSDIED']._serialized_start=1186
-  _globals['_WORKERSDIED']._serialized_end=1245
-  _globals['_JOBENDED']._serialized_start=1247
-  _globals['_JOBENDED']._serialized_end=1303
-  _globals['_DESCRIBEREQUEST']._serialized_start=1305
-  _globals['_DESCRIBEREQUEST']._serialized_end=1364
-  _globals['_DESCRIBEREPLY']._serialized_start=1367
-  _globals['_DESCRIBEREPLY']._serialized_end=1713
-  _globals['_DESCRIBEREPLY_OBJECT']._serialized_start=1563
-  _globals['_DESCRIBEREPLY_OBJECT']._serialized_end=1713
-  _globals['_OBJECTMANAGER']._serialized_start=1944
-  _globals['_OBJECTMANAGER']._serialized_end=2135
+  _globals['_FREE_ITEM']._serialized_end=1105
+  _globals['_FREEREQUEST']._serialized_start=1107
+  _globals['_FREEREQUEST']._serialized_end=1140
+  _globals['_FREEREPLY']._serialized_start=1142
+  _globals['_FREEREPLY']._serialized_end=1153
+  _globals['_NODES']._serialized_start=1155
+  _globals['_NODES']._serialized_end=1204
+  _globals['_WORKERSDIED']._serialized_start=1206
+  _globals['_WORKERSDIED']._serialized_end=1265
+  _globals['_JOBENDED']._serialized_start=1267
+  _globals['_JOBENDED']._serialized_end=1323
+  _globals['_DESCRIBEREQUEST']._serialized_start=1325
+  _globals['_DESCRIBEREQUEST']._serialized_end=1384
+  _globals['_DESCRIBEREPLY']._serialized_start=1387
+  _globals['_DESCRIBEREPLY']._serialized_end=1733
+  _globals['_DESCRIBEREPLY_OBJECT']._serialized_start=1583
+  _globals['_DESCRIBEREPLY_OBJECT']._serialized_end=1733
+  _globals['_OBJECTMANAGER']._serialized_start=1964
+  _globals['_OBJECTMANAGER']._serialized_end=2155
 # @@protoc_insertion_point(module_scope)

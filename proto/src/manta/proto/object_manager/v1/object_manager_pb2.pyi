@@ -156,12 +156,14 @@ class Release(_message.Message):
 class Free(_message.Message):
     __slots__ = ("items",)
     class Item(_message.Message):
-        __slots__ = ("object_id", "node_ids")
+        __slots__ = ("object_id", "node_ids", "only_there")
         OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
         NODE_IDS_FIELD_NUMBER: _ClassVar[int]
+        ONLY_THERE_FIELD_NUMBER: _ClassVar[int]
         object_id: bytes
         node_ids: _containers.RepeatedScalarFieldContainer[bytes]
-        def __init__(self, object_id: _Optional[bytes] = ..., node_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+        only_there: bool
+        def __init__(self, object_id: _Optional[bytes] = ..., node_ids: _Optional[_Iterable[bytes]] = ..., only_there: _Optional[bool] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Free.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[Free.Item, _Mapping]]] = ...) -> None: ...
