@@ -23,7 +23,6 @@ from ray._runtime.wire import FIRST_RETURN, plain_task
 if TYPE_CHECKING:
     from ray._runtime.api import FunctionDescriptor, TaskOptions
     from ray._runtime.lease_manager import SchedulingKey
-    from ray._runtime.leasing import Route
     from ray._runtime.links import Channel, Peer
     from ray._runtime.process import Process
 
@@ -241,11 +240,8 @@ class TaskSubmitter:
                 started, unstarted = split_started(tasks)
                 again = [task for task in started if task.may_retry()]
                 failed.extend(task for task in started if task not in again)
-                route: Route = lease.route  # type: ignore[assignment]
                 for task in started:
-                    task.timing.failed()
-                    # It may have stored some of its results before it ended.
-                    task.tried_at = (*task.tried_at, route.peer.node_id)
+                    task.died_at(lease.route.peer.node_id)  # type: ignore[attr-defined]
                 for task in again:
                     self._process.task_events.retried(task, worker_crashed(task.name, cause))
                     task.next_attempt()
@@ -398,7 +394,6 @@ class TaskSubmitter:
         for object_id in record.return_ids():
             waiters = process.objects.set_value(object_id, value)
             process.woken.extend((waiter, object_id) for waiter in waiters)
-        if record.tried_at:
-            process.frees.earlier(record)
+        process.frees.earlier(record)
         if record.held:
             process.holds.apply(process.refs.task_finished(record.held))

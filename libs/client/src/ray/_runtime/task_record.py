@@ -129,6 +129,11 @@ class TaskRecord:
     def may_retry(self) -> bool:
         return self.retries_left != 0 and not self.cancelled
 
+    def died_at(self, node_id: bytes) -> None:
+        """Its worker died there; it may have stored some of the results before."""
+        self.timing.failed()
+        self.tried_at += (node_id,)
+
     def next_attempt(self) -> None:
         """Use a retry. The message is not built again: of a field that occurs twice the last one counts."""
         if self.retries_left > 0:
