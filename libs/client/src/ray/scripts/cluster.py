@@ -3,11 +3,14 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from ray._node.address import find_address
-from ray._runtime.gcs_tool import GcsTool, GcsToolError
+
+if TYPE_CHECKING:
+    from ray._runtime.gcs_tool import GcsTool
 
 address_option = click.option(
     "--address", default=None, help="GCS of the cluster. Default: RAY_ADDRESS, else the latest one here."
@@ -15,9 +18,11 @@ address_option = click.option(
 
 
 @contextlib.contextmanager
-def open_gcs(address: str | None) -> Iterator[GcsTool]:
+def open_gcs(address: str | None) -> Iterator["GcsTool"]:
     """The GCS of that cluster. raises: click.ClickException for whatever keeps it from answering, inside too."""
     from manta.common.credentials import CredentialError, find_tls, find_token
+
+    from ray._runtime.gcs_tool import GcsTool, GcsToolError
 
     try:
         found = find_address(address or os.environ.get("RAY_ADDRESS") or "auto")
