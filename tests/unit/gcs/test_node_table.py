@@ -73,16 +73,32 @@ def test_free_resources_are_shared_in_batches() -> None:
     gcs.attach(1)
     gcs.attach(2)
     gcs.pass_time(1)
-    gcs.take_told(2, "node_resources")
+    gcs.take_told(2, "resource_news")
     gcs.time += 0.2
     gcs.heartbeat(1, cpus=3)
     gcs.heartbeat(1, cpus=2)
-    assert len(gcs.take_told(2, "node_resources")) == 1
+    assert len(gcs.take_told(2, "resource_news")) == 1
     deadline = gcs.core.deadline()
     assert deadline is not None and deadline <= gcs.time + 0.1
     gcs.pass_time(0.11)
-    (last,) = gcs.take_told(2, "node_resources")
-    assert dict(last.available.amounts) == {"CPU": 20_000}  # type: ignore[attr-defined]
+    (last,) = gcs.take_told(2, "resource_news")
+    (news,) = last.nodes  # type: ignore[attr-defined]
+    assert dict(news.available.amounts) == {"CPU": 20_000}
+
+
+def test_what_changed_on_several_nodes_goes_out_in_one_message_to_each() -> None:
+    gcs = CoreDriver()
+    for number in (1, 2, 3):
+        gcs.attach(number)
+    gcs.pass_time(1)
+    for number in (1, 2, 3):
+        gcs.take_told(number, "resource_news")
+    gcs.heartbeat(1, cpus=3)
+    gcs.heartbeat(2, cpus=2)
+    gcs.pass_time(0.11)
+    for number in (1, 2, 3):
+        (news,) = gcs.take_told(number, "resource_news")
+        assert {item.node_id for item in news.nodes} == {node_id(1), node_id(2)}  # type: ignore[attr-defined]
 
 
 def test_a_higher_epoch_makes_the_leader_step_down_unless_it_was_disproved() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from manta.common.ids import NodeId
 from manta.common.resources import ResourceSet
@@ -190,20 +190,15 @@ class NodeTable:
             return []
         self._shared_at = at.steady
         changed, self._changed = self._changed, {}
-        commands: list[Command] = []
-        for node_id in changed:
-            available = self._nodes[node_id].available.to_proto()
-            news = gcs_pb2.NodeResources(node_id=node_id, available=available)
-            commands += self.tell_others(node_id, gcs_pb2.GcsToNode(node_resources=news))
-        return commands
+        # One message for all, although who changed does not need its own: a message for each pair of nodes would be the
+        # square of them.
+        only = next(iter(changed)) if len(changed) == 1 else None
+        return self.tell_others(only, _resource_news(self._nodes[node_id] for node_id in changed))
 
     def all_resources_but(self, node_id: NodeId) -> list[gcs_pb2.GcsToNode]:
         """For a node that just attached: what is free at the others."""
-        return [
-            gcs_pb2.GcsToNode(node_resources=gcs_pb2.NodeResources(node_id=n.id, available=n.available.to_proto()))
-            for n in self
-            if n.id != node_id and n.session is not None
-        ]
+        others = [node for node in self if node.id != node_id and node.session is not None]
+        return [_resource_news(others)] if others else []
 
     def deadline(self) -> float | None:
         """When (Moment.steady) something is due next: a death, or sharing free resources."""
@@ -211,6 +206,11 @@ class NodeTable:
         if self._changed:
             due.append(self._shared_at + SHARE_INTERVAL_S)
         return min(due, default=None)
+
+
+def _resource_news(nodes: Iterable[Node]) -> gcs_pb2.GcsToNode:
+    news = [gcs_pb2.NodeResources(node_id=node.id, available=node.available.to_proto()) for node in nodes]
+    return gcs_pb2.GcsToNode(resource_news=gcs_pb2.ResourceNews(nodes=news))
 
 
 def _persist(info: common_pb2.NodeInfo) -> Persist:

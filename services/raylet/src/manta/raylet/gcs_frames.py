@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from manta.common.ids import JobId, NodeId
@@ -31,10 +31,10 @@ class GcsFrames:
                 self._attached(message.attached)
             case "node":
                 node.node_news([message.node])
-            case "node_resources":
-                news = message.node_resources
-                node.core.nodes.set_available(NodeId(news.node_id), ResourceSet.from_proto(news.available))
-                node.settle_soon()
+            case "node_resources":  # from a GCS of a minor behind
+                self._resource_news([message.node_resources])
+            case "resource_news":
+                self._resource_news(message.resource_news.nodes)
             case "create_actor":
                 create = message.create_actor
                 bundle = create.bundle_index - 1 if create.bundle_index else None
@@ -62,6 +62,11 @@ class GcsFrames:
             case other:
                 # A minor version ahead may say what we do not know yet.
                 _log.warning("gcs_message_unknown", kind=other)
+
+    def _resource_news(self, nodes: Iterable[gcs_pb2.NodeResources]) -> None:
+        for news in nodes:
+            self._node.core.nodes.set_available(NodeId(news.node_id), ResourceSet.from_proto(news.available))
+        self._node.settle_soon()
 
     def _attached(self, attached: gcs_pb2.Attached) -> None:
         node = self._node

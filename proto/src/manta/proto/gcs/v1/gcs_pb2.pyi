@@ -563,7 +563,7 @@ class GcsToNodeBatch(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., messages: _Optional[_Iterable[_Union[GcsToNode, _Mapping]]] = ...) -> None: ...
 
 class GcsToNode(_message.Message):
-    __slots__ = ("attached", "node", "node_resources", "create_actor", "end_actor", "job_started", "job_ended", "workers_died", "workers_died_received", "declared_dead", "drain", "refused", "bundle_orders", "placement_group")
+    __slots__ = ("attached", "node", "node_resources", "create_actor", "end_actor", "job_started", "job_ended", "workers_died", "workers_died_received", "declared_dead", "drain", "refused", "bundle_orders", "placement_group", "resource_news")
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     NODE_RESOURCES_FIELD_NUMBER: _ClassVar[int]
@@ -578,6 +578,7 @@ class GcsToNode(_message.Message):
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_ORDERS_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_NEWS_FIELD_NUMBER: _ClassVar[int]
     attached: Attached
     node: _common_pb2.NodeInfo
     node_resources: NodeResources
@@ -592,7 +593,8 @@ class GcsToNode(_message.Message):
     refused: Error
     bundle_orders: _placement_group_pb2.BundleOrders
     placement_group: _placement_group_pb2.PlacementGroupStatus
-    def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., node_resources: _Optional[_Union[NodeResources, _Mapping]] = ..., create_actor: _Optional[_Union[CreateActor, _Mapping]] = ..., end_actor: _Optional[_Union[EndActor, _Mapping]] = ..., job_started: _Optional[_Union[JobStarted, _Mapping]] = ..., job_ended: _Optional[_Union[JobEnded, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedNotice, _Mapping]] = ..., workers_died_received: _Optional[_Union[WorkersDiedReceived, _Mapping]] = ..., declared_dead: _Optional[_Union[DeclaredDead, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., refused: _Optional[_Union[Error, _Mapping]] = ..., bundle_orders: _Optional[_Union[_placement_group_pb2.BundleOrders, _Mapping]] = ..., placement_group: _Optional[_Union[_placement_group_pb2.PlacementGroupStatus, _Mapping]] = ...) -> None: ...
+    resource_news: ResourceNews
+    def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., node_resources: _Optional[_Union[NodeResources, _Mapping]] = ..., create_actor: _Optional[_Union[CreateActor, _Mapping]] = ..., end_actor: _Optional[_Union[EndActor, _Mapping]] = ..., job_started: _Optional[_Union[JobStarted, _Mapping]] = ..., job_ended: _Optional[_Union[JobEnded, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedNotice, _Mapping]] = ..., workers_died_received: _Optional[_Union[WorkersDiedReceived, _Mapping]] = ..., declared_dead: _Optional[_Union[DeclaredDead, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., refused: _Optional[_Union[Error, _Mapping]] = ..., bundle_orders: _Optional[_Union[_placement_group_pb2.BundleOrders, _Mapping]] = ..., placement_group: _Optional[_Union[_placement_group_pb2.PlacementGroupStatus, _Mapping]] = ..., resource_news: _Optional[_Union[ResourceNews, _Mapping]] = ...) -> None: ...
 
 class Attached(_message.Message):
     __slots__ = ("cluster_id", "nodes", "jobs", "recent_deaths", "ended_actors")
@@ -615,6 +617,12 @@ class NodeResources(_message.Message):
     node_id: bytes
     available: _common_pb2.Resources
     def __init__(self, node_id: _Optional[bytes] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ...) -> None: ...
+
+class ResourceNews(_message.Message):
+    __slots__ = ("nodes",)
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeResources]
+    def __init__(self, nodes: _Optional[_Iterable[_Union[NodeResources, _Mapping]]] = ...) -> None: ...
 
 class CreateActor(_message.Message):
     __slots__ = ("spec", "incarnation", "bundle_index")
