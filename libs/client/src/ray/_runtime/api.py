@@ -24,7 +24,8 @@ class TaskOptions:
     """Everything about how a remote function runs, resolved; made once and shared by all its calls.
 
     resources: name -> units (floats), with CPU resolved to its default. retry_exceptions: True, False or a tuple of
-    classes. strategy: None means DEFAULT. runtime_env: serialized JSON or "". `cache` belongs to the runtime.
+    classes. strategy: None means DEFAULT. runtime_env: serialized JSON or "". `cache` and `followed` belong to the
+    runtime.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class TaskOptions:
         "cache",
         "capture_child_tasks",
         "enable_task_events",
+        "followed",
         "label_selector",
         "max_calls",
         "max_retries",
@@ -72,6 +74,7 @@ class TaskOptions:
         self.capture_child_tasks = capture_child_tasks
         self.backpressure = backpressure
         self.cache: Any = None
+        self.followed: TaskOptions | None = None
 
 
 class FunctionDescriptor:

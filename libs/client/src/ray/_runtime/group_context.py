@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from manta.proto.common.v1 import common_pb2
+    from ray._runtime.api import TaskOptions
 
 
 class GroupContext:
@@ -22,9 +24,20 @@ class GroupContext:
         self.group_id = group_id
         self.captured = group_id if capture else b""
 
-    def strategy_for_task(self, own: common_pb2.SchedulingStrategy | None) -> common_pb2.SchedulingStrategy | None:
-        """A child task's strategy: its own, else any bundle of the captured group, for its children as well."""
-        return self._followed(own, capture=True)
+    def options_for_task(self, options: TaskOptions) -> TaskOptions:
+        """A child task's options: its own strategy, else any bundle of the captured group, for its children as well.
+
+        What follows has a copy of its options, so that the same function elsewhere is not taken along.
+        """
+        known = options.followed
+        if known is not None and known.strategy and known.strategy.placement_group.placement_group_id == self.captured:
+            return known
+        strategy = self._followed(options.strategy, capture=True)
+        if strategy is options.strategy:
+            return options
+        options.followed = followed = copy.copy(options)
+        followed.strategy, followed.cache, followed.followed = strategy, None, None
+        return followed
 
     def strategy_for_actor(self, own: common_pb2.SchedulingStrategy | None) -> common_pb2.SchedulingStrategy | None:
         """As for a task, but that an actor does not pass on what it follows: its own options say what it captures."""

@@ -70,8 +70,7 @@ class Leasing:
     def key_for(self, options: TaskOptions, name: str) -> SchedulingKey:
         process = self._process
         resources = ResourceSet.from_floats(options.resources)
-        wanted = process.group_context.strategy_for_task(options.strategy)
-        strategy = wanted.SerializeToString(deterministic=True) if wanted is not None else b""
+        strategy = options.strategy.SerializeToString(deterministic=True) if options.strategy is not None else b""
         labels = tuple(sorted(options.label_selector.items()))
         runtime_env = process.task_runtime_env(options.runtime_env)
         shape = (resources, strategy, runtime_env, labels, bool(options.max_calls))
@@ -81,7 +80,7 @@ class Leasing:
                 demand = raylet_pb2.LeasesWanted(
                     job_id=process.job_id,
                     resources=resources.to_proto(),
-                    strategy=wanted,
+                    strategy=options.strategy,
                     runtime_env=runtime_env,
                     name=name,
                 )

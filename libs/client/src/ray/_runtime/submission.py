@@ -55,8 +55,10 @@ class TaskSubmitter:
         self, function: FunctionDescriptor, options: TaskOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         process = self._process
+        if self._context.captured:
+            options = self._context.options_for_task(options)
         cache = options.cache
-        if cache is None or cache[0] is not self or cache[1] is not function or cache[7] != self._context.captured:
+        if cache is None or cache[0] is not self or cache[1] is not function:
             cache = self._prepare(function, options)
         definition: Definition = cache[2]
         is_generator = options.num_returns < 0
@@ -209,7 +211,6 @@ class TaskSubmitter:
             name,
             template.SerializeToString(),
             kind_of_task(function, options, self._process),
-            self._context.captured,
         )
         return options.cache  # type: ignore[no-any-return]
 
