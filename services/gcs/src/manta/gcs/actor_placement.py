@@ -9,10 +9,8 @@ from random import Random
 from manta.common.ids import ActorId, NodeId
 from manta.common.resources import ResourceSet
 from manta.common.scheduling import (
-    ClusterIndex,
     HybridSettings,
     Infeasible,
-    NodeView,
     PlacementGroup,
     Refusal,
     Strategy,
@@ -24,7 +22,8 @@ from manta.gcs.actor_table import ActorTable
 from manta.gcs.bundle_use import BundleUse
 from manta.gcs.commands import Command, Level, note
 from manta.gcs.events import Moment
-from manta.gcs.node import Node, NodeTable
+from manta.gcs.node import NodeTable
+from manta.gcs.placement_view import PlacementView
 from manta.gcs.promise import Promises
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
@@ -63,6 +62,7 @@ class ActorPlacement:
         """promises: what nodes were promised to give, to actors and to others."""
         self._table, self._nodes, self._rng = table, nodes, rng
         self._promises, self._bundles, self._hybrid = promises, bundles, hybrid
+        self._view = PlacementView(nodes, table, promises)
         self._queue: OrderedDict[ActorId, Actor] = OrderedDict()
         self._dirty = False
         # Since when (Moment.steady) those wait of whom the log does not tell yet, the longest first.
@@ -100,13 +100,13 @@ class ActorPlacement:
         self._dirty = True
 
     def decide(self, at: Moment) -> list[Placed | Unschedulable]:
-        """Choose nodes for those who wait. cost: O(nodes), and a policy call for each distinct request that is refused
-        and for each actor placed."""
+        """Choose nodes for those who wait. cost: a look at each node, and a policy call for each distinct request that
+        is refused and for each actor placed."""
         if not self._dirty or not self._queue:
             self._dirty = False
             return []
         self._dirty = False
-        view = ClusterIndex(self._view().values())
+        view = self._view.current()
         refused: dict[tuple[ResourceSet, Strategy, object], str] = {}
         decisions: list[Placed | Unschedulable] = []
         for actor in list(self._queue.values()):
@@ -183,17 +183,3 @@ class ActorPlacement:
             gcs_pb2.ResourceDemand(resources=resources.to_proto(), count=count, reason=reason)
             for (resources, reason), count in counted.items()
         ]
-
-    def _view(self) -> dict[NodeId, NodeView]:
-        return {node.id: self._view_of(node) for node in self._nodes}
-
-    def _view_of(self, node: Node) -> NodeView:
-        promised = self._promises.out_of(node.id)
-        return NodeView(
-            node_id=node.id,
-            total=node.total,
-            available=node.available - promised if promised else node.available,
-            labels=node.info.labels,
-            running=self._table.count_on(node.id),
-            schedulable=node.schedulable,
-        )

@@ -1,0 +1,70 @@
+"""The view that actors are placed on follows the nodes, what runs there and what was promised."""
+
+from manta.common.ids import NodeId
+from manta.common.resources import ResourceSet
+from manta.common.scheduling import NodeView
+from manta.gcs.actor_table import ActorTable
+from manta.gcs.events import Moment, SessionId
+from manta.gcs.node import NodeTable
+from manta.gcs.placement_view import PlacementView
+from manta.gcs.promise import Promises
+from manta.proto.common.v1 import common_pb2
+from manta.proto.gcs.v1 import gcs_pb2
+
+AT = Moment(1.0, 1.0)
+CPUS = ResourceSet.from_floats({"CPU": 4})
+
+
+def node_id(number: int) -> NodeId:
+    return NodeId(bytes([number]) * 28)
+
+
+class Tables:
+    def __init__(self) -> None:
+        self.nodes = NodeTable(death_timeout_s=5)
+        self.promises: Promises[NodeId] = Promises()
+        self.view = PlacementView(self.nodes, ActorTable(), self.promises)
+
+    def attach(self, number: int, **labels: str) -> None:
+        info = common_pb2.NodeInfo(node_id=node_id(number), total=CPUS.to_proto(), labels=labels)
+        self.nodes.attach(gcs_pb2.AttachNode(info=info, available=CPUS.to_proto()), SessionId(number), AT)
+
+    def heartbeat(self, number: int, cpus: float) -> None:
+        node = self.nodes.get(node_id(number))
+        assert node is not None
+        available = ResourceSet.from_floats({"CPU": cpus}).to_proto()
+        self.nodes.heartbeat(node, gcs_pb2.Heartbeat(available=available))
+
+    def seen(self, number: int) -> NodeView:
+        return self.view.current()[node_id(number)]
+
+
+def test_news_promises_and_labels_are_taken_in_and_the_rest_is_left_alone() -> None:
+    tables = Tables()
+    tables.attach(1)
+    tables.attach(2, zone="a")
+    first, second = tables.seen(1), tables.seen(2)
+    assert second.labels == {"zone": "a"} and first.schedulable
+    tables.heartbeat(1, cpus=3)
+    assert tables.seen(1).available.to_floats() == {"CPU": 3}
+    assert tables.seen(2) is second, "what did not change is not made anew"
+    tables.promises.make(b"actor", node_id(2), ResourceSet.from_floats({"CPU": 1}))  # type: ignore[arg-type]
+    assert tables.seen(2).available.to_floats() == {"CPU": 3}
+    tables.promises.keep(b"actor")  # type: ignore[arg-type]
+    assert tables.seen(2).available.to_floats() == {"CPU": 4}
+    tables.attach(1, zone="b")
+    assert tables.seen(1).labels == {"zone": "b"}
+    tables.nodes.detach(node_id(1), SessionId(1))
+    assert not tables.seen(1).schedulable
+
+
+def test_a_dead_node_is_gone_also_when_another_comes_in_its_place() -> None:
+    tables = Tables()
+    tables.attach(1)
+    tables.attach(2)
+    assert set(tables.view.current()) == {node_id(1), node_id(2)}
+    node = tables.nodes.get(node_id(1))
+    assert node is not None
+    tables.nodes.bury(node, common_pb2.DeathCause(), AT)
+    tables.attach(3)
+    assert set(tables.view.current()) == {node_id(2), node_id(3)}
