@@ -78,6 +78,27 @@ def test_a_task_that_computes_is_interrupted_and_its_worker_goes_on(tmp_path: Pa
         assert cancelled(ref)
 
 
+@pytest.mark.parametrize("kind", ["put", "submit", "get"])
+def test_a_task_that_calls_the_runtime_all_the_time_is_interrupted(kind: str, tmp_path: Path) -> None:
+    @ray.remote
+    def busy(kind: str, path: str) -> None:
+        touch(path)
+        while True:
+            if kind == "put":
+                ray.put(kind)
+            elif kind == "submit":
+                take.remote(1)
+            else:
+                ray.get(take.remote(1))
+
+    started = tmp_path / "started"
+    ref = busy.remote(kind, str(started))
+    wait_for(lambda: size(started) == 1, "the task runs")
+    ray.cancel(ref)
+    assert cancelled(ref)
+    assert ray.get(take.remote(1), timeout=20) == 1
+
+
 def test_a_task_may_answer_the_interrupt_with_a_result(tmp_path: Path) -> None:
     @ray.remote
     def catch(path: str) -> str:

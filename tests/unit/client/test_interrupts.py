@@ -99,26 +99,65 @@ def test_a_task_that_ended_meanwhile_passes_nothing_to_the_next(worker: Worker) 
 def test_the_runtime_s_own_code_is_not_interrupted_but_what_follows_is(worker: Worker) -> None:
     execution = worker.running = worker.execution()
     gate = Gate(1)
+    steps: list[str] = []
 
     def user() -> None:
         # In the runtime: `open` wakes its reader, which stands for any call into it.
-        gate.reader = SimpleNamespace(wake_unless_handling=lambda: worker.cancel(execution))  # type: ignore[assignment]
+        gate.reader = SimpleNamespace(wake_unless_handling=wake)  # type: ignore[assignment]
         gate.open()
-        assert execution.to_interrupt
-        worker.timers.calls.pop()()
-        raise AssertionError("it was not interrupted")
+        steps.append("went on")
 
-    thread_again = worker.interrupts._again
+    def wake() -> None:
+        worker.cancel(execution)
+        steps.append("woken")
 
-    def again_elsewhere() -> None:
-        thread = threading.Thread(target=thread_again)
-        thread.start()
-        thread.join()
-
-    worker.timers.call_later = lambda _delay, _call: worker.timers.calls.append(again_elsewhere)  # type: ignore[method-assign]
     with pytest.raises(Failure) as caught:
         run(execution, user, (), {})
     assert isinstance(caught.value.value.cause, TaskCancelledError)  # type: ignore[attr-defined]
+    assert steps == ["woken"]
+    assert gate.opened
+    assert sys.gettrace() is None
+
+
+def test_a_loop_that_is_nearly_always_in_the_runtime_is_interrupted(worker: Worker) -> None:
+    execution = worker.running = worker.execution()
+
+    def user() -> None:
+        begun.set()
+        [Gate(1).one_ready() for _ in range(10_000_000)]
+        raise AssertionError("it was not interrupted")
+
+    begun = threading.Event()
+
+    def cancel() -> None:
+        begun.wait(10)
+        with worker.lock:
+            worker.interrupts.interrupt(execution)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(Failure) as caught:
+        run(execution, user, (), {})
+    thread.join()
+    assert isinstance(caught.value.value.cause, TaskCancelledError)  # type: ignore[attr-defined]
+
+
+def test_under_a_debugger_the_signal_comes_again(worker: Worker) -> None:
+    execution = worker.running = worker.execution()
+
+    def user() -> str:
+        gate = Gate(1)
+        gate.reader = SimpleNamespace(wake_unless_handling=lambda: worker.cancel(execution))  # type: ignore[assignment]
+        gate.open()
+        return "whole"
+
+    sys.settrace(lambda *_: None)
+    try:
+        assert run(execution, user, (), {}) == "whole"
+    finally:
+        sys.settrace(None)
+    assert len(worker.timers.calls) == 1
+    assert execution.to_interrupt
 
 
 def test_a_wait_inside_the_runtime_is_opened(worker: Worker) -> None:

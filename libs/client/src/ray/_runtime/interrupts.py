@@ -2,18 +2,20 @@
 
 A signal of our own makes the interpreter run `_on_signal` between two steps of whatever the main thread does. It raises
 KeyboardInterrupt only if the task that is to be interrupted still runs, and only in the user's code: the runtime's own
-code would be left half done. There the interrupt is put off: a wait at a gate is opened and raises at its end, anything
-else is over in a moment, and the signal comes again.
+code would be left half done. There the interrupt is put off: a wait at a gate is opened and raises at its end, and of
+any other call into the runtime the user's frame behind it is traced, to its next line or its return. Where a debugger
+traces already, the signal comes again instead.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ray._runtime.execution import USER_CODE_BEGINS
 
@@ -64,16 +66,42 @@ class Interrupts:
             execution.to_interrupt = False
             raise KeyboardInterrupt
         gate = execution.gate
+        caller = calling_frame(frame)
         if gate is not None:
             gate.open()
+        elif caller is not None and sys.gettrace() is None:
+            self._raise_in(caller, execution)
         else:
             self._reactor.call_later(_AGAIN_S, self._again)
+
+    def _raise_in(self, caller: FrameType, execution: Execution) -> None:
+        """Interrupt the frame as soon as the runtime has returned to it."""
+
+        def of_caller(_frame: FrameType, _event: str, _argument: Any) -> Any:
+            sys.settrace(None)
+            caller.f_trace = None
+            if execution.to_interrupt and self._running() is execution:
+                execution.to_interrupt = False
+                raise KeyboardInterrupt
+
+        def of_others(_frame: FrameType, _event: str, _argument: Any) -> None:
+            return None
+
+        caller.f_trace = of_caller
+        sys.settrace(of_others)
 
     def _again(self) -> None:
         with self._lock:
             execution = self._running()
             if execution is not None and execution.to_interrupt:
                 self.interrupt(execution)
+
+
+def calling_frame(frame: FrameType | None) -> FrameType | None:
+    """The user's frame that called the runtime's code that runs now."""
+    while frame is not None and not in_user_code(frame):
+        frame = frame.f_back
+    return frame
 
 
 def in_user_code(frame: FrameType | None) -> bool:
