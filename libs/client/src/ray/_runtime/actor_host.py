@@ -13,7 +13,9 @@ from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime.concurrency import ConcurrencyGroups
 from ray._runtime.execution import Execution, Failure, run
+from ray._runtime.loop_lane import LoopLane
 from ray._runtime.packing import pack_error
+from ray._runtime.threaded_lane import ThreadedLane
 
 if TYPE_CHECKING:
     from ray._runtime.executor import Executor
@@ -49,11 +51,7 @@ class ActorHost:
             return executor.serial
         groups: ConcurrencyGroups[Incoming] = ConcurrencyGroups(max(spec.max_concurrency, 1), limits)
         if spec.is_async:
-            from ray._runtime.loop_lane import LoopLane
-
             return LoopLane(self._process, executor, groups)
-        from ray._runtime.threaded_lane import ThreadedLane
-
         return ThreadedLane(self._process, executor, groups)
 
     # -- the constructor
