@@ -33,18 +33,18 @@ class GroupRequests:
         need_size("placement group id", wanted.placement_group_id, PLACEMENT_GROUP_ID_SIZE)
         known = core.groups.table.get(wanted.placement_group_id)
         if known is not None:
-            return core.groups.found(known), []
+            return core.groups.answer(known), []
         spec = self._checked(wanted)
         try:
             group = core.groups.add(spec, event.at)
         except ValueError as error:
             raise RequestRefused(INVALID, f"placement group {wanted.name!r}: {error}") from error
-        return core.groups.found(group), []
+        return core.groups.answer(group), []
 
     def wait(self, event: ClientAsked) -> Outcome:
         group = self._known(event.request.await_placement_group.placement_group_id)
         if group.removed or group.state is GroupState.CREATED:
-            return self._core.groups.found(group), []
+            return self._core.groups.answer(group), []
         self._core.groups.audience.wait(group.id, event.session, event.request.request_id)
         return None, []
 
@@ -58,12 +58,14 @@ class GroupRequests:
     def find(self, event: ClientAsked) -> Outcome:
         wanted = event.request.find_placement_group
         if wanted.placement_group_id:
-            return self._core.groups.found(self._known(wanted.placement_group_id)), []
-        return self._core.groups.found(self._named(wanted.ray_namespace, wanted.name)), []
+            group = self._known(wanted.placement_group_id)
+        else:
+            group = self._named(wanted.ray_namespace, wanted.name)
+        return gcs_pb2.GcsReply(placement_group_found=self._core.groups.info(group)), []
 
     def listing(self, event: ClientAsked) -> Outcome:
         groups = self._core.groups
-        items = [pb.PlacementGroupInfo(spec=group.spec, status=groups.status(group)) for group in groups.table]
+        items = [groups.info(group) for group in groups.table]
         return gcs_pb2.GcsReply(placement_group_list=pb.PlacementGroupList(items=items)), []
 
     def bundles_on(self, node_id: NodeId) -> list[pb.HeldBundle]:

@@ -82,7 +82,8 @@ class PlacementGroupManager:
         group.ended_at, group.cause = at.wall, cause
         forgotten = self.table.bury(group, nodes)
         self._changed[group.id] = group
-        return [*forgotten, note("placement_group_removed", group_id=group.id, cause=cause.message)]
+        # Programs make and remove hundreds a second: not a line for each.
+        return [*forgotten, note("placement_group_removed", Level.DEBUG, group_id=group.id, cause=cause.message)]
 
     def status(self, group: PlacementGroup) -> pb.PlacementGroupStatus:
         """As people see it, with why it waits."""
@@ -296,11 +297,15 @@ class PlacementGroupManager:
 
     def _answers(self, group: PlacementGroup) -> list[Command]:
         waiting = self.audience.take_waiting(group.id)
-        return [Answer(session, self.found(group, request_id)) for session, request_id in waiting]
+        return [Answer(session, self.answer(group, request_id)) for session, request_id in waiting]
 
-    def found(self, group: PlacementGroup, request_id: int = 0) -> gcs_pb2.GcsReply:
-        info = pb.PlacementGroupInfo(spec=group.spec, status=self.status(group))
+    def answer(self, group: PlacementGroup, request_id: int = 0) -> gcs_pb2.GcsReply:
+        """For who knows what was asked for: the status alone."""
+        info = pb.PlacementGroupInfo(status=self.status(group))
         return gcs_pb2.GcsReply(request_id=request_id, placement_group_found=info)
+
+    def info(self, group: PlacementGroup) -> pb.PlacementGroupInfo:
+        return pb.PlacementGroupInfo(spec=group.spec, status=self.status(group))
 
     def _publish(self, group_ids: Iterable[PlacementGroupId]) -> list[Command]:
         commands: list[Command] = []
