@@ -41,8 +41,9 @@ class ActorCaller:
         options: Mapping[str, Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        task_id: bytes = b"",
     ) -> Any:
-        """See ray._runtime.api.Runtime.submit_actor_task."""
+        """See ray._runtime.api.Runtime.submit_actor_task. task_id: one that was chosen before."""
         process = self._process
         num_returns = options.get("num_returns", method.num_returns) if options else method.num_returns
         is_generator = num_returns < 0
@@ -51,7 +52,7 @@ class ActorCaller:
             raise _too_many(actor, method, limit)
         if options:
             _check_group(actor, options.get("concurrency_group"))
-        record = self._record(actor, method, options, 1 if is_generator else num_returns)
+        record = self._record(actor, method, options, 1 if is_generator else num_returns, task_id)
         stream = serialization.plain((args, kwargs))
         if stream is not None and not options:
             encoded = None
@@ -88,7 +89,9 @@ class ActorCaller:
             return returns[0]
         return returns or None
 
-    def _record(self, actor: Actor, method: MethodInfo, options: Mapping[str, Any], num_returns: int) -> TaskRecord:
+    def _record(
+        self, actor: Actor, method: MethodInfo, options: Mapping[str, Any], num_returns: int, task_id: bytes
+    ) -> TaskRecord:
         retries = method.max_task_retries
         retry_exceptions = method.retry_exceptions
         name = f"{actor.class_name}.{method.name}"
@@ -99,7 +102,7 @@ class ActorCaller:
         if retries is None:
             retries = actor.handle_state.max_task_retries
         process = self._process
-        task_id = process.ids.next_actor_task(actor.actor_id)
+        task_id = task_id or process.ids.next_actor_task(actor.actor_id)
         record = TaskRecord(task_id, name, num_returns, None, None, _NO_TIMING, retries)
         record.actor_id = actor.actor_id
         if process.task_events.wanted and options.get("enable_task_events", method.enable_task_events):

@@ -47,8 +47,9 @@ class Actors:
         options: Mapping[str, Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        task_id: bytes = b"",
     ) -> Any:
-        return self._caller.submit(self._actors[actor_id], method, options, args, kwargs)
+        return self._caller.submit(self._actors[actor_id], method, options, args, kwargs, task_id)
 
     def add(self, actor: Actor) -> None:
         self._actors[actor.actor_id] = actor

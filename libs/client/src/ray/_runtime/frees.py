@@ -25,13 +25,17 @@ class Frees:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._sending = threading.Lock()
+        self._sending = threading.RLock()
         # Copies that earlier attempts of a task left at other nodes than those of its result.
         self._stale: list[tuple[bytes, list[bytes]]] = []
         self._unsent: collections.deque[tuple[bytes, list[bytes]]] = collections.deque(maxlen=_UNSENT_LIMIT)
 
+    def sending(self) -> bool:
+        """Whether this thread is in the middle of `send`: a finalizer runs there, and must not begin another."""
+        return bool(self._sending._is_owned())  # type: ignore[attr-defined]
+
     def send(self) -> None:
-        """Send now; never with the process's lock held."""
+        """Send now; never with the process's lock held, nor while `sending`."""
         process = self._process
         # One thread at a time: who comes here for room must not go on while another holds frees that are not sent.
         with self._sending:

@@ -35,7 +35,7 @@ _PACKAGE: Final = os.path.dirname(os.path.dirname(_RUNTIME)) + os.sep
 class Interrupts:
     """The interrupts of one worker. `running()` is the task on the main thread; `lock` is the one that changes it."""
 
-    def __init__(self, reactor: Reactor, running: Callable[[], Execution | None], lock: threading.Lock) -> None:
+    def __init__(self, reactor: Reactor, running: Callable[[], Execution | None], lock: threading.RLock) -> None:
         self._reactor = reactor
         self._running = running
         self._lock = lock

@@ -53,7 +53,7 @@ class PeerFrames:
             process.submitter.on_handed_back(peer, worker_pb2.HandedBack.FromString(payload))
         elif kind == worker_pb2.DEFINITION_WANTED:
             wanted = worker_pb2.DefinitionWanted.FromString(payload)
-            process.submitter.on_definition_wanted(peer, peer, wanted.digest)
+            self._send_definition(peer, wanted.digest)
         elif kind == worker_pb2.DEFINITION:
             process.executor.calls.on_definition(worker_pb2.Definition.FromString(payload))
         elif kind == worker_pb2.CANCEL:
@@ -62,3 +62,12 @@ class PeerFrames:
             self._returned.take(peer, worker_pb2.FrameReturned.FromString(payload))
         else:
             raise ValueError(f"unknown frame kind {kind}")
+
+    def _send_definition(self, peer: Peer, digest: bytes) -> None:
+        """A worker of ours has dropped a definition and needs it again; an empty one when no task here does."""
+        pickled = b""
+        for record in list(self._process.submitter.pending.values()):
+            if record.definition is not None and record.definition.digest == digest:
+                pickled = record.definition.pickled
+                break
+        peer.send(worker_pb2.DEFINITION, worker_pb2.Definition(digest=digest, pickled=pickled).SerializeToString())

@@ -24,6 +24,7 @@ from ray._runtime.arena_wait import arena_wait_s
 from ray._runtime.cancelling import Canceller
 from ray._runtime.executor import Executor
 from ray._runtime.fetching import Fetcher
+from ray._runtime.finalizer_calls import FinalizerCalls
 from ray._runtime.frees import Frees
 from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
@@ -91,7 +92,10 @@ class Process:
         self.job_runtime_env = runtime_env
         self.tls = tls
 
-        self.lock = threading.Lock()
+        # Reentrant, for finalizers that run under it; they have to ask `inside` before they change anything.
+        self.lock = threading.RLock()
+        self.inside: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
+        self.finalizer_calls = FinalizerCalls(self)
         self.reactor = Reactor()
         self.io = io
         self.refs = ReferenceCounter(identity.worker_id)
@@ -196,6 +200,9 @@ class Process:
                     # The others wait too, and for nobody else.
                     log.exception("waiter_failed object=%s", object_id.hex())
             if self.to_free:
+                if self.frees.sending():
+                    self._ask_drain()
+                    return
                 self.frees.send()
 
     def _arena_connected(self, fd: int) -> None:
@@ -229,7 +236,8 @@ class Process:
             self.reads.recent.clear()
             self.drain_drops()
         self.after_lock()
-        self.frees.send()
+        if not self.frees.sending():
+            self.frees.send()
         self.arena.flush()
 
     def drain_drops(self) -> None:
@@ -292,11 +300,16 @@ class Process:
     def submit_task(
         self, function: FunctionDescriptor, options: TaskOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        if self.inside():
+            return self.finalizer_calls.submit_task(function, options, args, kwargs)
+        if self.finalizer_calls.pending:
+            self.finalizer_calls.settle()
         return self.submitter.submit(function, options, args, kwargs)
 
     def create_actor(
         self, cls: ClassDescriptor, options: ActorOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        self.finalizer_calls.refuse("the creation of an actor")
         return self.actors.create(cls, options, args, kwargs)
 
     def submit_actor_task(
@@ -307,16 +320,25 @@ class Process:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
+        if self.inside():
+            return self.finalizer_calls.submit_actor_task(actor_id, method, options, args, kwargs)
+        if self.finalizer_calls.pending:
+            self.finalizer_calls.settle()
         return self.actors.submit(actor_id, method, options, args, kwargs)
 
     def put(self, value: Any, owner: Any = None) -> ObjectRef:
         if owner is not None:
             raise NotImplementedError("ray.put(_owner=...) is not supported yet: the caller owns what it puts")
+        if self.inside():
+            return self.finalizer_calls.put(value)
         return self.put_serialized(serialization.serialize(value))
 
-    def put_serialized(self, serialized: serialization.Serialized) -> ObjectRef:
-        """Begin to own a value. raises: ObjectStoreFullError when it is large and finds no room."""
-        object_id = self.ids.next_put()
+    def put_serialized(self, serialized: serialization.Serialized, object_id: bytes = b"") -> ObjectRef:
+        """Begin to own a value, under an id that was chosen before if one is given.
+
+        raises: ObjectStoreFullError when it is large and finds no room.
+        """
+        object_id = object_id or self.ids.next_put()
         size = 0
         if serialized.size > serialization.INLINE_LIMIT:
             size = stored.store(self, object_id, serialized, self.address)
@@ -336,23 +358,35 @@ class Process:
         return ObjectRef(object_id, self.address, self)
 
     def get(self, refs: Sequence[ObjectRef], timeout: float | None) -> list[Any]:
+        self._may_wait("ray.get")
         return self.fetcher.get(refs, timeout)
 
     def wait(
         self, refs: Sequence[ObjectRef], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> tuple[list[ObjectRef], list[ObjectRef]]:
+        self._may_wait("ray.wait")
         return self.fetcher.wait(refs, num_returns, timeout, fetch_local)
 
+    def _may_wait(self, what: str) -> None:
+        if self.inside():
+            self.finalizer_calls.refuse(what)
+        if self.finalizer_calls.pending:
+            self.finalizer_calls.settle()
+
     def future_of(self, ref: ObjectRef) -> Future[Any]:
+        self._may_wait("ObjectRef.future")
         return self.fetcher.future_of(ref)
 
     def kill_actor(self, actor_id: bytes, no_restart: bool) -> None:
+        self._may_wait("ray.kill")
         self.actors.kill(actor_id, no_restart)
 
     def cancel(self, ref: ObjectRef, force: bool, recursive: bool) -> None:
+        self._may_wait("ray.cancel")
         self.canceller.cancel_ref(ref, force, recursive)
 
     def find_actor(self, name: str, namespace: str | None) -> Any:
+        self._may_wait("ray.get_actor")
         return self.actors.find(name, namespace)
 
     def list_named_actors(self, all_namespaces: bool) -> list[dict[str, str]]:

@@ -41,7 +41,7 @@ class SerialLane:
         self._replies = executor.calls.replies
         self._queue: collections.deque[Incoming] = collections.deque()
         # Guards the queue, and which call runs, against a take, a hand-back and a cancel at once.
-        self._take = threading.Lock()
+        self._take = threading.RLock()
         self._running: Execution | None = None
         self._blocked = 0
         self._main = threading.get_ident()
@@ -198,6 +198,10 @@ class SerialLane:
         if execution is None or threading.get_ident() != self._main:
             # A thread of the user's waits; the task itself goes on.
             return False
+        if self._take._is_owned():  # type: ignore[attr-defined]
+            from ray.exceptions import RaySystemError
+
+            raise RaySystemError("a finalizer that runs where the worker takes its next task cannot wait for results")
         with self._take:
             self._blocked += 1
             execution.gate = gate

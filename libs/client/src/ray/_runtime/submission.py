@@ -23,7 +23,7 @@ from ray._runtime.wire import FIRST_RETURN, plain_task
 if TYPE_CHECKING:
     from ray._runtime.api import FunctionDescriptor, TaskOptions
     from ray._runtime.lease_manager import SchedulingKey
-    from ray._runtime.links import Channel, Peer
+    from ray._runtime.links import Peer
     from ray._runtime.process import Process
 
 log = logging.getLogger("ray.runtime")
@@ -52,8 +52,14 @@ class TaskSubmitter:
     # -- from .remote()
 
     def submit(
-        self, function: FunctionDescriptor, options: TaskOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        function: FunctionDescriptor,
+        options: TaskOptions,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        task_id: bytes = b"",
     ) -> Any:
+        """See ray._runtime.api.Runtime.submit_task. task_id: one that was chosen before."""
         process = self._process
         if self._context.captured:
             options = self._context.options_for_task(options)
@@ -64,10 +70,10 @@ class TaskSubmitter:
         is_generator = options.num_returns < 0
         stream = None if is_generator else serialization.plain((args, kwargs))
         if stream is not None:
-            return self._submit_plain(options, definition, cache, stream)
+            return self._submit_plain(options, definition, cache, stream, task_id)
         encoded = arguments.encode(process, args, kwargs, cache[4])
         record = TaskRecord(
-            process.ids.next_task(),
+            task_id or process.ids.next_task(),
             cache[4],
             1 if is_generator else options.num_returns,
             definition,
@@ -94,10 +100,12 @@ class TaskSubmitter:
             return returns[0]
         return returns or None
 
-    def _submit_plain(self, options: TaskOptions, definition: Definition, cache: tuple[Any, ...], stream: bytes) -> Any:
+    def _submit_plain(
+        self, options: TaskOptions, definition: Definition, cache: tuple[Any, ...], stream: bytes, task_id: bytes
+    ) -> Any:
         """Submit a call whose arguments are plain: no refs to count or to wait for. The hot path."""
         process = self._process
-        task_id = process.ids.next_task()
+        task_id = task_id or process.ids.next_task()
         num_returns = options.num_returns
         record = TaskRecord(task_id, cache[4], num_returns, definition, options, definition.timing, options.max_retries)
         record.message = plain_task(cache[5], task_id, stream)
@@ -357,14 +365,6 @@ class TaskSubmitter:
             record = self.pending.get(task_id)
             if record is not None:
                 record.deferred = True
-
-    def on_definition_wanted(self, peer: Peer, channel: Channel, digest: bytes) -> None:
-        for key in list(self.pending.values()):
-            if key.definition is not None and key.definition.digest == digest:
-                message = worker_pb2.Definition(digest=digest, pickled=key.definition.pickled)
-                channel.send(worker_pb2.DEFINITION, message.SerializeToString())
-                return
-        channel.send(worker_pb2.DEFINITION, worker_pb2.Definition(digest=digest).SerializeToString())
 
     def cut_off(self, value: common_pb2.Value) -> None:
         """Fail all that is pending, and whatever is submitted from now on."""
