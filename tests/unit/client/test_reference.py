@@ -46,7 +46,7 @@ def assert_empty(counter: ReferenceCounter) -> None:
 
 def borrow_in_task(counter: ReferenceCounter, object_id: bytes = X, owner: bytes = OWNER) -> SendAdd:
     """Hold a ref past the end of its task, so that the counter asks the owner to count us."""
-    counter.received_in_task(object_id, owner, b"t-" + object_id, CALLER)
+    counter.received_in_task([(object_id, owner)], b"t-" + object_id, CALLER)
     (add,) = only(counter.task_done(b"t-" + object_id, CALLER), SendAdd)
     assert isinstance(add, SendAdd)
     return add
@@ -180,7 +180,7 @@ def test_silence_never_ends_a_hold(counter: ReferenceCounter) -> None:
 def test_every_process_that_matters_is_watched_once(counter: ReferenceCounter) -> None:
     counter.create(X)
     out = [*counter.on_add(CALLER, X, OTHER, b"tag", 0, 1), *counter.on_add(CALLER, X, OTHER, b"tag2", 0, 2)]
-    out += counter.received_in_task(Y, OWNER, TASK, CALLER)
+    out += counter.received_in_task([(Y, OWNER)], TASK, CALLER)
     assert only(out, WatchProcess) == [WatchProcess(CALLER), WatchProcess(OTHER), WatchProcess(OWNER)]
 
 
@@ -209,9 +209,9 @@ def test_a_chain_of_100_000_nested_objects_is_freed_without_recursion(counter: R
 
 def test_a_chain_of_100_000_borrowed_objects_survives_the_death_of_its_owner(counter: ReferenceCounter) -> None:
     ids = [b"%d" % index for index in range(100_000)]
-    counter.received_in_task(ids[0], OWNER, TASK, CALLER)
+    counter.received_in_task([(ids[0], OWNER)], TASK, CALLER)
     for outer, inner in pairwise(ids):
-        counter.received_in_object(inner, OWNER, outer)
+        counter.received_in_object([(inner, OWNER)], outer)
     assert len(only(counter.process_died(OWNER), OwnerDied)) == len(ids)
     for object_id in ids:
         assert shown(counter.drop_local(object_id)) == [("Forget", Forget(object_id))]
@@ -243,14 +243,14 @@ def test_a_pinned_ref_stays_until_the_job_ends(counter: ReferenceCounter) -> Non
 
 
 def test_a_ref_that_is_dropped_within_its_task_costs_no_message(counter: ReferenceCounter) -> None:
-    counter.received_in_task(X, OWNER, TASK, CALLER)
+    counter.received_in_task([(X, OWNER)], TASK, CALLER)
     assert shown(counter.drop_local(X)) == [("Forget", Forget(X))]
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ()))]
     assert_empty(counter)
 
 
 def test_a_kept_ref_of_the_caller_is_named_in_the_reply(counter: ReferenceCounter) -> None:
-    counter.received_in_task(X, CALLER, TASK, CALLER)
+    counter.received_in_task([(X, CALLER)], TASK, CALLER)
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ((X, 1),)))]
     out = counter.drop_local(X)
     assert shown(out) == [("SendDrop", SendDrop(CALLER, X, ME, b"", 1, 2)), ("Forget", Forget(X))]
@@ -276,7 +276,7 @@ def test_a_ref_that_is_dropped_while_its_add_is_under_way_holds_nothing_up(count
 
 
 def test_a_ref_passed_on_when_the_task_has_ended_is_kept_until_the_callee_replies(counter: ReferenceCounter) -> None:
-    counter.received_in_task(X, CALLER, TASK, CALLER)
+    counter.received_in_task([(X, CALLER)], TASK, CALLER)
     counter.task_submitted([X])
     assert not counter.drop_local(X)
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ((X, 1),)))]
@@ -286,15 +286,15 @@ def test_a_ref_passed_on_when_the_task_has_ended_is_kept_until_the_callee_replie
 
 def test_a_ref_keeps_its_first_shield_when_it_comes_again(counter: ReferenceCounter) -> None:
     """The second caller may have it from us; if that task became the shield, each would count on the other."""
-    counter.received_in_task(X, CALLER, TASK, CALLER)
-    counter.received_in_task(X, CALLER, b"second", OTHER)
+    counter.received_in_task([(X, CALLER)], TASK, CALLER)
+    counter.received_in_task([(X, CALLER)], b"second", OTHER)
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ((X, 1),)))]
 
 
 def test_an_outer_object_is_dropped_only_when_the_owner_of_its_inner_ref_knows_us(counter: ReferenceCounter) -> None:
     outer_add = borrow_in_task(counter, OUTER)
     counter.on_ack(OWNER, outer_add.request_id, False)
-    assert not shown(counter.received_in_object(X, OTHER, OUTER))
+    assert not shown(counter.received_in_object([(X, OTHER)], OUTER))
     (add,) = only(counter.drop_local(OUTER), SendAdd)
     assert isinstance(add, SendAdd) and add.owner == OTHER
     out = counter.on_ack(OTHER, add.request_id, False)
@@ -306,28 +306,28 @@ def test_an_outer_object_is_dropped_only_when_the_owner_of_its_inner_ref_knows_u
 def test_an_outer_object_that_comes_back_while_it_lingers_is_not_dropped(counter: ReferenceCounter) -> None:
     outer_add = borrow_in_task(counter, OUTER)
     counter.on_ack(OWNER, outer_add.request_id, False)
-    counter.received_in_object(X, OTHER, OUTER)
+    counter.received_in_object([(X, OTHER)], OUTER)
     (add,) = only(counter.drop_local(OUTER), SendAdd)
     assert isinstance(add, SendAdd)
-    counter.received_in_task(OUTER, OWNER, TASK, CALLER)
+    counter.received_in_task([(OUTER, OWNER)], TASK, CALLER)
     assert not counter.on_ack(OTHER, add.request_id, False)
     assert [type(command) for command in counter.drop_local(OUTER)] == [SendDrop, Forget]
 
 
 def test_an_inner_ref_moves_behind_the_shield_of_the_object_it_came_from(counter: ReferenceCounter) -> None:
-    counter.received_in_task(OUTER, OWNER, TASK, CALLER)
-    counter.received_in_object(X, CALLER, OUTER)
+    counter.received_in_task([(OUTER, OWNER)], TASK, CALLER)
+    counter.received_in_object([(X, CALLER)], OUTER)
     assert shown(counter.drop_local(OUTER)) == [("Forget", Forget(OUTER))]
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ((X, 1),)))]
 
 
 def test_a_ref_out_of_an_object_not_in_use_is_refused(counter: ReferenceCounter) -> None:
     with pytest.raises(LookupError, match=OUTER.hex()):
-        counter.received_in_object(X, OWNER, OUTER)
+        counter.received_in_object([(X, OWNER)], OUTER)
 
 
 def test_a_ref_from_outside_of_a_call_is_registered_at_once(counter: ReferenceCounter) -> None:
-    (add,) = only(counter.received_elsewhere(X, OWNER), SendAdd)
+    (add,) = only(counter.received_elsewhere([(X, OWNER)]), SendAdd)
     assert isinstance(add, SendAdd)
     assert shown(counter.on_ack(OWNER, add.request_id, True)) == [("Gone", Gone(X))]
     assert shown(counter.drop_local(X)) == [("Forget", Forget(X))]
@@ -338,7 +338,7 @@ def test_after_a_reconnect_all_borrows_are_said_and_unanswered_requests_sent_aga
     held = borrow_in_task(counter, X)
     counter.on_ack(OWNER, held.request_id, False)
     add = borrow_in_task(counter, Y)
-    counter.received_in_task(b"shielded", OWNER, TASK, CALLER)
+    counter.received_in_task([(b"shielded", OWNER)], TASK, CALLER)
     full_set, again = counter.reconnected(OWNER)
     assert isinstance(full_set, SendFullSet) and isinstance(again, SendAdd)
     assert sorted(full_set.holds) == [(X, held.number), (Y, add.number)]
@@ -354,7 +354,7 @@ def test_the_death_of_an_owner_is_told_once_and_releases_what_waited(counter: Re
     out = counter.process_died(OWNER)
     assert shown(out) == [("OwnerDied", OwnerDied(X)), ("ReplyReady", ReplyReady(b"t-x", ()))]
     assert not counter.process_died(OWNER)
-    assert shown(counter.received_in_task(Y, OWNER, TASK, CALLER)) == [("OwnerDied", OwnerDied(Y))]
+    assert shown(counter.received_in_task([(Y, OWNER)], TASK, CALLER)) == [("OwnerDied", OwnerDied(Y))]
     counter.drop_local(X)
     counter.drop_local(Y)
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ()))]
@@ -362,8 +362,8 @@ def test_the_death_of_an_owner_is_told_once_and_releases_what_waited(counter: Re
 
 
 def test_the_death_of_a_caller_registers_what_its_task_protected(counter: ReferenceCounter) -> None:
-    counter.received_in_task(X, OWNER, TASK, CALLER)
-    counter.received_in_task(Y, CALLER, TASK, CALLER)
+    counter.received_in_task([(X, OWNER)], TASK, CALLER)
+    counter.received_in_task([(Y, CALLER)], TASK, CALLER)
     out = counter.process_died(CALLER)
     assert [command[:2] for command in out] == [(Y,), (OWNER, X)]
     assert isinstance(out[0], OwnerDied) and isinstance(out[1], SendAdd)
@@ -383,7 +383,7 @@ def test_a_result_with_a_ref_of_the_executor_is_held_before_the_reply(counter: R
 
 
 def test_a_result_with_a_ref_of_the_caller_waits_for_the_callers_own_hold(counter: ReferenceCounter) -> None:
-    counter.received_in_task(X, CALLER, TASK, CALLER)
+    counter.received_in_task([(X, CALLER)], TASK, CALLER)
     (add,) = only(counter.task_done(TASK, CALLER, {OUTER: [(X, CALLER)]}), SendAdd)
     assert isinstance(add, SendAdd)
     assert (add.owner, add.holder, add.tag) == (CALLER, CALLER, OUTER + ME)
@@ -409,7 +409,7 @@ def test_a_freed_result_keeps_its_hold_until_the_owner_counts_a_ref_out_of_it(
 ) -> None:
     counter.create(OUTER)
     counter.result_contains(OUTER, OTHER, [(X, OWNER)])
-    counter.received_in_object(X, OWNER, OUTER)
+    counter.received_in_object([(X, OWNER)], OUTER)
     free, add = counter.drop_local(OUTER)
     assert isinstance(free, Free) and isinstance(add, SendAdd)
     (drop,) = counter.on_ack(OWNER, add.request_id, False)
@@ -471,7 +471,7 @@ def test_counts_tell_why_an_object_is_alive(counter: ReferenceCounter) -> None:
     counter.on_add(OTHER, X, OTHER, b"", 1, 1)
     counter.on_add(OTHER, X, CALLER, b"tag", 0, 2)
     assert counter.counts(X) == (ME, 1, 1, 0, True, 1, 1, None)
-    counter.received_in_task(Y, OWNER, TASK, CALLER)
+    counter.received_in_task([(Y, OWNER)], TASK, CALLER)
     assert counter.counts(Y) == (OWNER, 1, 0, 0, False, 0, 0, BorrowState.SHIELDED)
     assert counter.counts(b"unknown") is None
 

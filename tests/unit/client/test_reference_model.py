@@ -281,7 +281,7 @@ class World:
             lives = outer not in self.freed and self.owner[outer] in self.alive
             if outer in self.ready and (lives or self.rng.random() < 0.5):  # else: read from this process's cache
                 for inner, owner in self.value[outer]:
-                    self.got(process, inner, process.counter.received_in_object(inner, owner, outer))
+                    self.got(process, inner, process.counter.received_in_object([(inner, owner)], outer))
 
     def unwrap(self) -> None:
         """Take the refs out of an object and let the object go, as `x = ray.get(outer)[0]; del outer` does."""
@@ -292,7 +292,7 @@ class World:
             outer = self.rng.choice(able)
             if outer not in self.freed and self.owner[outer] in self.alive:
                 for inner, owner in self.value[outer]:
-                    self.got(process, inner, process.counter.received_in_object(inner, owner, outer))
+                    self.got(process, inner, process.counter.received_in_object([(inner, owner)], outer))
             while process.refs[outer] > bound[outer]:
                 self.let_go(process, outer)
 
@@ -307,7 +307,7 @@ class World:
         pins = sorted((worker, object_id) for worker, object_id in self.pinned if worker in self.alive)
         if pins and (process := self.pick_process()):
             _, object_id = self.rng.choice(pins)
-            out = process.counter.received_elsewhere(object_id, self.owner[object_id])
+            out = process.counter.received_elsewhere([(object_id, self.owner[object_id])])
             self.got(process, object_id, out)
 
     # -- the network, and faults
@@ -348,7 +348,7 @@ class World:
             if task.caller not in process.told:
                 process.running.append(task)
                 for object_id, owner in task.args:
-                    out = process.counter.received_in_task(object_id, owner, task.id, task.caller)
+                    out = process.counter.received_in_task([(object_id, owner)], task.id, task.caller)
                     self.got(process, object_id, out, task)
         elif process.pending.get(task.id) is task:
             self.take_reply(process, task)

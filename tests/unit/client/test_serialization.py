@@ -94,22 +94,41 @@ def test_refs_inside_are_named_in_the_order_met_and_once_per_try() -> None:
     assert [ref.owner.worker_id for ref in made.to_proto().contained] == [OWNER[1]] * 2
 
 
-def test_received_refs_come_from_the_receiver_of_this_thread_only() -> None:
-    value = serialize([a_ref(1)]).to_proto()
-    received: list[bytes] = []
-
-    def receive(object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
-        received.append(object_id)
-        return ObjectRef(object_id, owner)
-
-    with serialization.receiving(receive):
+def test_received_refs_are_counted_together_and_those_of_this_thread_only() -> None:
+    value = serialize([a_ref(1), a_ref(2)]).to_proto()
+    counted: list[list[ObjectRef]] = []
+    with serialization.receiving(counted.append):
         other = threading.Thread(target=load_proto, args=(value,))
         other.start()
         other.join()
-        assert received == []
-        load_proto(value)
+        received = load_proto(value)
+        assert counted == []
     load_proto(value)
-    assert received == [a_ref(1)._id]
+    assert [[ref._id for ref in refs] for refs in counted] == [[ref._id for ref in received]]
+
+
+def test_a_ref_that_is_used_before_its_value_is_whole_is_counted_then_and_once() -> None:
+    value = serialize([a_ref(1)]).to_proto()
+    counted: list[bytes] = []
+
+    def count(refs: list[ObjectRef]) -> None:
+        counted.extend(ref._id for ref in refs)
+
+    with serialization.receiving(count):
+        load_proto(value)
+        assert serialization.count_arrived()
+        assert not serialization.count_arrived()
+        assert counted == [a_ref(1)._id]
+    assert counted == [a_ref(1)._id]
+
+
+def test_refs_of_a_value_that_could_not_be_loaded_are_not_counted() -> None:
+    value = serialize([a_ref(1)]).to_proto()
+    counted: list[list[ObjectRef]] = []
+    value.data = value.data[:-1]
+    with pytest.raises(Exception, match="truncated|Ran out"), serialization.receiving(counted.append):
+        load_proto(value)
+    assert counted == []
 
 
 def test_a_failed_serialization_leaves_the_outer_one_alone() -> None:

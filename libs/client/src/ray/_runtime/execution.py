@@ -73,7 +73,7 @@ class Execution:
         try:
             if not task.arguments and not task.args.contained:
                 return arguments.decode(serialization.load_proto(task.args), [])
-            with serialization.receiving(self.receive):
+            with serialization.receiving(self._count):
                 resolved = [self._resolve(argument) for argument in task.arguments]
                 return arguments.decode(serialization.load_proto(task.args), resolved)
         except Failure:
@@ -89,7 +89,8 @@ class Execution:
         owner = (argument.ref.owner.node_id, argument.ref.owner.worker_id)
         object_id = argument.ref.object_id
         # The ref lives as long as its views do; without it a value kept by the task would lose its object.
-        ref = self.receive(object_id, owner)
+        ref = ObjectRef(object_id, owner)
+        self._count([ref])
         nodes = list(argument.stored.node_ids)
         try:
             return load_stored(self.process, object_id, nodes, owner, None, self._receiver(object_id))
@@ -97,18 +98,14 @@ class Execution:
             # The copies named are gone; the owner may know others.
             return self.process.fetcher.get([ref], None)[0]
 
-    def receive(self, object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
-        """A ref among the arguments: the caller protects it until our reply."""
-        task_id = self.task.task_id
-        caller = self.caller
-        return self.process.receive_ref(
-            object_id, owner, lambda refs, owner_id: refs.received_in_task(object_id, owner_id, task_id, caller)
-        )
+    def _count(self, refs: list[ObjectRef]) -> None:
+        """Refs among the arguments: the caller protects them until our reply."""
+        task_id, caller = self.task.task_id, self.caller
+        self.process.receive_refs(refs, lambda counter, items: counter.received_in_task(items, task_id, caller))
 
-    def _receiver(self, outer: bytes) -> Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef]:
-        return lambda object_id, owner: self.process.receive_ref(
-            object_id, owner, lambda refs, owner_id: refs.received_in_object(object_id, owner_id, outer)
-        )
+    def _receiver(self, outer: bytes) -> Callable[[list[ObjectRef]], None]:
+        process = self.process
+        return lambda refs: process.receive_refs(refs, lambda counter, items: counter.received_in_object(items, outer))
 
     def failure(self, error: BaseException) -> Failure:
         """What the caller is to see of an error of the user's code, with its traceback as text."""

@@ -60,7 +60,7 @@ class Fetcher:
         process = self._process
         entry = process.objects.get(ref._id)
         if entry is None:
-            raise self._unknown(ref)
+            entry = self._counted_now(ref)
         if entry.state is not ObjectState.PENDING:
             return
         gate = Gate(1)
@@ -89,7 +89,7 @@ class Fetcher:
         for ref in refs:
             entry = objects.get(ref._id)
             if entry is None:
-                raise self._unknown(ref)
+                entry = self._counted_now(ref)
             if entry.state is not ObjectState.PENDING:
                 ready += 1
                 if stop_at_error and entry.value is not None and entry.value.kind == serialization.ERROR:
@@ -154,16 +154,21 @@ class Fetcher:
     def is_ready(self, ref: ObjectRef) -> bool:
         return (entry := self._process.objects.get(ref._id)) is not None and entry.state is not ObjectState.PENDING
 
-    def _unknown(self, ref: ObjectRef) -> Exception:
+    def _counted_now(self, ref: ObjectRef) -> ObjectEntry:
+        """The entry of a ref that had none. raises: ReferenceCountingAssertionError when it is not of this cluster."""
         from ray.exceptions import ReferenceCountingAssertionError
 
-        return ReferenceCountingAssertionError(ref.hex())
+        serialization.count_arrived()
+        entry = self._process.objects.get(ref._id)
+        if entry is None:
+            raise ReferenceCountingAssertionError(ref.hex())
+        return entry
 
     def _load(self, ref: ObjectRef, deadline: float | None) -> Any:
         process = self._process
         entry = process.objects.get(ref._id)
         if entry is None:
-            raise self._unknown(ref)
+            entry = self._counted_now(ref)
         if entry.state is ObjectState.PENDING:
             # Another object of the list is an error, and it comes later in the list.
             self.await_ready([ref], 1, deadline, stop_at_error=False)
@@ -181,11 +186,9 @@ class Fetcher:
         with serialization.receiving(self._receiver(object_id)):
             return serialization.load_proto(value)
 
-    def _receiver(self, outer: bytes) -> Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef]:
+    def _receiver(self, outer: bytes) -> Callable[[list[ObjectRef]], None]:
         process = self._process
-        return lambda object_id, owner: process.receive_ref(
-            object_id, owner, lambda refs, owner_id: refs.received_in_object(object_id, owner_id, outer)
-        )
+        return lambda refs: process.receive_refs(refs, lambda counter, items: counter.received_in_object(items, outer))
 
     def _load_stored(self, ref: ObjectRef, entry: ObjectEntry, deadline: float | None) -> Any:
         process = self._process
@@ -320,7 +323,7 @@ class Fetcher:
         with process.lock:
             entry = process.objects.get(ref._id)
             if entry is None:
-                raise self._unknown(ref)
+                entry = self._counted_now(ref)
             ready = process.objects.when_ready(ref._id, when_ready)
         if not ready:
             self._process.inquiries.want(ref)

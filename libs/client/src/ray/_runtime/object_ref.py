@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic
 
 from ray._ids import BaseID
+from ray._runtime import serialization
 
 if TYPE_CHECKING:
     import asyncio
@@ -127,9 +128,7 @@ class ObjectRef(BaseID, Generic[T_co]):
         return self._future_here().result()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from ray._runtime.serialization import ref_pickled
-
-        ref_pickled(self)
+        serialization.ref_pickled(self)
         return _rebuild, (self._id, self._owner)
 
 
@@ -153,6 +152,7 @@ class _WithRef:
 
 
 def _rebuild(object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
-    from ray._runtime.serialization import ref_unpickled
+    return serialization.ref_unpickled(object_id, owner)
 
-    return ref_unpickled(object_id, owner)
+
+serialization.set_ref_class(ObjectRef)

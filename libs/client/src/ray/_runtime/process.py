@@ -57,7 +57,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ray.runtime")
 
-Receive = Callable[[ReferenceCounter, bytes], "Sequence[Command]"]
+# Counts (object id, owner's worker id) of refs that arrived.
+Receive = Callable[[ReferenceCounter, "Sequence[tuple[bytes, bytes]]"], "Sequence[Command]"]
 
 
 class Process:
@@ -253,25 +254,38 @@ class Process:
 
     # -- references
 
-    def receive_ref(self, object_id: bytes, owner: tuple[bytes, bytes] | None, receive: Receive) -> ObjectRef:
-        """Make the ObjectRef for an id that arrived; `receive` counts it, under the lock, with what protects it."""
-        owner = owner or self.address
+    def receive_refs(self, refs: Sequence[ObjectRef], receive: Receive) -> None:
+        """Begin to use refs that arrived; `receive` counts them, under the lock, with what protects them."""
+        borrow, ours = self.objects.borrow, self.worker_id
         with self.lock:
-            commands = receive(self.refs, owner[1])
-            if owner[1] != self.worker_id:
-                self.objects.borrow(object_id, owner)
-                self.peers.get(owner[1], owner[0])
+            items = []
+            owners: dict[tuple[bytes, bytes], None] = {}
+            for ref in refs:
+                owner = ref._owner
+                if owner is None:
+                    owner = ref._owner = self.address
+                items.append((ref._id, owner[1]))
+                if owner[1] != ours:
+                    borrow(ref._id, owner)
+                    owners[owner] = None
+            for node_id, worker_id in owners:
+                self.peers.get(worker_id, node_id)
+            commands = receive(self.refs, items)
+            for ref in refs:
+                # From here on the end of a ref is counted.
+                ref._process = self
             if commands:
                 self.holds.apply(commands)
         self.after_lock()
-        return ObjectRef(object_id, owner, self)
 
     def _pickled_outside(self, ref: ObjectRef) -> None:
         with self.lock:
             self.refs.pin_for_job(ref._id)
 
     def _unpickled_outside(self, object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
-        return self.receive_ref(object_id, owner, lambda refs, worker_id: refs.received_elsewhere(object_id, worker_id))
+        ref = ObjectRef(object_id, owner)
+        self.receive_refs((ref,), lambda counter, items: counter.received_elsewhere(items))
+        return ref
 
     # -- deaths
 

@@ -69,6 +69,8 @@ from ray._runtime.reference_command import (
 from ray._runtime.settlement import Counts, Entry, Settlement, Work
 
 Commands = Sequence[Command]
+# Refs that arrived, as (object id, owner's worker id).
+Arrivals = Sequence[tuple[bytes, bytes]]
 NOTHING: Final[Commands] = ()
 
 
@@ -180,18 +182,21 @@ class ReferenceCounter:
 
     # -- refs that arrive
 
-    def received_in_task(self, object_id: bytes, owner: bytes, task_id: bytes, caller: bytes) -> Commands:
-        """Count a local reference that came with the arguments of a task that runs here."""
-        if object_id in self._entries or owner == self._id or caller in self._state.dead:
-            return self._arrive(object_id, owner, None)
+    def received_in_task(self, refs: Arrivals, task_id: bytes, caller: bytes) -> Commands:
+        """Count local references that came with the arguments of a task that runs here."""
+        if caller in self._state.dead:
+            return self._arrive_all(refs, None)
         tasks = self._state.borrows.tasks
         shield = tasks.get(task_id)
         if shield is None:
+            new = any(owner != self._id and object_id not in self._entries for object_id, owner in refs)
+            if not new:
+                return self._arrive_all(refs, None)
             shield = tasks[task_id] = Shield(task_id, caller)
-        return self._arrive(object_id, owner, shield)
+        return self._arrive_all(refs, shield)
 
-    def received_in_object(self, object_id: bytes, owner: bytes, outer: bytes) -> Commands:
-        """Count a local reference that came out of the value of an object in use here.
+    def received_in_object(self, refs: Arrivals, outer: bytes) -> Commands:
+        """Count local references that came out of the value of an object in use here.
 
         raises: LookupError when `outer` is not in use; deserialize before its last reference goes.
         """
@@ -200,21 +205,28 @@ class ReferenceCounter:
             raise LookupError(f"object {outer.hex()} is not in use here, so its refs have no protection")
         extra = entry.extra if isinstance(entry.extra, Borrow) else self._state.owned(outer)
         if isinstance(extra, Borrow) and extra.state is BorrowState.LOST:
-            return self._arrive(object_id, owner, None)
+            return self._arrive_all(refs, None)
         if extra.given is None:
             extra.given = Shield(outer)
-        return self._arrive(object_id, owner, extra.given)
+        return self._arrive_all(refs, extra.given)
 
-    def received_elsewhere(self, object_id: bytes, owner: bytes) -> Commands:
-        """Count a local reference that came outside of a call; the pin of whoever pickled it keeps it alive."""
-        return self._arrive(object_id, owner, None)
+    def received_elsewhere(self, refs: Arrivals) -> Commands:
+        """Count local references that came outside of a call; the pin of whoever pickled them keeps them alive."""
+        return self._arrive_all(refs, None)
+
+    def _arrive_all(self, refs: Arrivals, shield: Shield | None) -> Commands:
+        entries, commands = self._entries, list[Command]()
+        for object_id, owner in refs:
+            entry = entries.get(object_id)
+            if entry is not None:
+                entry.local += 1
+            else:
+                commands += self._arrive(object_id, owner, shield)
+        return commands
 
     def _arrive(self, object_id: bytes, owner: bytes, shield: Shield | None) -> Commands:
-        entry = self._entries.get(object_id)
-        if entry is not None:
-            entry.local += 1
-            return NOTHING
-        state, work = self._state, Work()
+        """Count the first reference to an object."""
+        state = self._state
         entry = self._entries[object_id] = Entry()
         if owner == self._id:
             return (Gone(object_id),)
@@ -222,8 +234,12 @@ class ReferenceCounter:
         if owner in state.dead:
             borrow.move(BorrowState.LOST)
             return (OwnerDied(object_id),)
-        state.watch(owner, work)
         state.borrows.peer(owner).borrowed[object_id] = None
+        if shield is not None and owner in state.watched:
+            borrow.protect(object_id, shield)
+            return NOTHING
+        work = Work()
+        state.watch(owner, work)
         if shield is None:
             state.register(object_id, borrow, None, work)
         else:

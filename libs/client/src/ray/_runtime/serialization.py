@@ -91,7 +91,9 @@ class _Context(threading.local):
     """Where the refs met by the running pickling or unpickling of this thread belong."""
 
     contained: list[ObjectRef] | None = None
-    receive: Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef] | None = None
+    # Refs that were made and are not counted yet, and who counts them.
+    arrived: list[ObjectRef] | None = None
+    count: Callable[[list[ObjectRef]], None] | None = None
 
 
 _context = _Context()
@@ -100,6 +102,7 @@ _custom: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {}
 # What to do with a ref that is pickled or unpickled outside a call, say by the user's own pickle.dumps.
 _outside_pickled: Callable[[ObjectRef], None] | None = None
 _outside_unpickled: Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef] | None = None
+_ref_class: type[ObjectRef]
 
 
 def set_outside_hooks(
@@ -119,12 +122,33 @@ def ref_pickled(ref: ObjectRef) -> None:
 
 
 def ref_unpickled(object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
-    receive = _context.receive or _outside_unpickled
-    if receive is None:
-        from ray._runtime.object_ref import ObjectRef
+    arrived = _context.arrived
+    if arrived is None and _outside_unpickled is not None:
+        return _outside_unpickled(object_id, owner)
+    ref = _ref_class(object_id, owner)
+    if arrived is not None:
+        arrived.append(ref)
+    return ref
 
-        return ObjectRef(object_id, owner)
-    return receive(object_id, owner)
+
+def set_ref_class(cls: type[ObjectRef]) -> None:
+    """For object_ref.py, which imports this module."""
+    global _ref_class
+    _ref_class = cls
+
+
+def count_arrived() -> bool:
+    """Count the refs that this thread has unpickled so far: user code uses one before its value is whole.
+
+    returns: whether there were any.
+    """
+    arrived, count = _context.arrived, _context.count
+    if not arrived or count is None:
+        return False
+    refs = arrived.copy()
+    arrived.clear()
+    count(refs)
+    return True
 
 
 def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]) -> None:
@@ -240,13 +264,17 @@ def _flat(buffer: pickle.PickleBuffer) -> memoryview:
 
 
 @contextmanager
-def receiving(receive: Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef]) -> Iterator[None]:
-    """Refs that this thread unpickles inside come from `receive`."""
-    outer, _context.receive = _context.receive, receive
+def receiving(count: Callable[[list[ObjectRef]], None]) -> Iterator[None]:
+    """Refs that this thread unpickles inside are counted together at the end, by `count`; when it fails, not at all."""
+    arrived: list[ObjectRef] = []
+    outer = _context.arrived, _context.count
+    _context.arrived, _context.count = arrived, count
     try:
         yield
     finally:
-        _context.receive = outer
+        _context.arrived, _context.count = outer
+    if arrived:
+        count(arrived)
 
 
 def load(kind: int, data: Any, buffers: Any) -> Any:

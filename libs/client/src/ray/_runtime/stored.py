@@ -72,7 +72,7 @@ def load_stored(
     nodes: list[bytes],
     owner: tuple[bytes, bytes],
     timeout: float | None,
-    receive: Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef],
+    count: Callable[[list[ObjectRef]], None],
 ) -> Any:
     """The value of a stored object, brought here from one of `nodes` if need be.
 
@@ -88,7 +88,7 @@ def load_stored(
     buffer = process.reads.view(object_id, pinned).buffer
     kind, stream, extents = serialization.read_layout(memoryview(buffer))
     buffers = [buffer.slice(offset, length) for offset, length in extents]
-    with serialization.receiving(receive):
+    with serialization.receiving(count):
         value = serialization.load(kind, stream, buffers)
     if kind == serialization.ERROR:
         raise as_raised(value)

@@ -140,6 +140,8 @@ class TaskSubmitter:
     def register(self, record: TaskRecord, held: tuple[bytes, ...]) -> list[ObjectRef]:
         """Begin to own the results of a call, and count what it uses: the refs in its arguments, its actor."""
         process = self._process
+        if held:
+            serialization.count_arrived()
         with process.lock:
             if process.drops:
                 process.drain_drops()
