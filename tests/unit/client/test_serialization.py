@@ -126,7 +126,7 @@ def test_refs_of_a_value_that_could_not_be_loaded_are_not_counted() -> None:
     value = serialize([a_ref(1)]).to_proto()
     counted: list[list[ObjectRef]] = []
     value.data = value.data[:-1]
-    with pytest.raises(Exception, match="truncated|Ran out"), serialization.receiving(counted.append):
+    with pytest.raises(Exception, match=r"truncated|Ran out"), serialization.receiving(counted.append):
         load_proto(value)
     assert counted == []
 

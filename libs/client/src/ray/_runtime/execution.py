@@ -14,6 +14,7 @@ from manta.common.resources import ResourceSet
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.arena_errors import ObjectNotFound
+from ray._runtime.object_ref import ObjectRef
 from ray._runtime.stored import load_stored
 
 if TYPE_CHECKING:
