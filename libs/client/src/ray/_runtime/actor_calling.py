@@ -80,7 +80,7 @@ class ActorCaller:
         else:
             message = self._message(actor, method, options, record, encoded)
             refs = encoded.refs
-            process.submitter.when_ready(record, refs, lambda: self._complete(actor, record, message, refs))
+            arguments.when_ready(process, record, refs, lambda: self._complete(actor, record, message, refs))
         if actor.status is None:
             self._actors.subscribe(actor)
         if record.generator is not None:

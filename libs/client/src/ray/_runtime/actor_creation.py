@@ -61,7 +61,7 @@ class ActorCreator:
         if options.name:
             return self._create_named(actor, spec, options, encoded)
         record = TaskRecord(HANDLE_PREFIX + actor_id, cls.name, 0, None, None, Timing(), 0)
-        process.submitter.when_ready(record, encoded.refs, lambda: self._register(actor, spec, encoded))
+        arguments.when_ready(process, record, encoded.refs, lambda: self._register(actor, spec, encoded))
         return self._actors.handle(actor)
 
     def _spec(

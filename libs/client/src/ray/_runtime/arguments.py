@@ -7,6 +7,7 @@ places of the refs hold None; the refs are numbered positions first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ray._runtime.object_ref import ObjectRef
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ray._runtime.object_table import ObjectTable
     from ray._runtime.process import Process
     from ray._runtime.serialization import Serialized
+    from ray._runtime.task_record import TaskRecord
 
 _NOTHING: Final[tuple[()]] = ()
 
@@ -154,3 +156,24 @@ def decode(value: Any, resolved: list[Any]) -> tuple[tuple[Any, ...], dict[str, 
     for keyword, argument in zip(keywords, resolved[len(positions) :], strict=True):
         kwargs[keyword] = argument
     return tuple(filled), kwargs
+
+
+def when_ready(process: Process, record: TaskRecord, refs: list[ObjectRef], proceed: Callable[[], None]) -> None:
+    """Call proceed() once all refs are ready; now, on this thread, if they are."""
+
+    def one_ready(_object_id: bytes) -> None:
+        with process.lock:
+            record.missing -= 1
+            if record.missing:
+                return
+        proceed()
+
+    record.missing = 1
+    with process.lock:
+        for ref in refs:
+            if not process.objects.when_ready(ref._id, one_ready):
+                record.missing += 1
+    for ref in refs:
+        process.inquiries.want(ref)
+    one_ready(b"")
+    process.after_lock()

@@ -93,7 +93,8 @@ class TaskSubmitter:
             record.message = message.SerializeToString()
             self._ready(record, cache[3])
         else:
-            self.when_ready(record, encoded.refs, lambda: self._complete(record, message, encoded.refs, cache[3]))
+            refs, key = encoded.refs, cache[3]
+            arguments.when_ready(process, record, refs, lambda: self._complete(record, message, refs, key))
         if record.generator is not None:
             return process.generators.result(record.generator, returns[0])
         if options.num_returns == 1:
@@ -153,27 +154,6 @@ class TaskSubmitter:
         if self._cut_off is not None:
             self.fail(record, self._cut_off)
         return returns
-
-    def when_ready(self, record: TaskRecord, refs: list[ObjectRef], proceed: Any) -> None:
-        """Call proceed() once all refs are ready; now, on this thread, if they are."""
-        process = self._process
-
-        def one_ready(_object_id: bytes) -> None:
-            with process.lock:
-                record.missing -= 1
-                if record.missing:
-                    return
-            proceed()
-
-        record.missing = 1
-        with process.lock:
-            for ref in refs:
-                if not process.objects.when_ready(ref._id, one_ready):
-                    record.missing += 1
-        for ref in refs:
-            process.inquiries.want(ref)
-        one_ready(b"")
-        process.after_lock()
 
     def _complete(
         self, record: TaskRecord, message: worker_pb2.Task, refs: list[ObjectRef], key: SchedulingKey
