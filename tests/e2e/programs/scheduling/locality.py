@@ -50,7 +50,8 @@ consume_func.remote(small_object)
 print(ray.get([consume_func.remote(large_object), consume_func.remote(small_object)]))
 
 
-@ray.remote
+# Without CPUs, so that no node is too busy for it.
+@ray.remote(num_cpus=0)
 def where(data):
     return ray.get_runtime_context().get_node_id()
 
