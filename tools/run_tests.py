@@ -19,6 +19,7 @@ SUITES = ("unit", "sim", "integration", "e2e", "soak")
 # wait for processes, so they pay little for their neighbours.
 SIDE_BY_SIDE = {
     "unit": ("-n", "2", "--dist", "loadfile"),
+    "sim": ("-n", "2", "--dist", "load"),
     "integration": ("-n", "3", "--dist", "loadfile"),
     "e2e": ("-n", "2", "--dist", "load"),
 }

@@ -6,7 +6,7 @@ from tests.sim.placement.invariants import check_quiet, check_step, no_stray_is_
 from tests.sim.placement.raylet import SimRaylet
 from tests.sim.placement.world import World
 
-STEPS = 45
+STEPS = 40
 HEALING_ROUNDS = 20
 QUIET_LIMIT = 3_000  # steps that healing may take; more is a livelock
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
@@ -155,7 +155,7 @@ class Schedule:
                 self._drain()
             check_step(world)
             news = [self._catch_up(raylet) for raylet in world.raylets if raylet.alive]
-            if round_ > 2 and not any(news):
+            if round_ >= 2 and not any(news):
                 return
         raise AssertionError(f"still changing after {HEALING_ROUNDS} rounds")
 

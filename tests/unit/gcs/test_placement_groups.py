@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from manta.common.ids import JobId
+from manta.common.metrics import Metrics
 from manta.gcs.actor_state import ActorState
 from manta.gcs.events import ClientAsked
+from manta.gcs.gcs_metrics import GcsMetrics
 from manta.gcs.group_state import LEGAL, GroupState
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
@@ -391,6 +393,24 @@ def test_pending_groups_are_counted_by_shape_with_why() -> None:
         groups.create(100, group=number + 1)
     (demand,) = groups.gcs.ask(cluster_status=gcs_pb2.ClusterStatusRequest()).cluster_status.pending_placement_groups
     assert demand.count == 3 and demand.reason == "infeasible: of 3 nodes: 3 have too little CPU"
+
+
+def test_groups_are_counted_by_state() -> None:
+    groups = Groups()
+    created, removed = groups.create(1), groups.create(1, group=2)
+    groups.create(100, group=3)
+    groups.obey_all()
+    groups.remove(removed)
+    metrics = Metrics("gcs")
+    GcsMetrics(metrics).show(groups.gcs.core)
+    shown = {
+        sample.labels["State"]: sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "ray_placement_groups"
+    }
+    assert groups.state(created) == "CREATED"
+    assert shown == {"PENDING": 1, "PREPARED": 0, "CREATED": 1, "RESCHEDULING": 0, "REMOVED": 1}
 
 
 def test_the_diagram_of_the_docs_is_the_table_of_moves() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -78,17 +79,16 @@ class GroupPlacement:
         views = self._views()
         planned: list[Planned] = []
         blocked: list[GroupRequest] = []  # lost bundles that fit nowhere now
-        lines = self.queue.lines()
-        while lines:
-            line = min(lines, key=lambda waiting: waiting.first())
-            rank, group_id = line.first()
+        waiting = [(line.first(), number, line) for number, line in enumerate(self.queue)]
+        heapq.heapify(waiting)
+        while waiting:
+            (rank, group_id), number, line = heapq.heappop(waiting)
             if rank[0] > 0 and blocked:
                 self._set_aside(blocked, views)
                 blocked = []
             answer = place_bundles(line.request, views)
             if not isinstance(answer, tuple):
                 _explain(line, answer, at)
-                lines.remove(line)
                 if rank[0] == 0:
                     self._lost_wait += len(line)
                     blocked.append(line.request)
@@ -96,8 +96,8 @@ class GroupPlacement:
             group = self._table.get(group_id)
             assert group is not None, "who waits is in the table"
             self.queue.discard(group)
-            if not line:
-                lines.remove(line)
+            if line:
+                heapq.heappush(waiting, (line.first(), number, line))
             _take(views, line.request, answer)
             planned.append(Planned(group, answer))
         return planned
@@ -121,7 +121,7 @@ class GroupPlacement:
     def complain(self, at: Moment) -> list[Command]:
         """Log, once for each distinct request, that it has waited for COMPLAIN_AFTER_S, and why."""
         notes: list[Command] = []
-        for line in self.queue.lines():
+        for line in self.queue:
             if line.since is None or line.told or at.steady < line.since + COMPLAIN_AFTER_S:
                 continue
             line.told = True
@@ -131,7 +131,7 @@ class GroupPlacement:
 
     def deadline(self) -> float | None:
         """When (Moment.steady) complain() is due."""
-        due = [line.since + COMPLAIN_AFTER_S for line in self.queue.lines() if line.since is not None and not line.told]
+        due = [line.since + COMPLAIN_AFTER_S for line in self.queue if line.since is not None and not line.told]
         return min(due, default=None)
 
     def demands(self) -> list[pb.PlacementGroupDemand]:

@@ -63,6 +63,10 @@ class GroupQueue:
     def __len__(self) -> int:
         return len(self._line_of)
 
+    def __iter__(self) -> Iterator[Line]:
+        """All lines, in no order."""
+        return iter(self._lines.values())
+
     def __contains__(self, group_id: PlacementGroupId) -> bool:
         return group_id in self._line_of
 
