@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray._runtime import serialization
 from ray._runtime.object_ref import ObjectRef
+from ray._runtime.ref_pickling import count_arrived, receiving
 from ray._runtime.serialization import ERROR, PICKLE, RAW, Serialized, load, load_proto, read_layout, serialize
 
 OWNER = (b"n" * 28, b"w" * 28)
@@ -97,7 +98,7 @@ def test_refs_inside_are_named_in_the_order_met_and_once_per_try() -> None:
 def test_received_refs_are_counted_together_and_those_of_this_thread_only() -> None:
     value = serialize([a_ref(1), a_ref(2)]).to_proto()
     counted: list[list[ObjectRef]] = []
-    with serialization.receiving(counted.append):
+    with receiving(counted.append):
         other = threading.Thread(target=load_proto, args=(value,))
         other.start()
         other.join()
@@ -114,10 +115,10 @@ def test_a_ref_that_is_used_before_its_value_is_whole_is_counted_then_and_once()
     def count(refs: list[ObjectRef]) -> None:
         counted.extend(ref._id for ref in refs)
 
-    with serialization.receiving(count):
+    with receiving(count):
         load_proto(value)
-        assert serialization.count_arrived()
-        assert not serialization.count_arrived()
+        assert count_arrived()
+        assert not count_arrived()
         assert counted == [a_ref(1)._id]
     assert counted == [a_ref(1)._id]
 
@@ -126,7 +127,7 @@ def test_refs_of_a_value_that_could_not_be_loaded_are_not_counted() -> None:
     value = serialize([a_ref(1)]).to_proto()
     counted: list[list[ObjectRef]] = []
     value.data = value.data[:-1]
-    with pytest.raises(Exception, match=r"truncated|Ran out"), serialization.receiving(counted.append):
+    with pytest.raises(Exception, match=r"truncated|Ran out"), receiving(counted.append):
         load_proto(value)
     assert counted == []
 

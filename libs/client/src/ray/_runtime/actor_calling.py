@@ -10,9 +10,10 @@ from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.api import DYNAMIC
 from ray._runtime.object_ref import ObjectRef
+from ray._runtime.ref_pickling import count_arrived
 from ray._runtime.task_kind import TaskKind, kind_of_call
 from ray._runtime.task_record import TaskRecord, Timing
-from ray._runtime.wire import incarnation_field, plain_task, repeated_field
+from ray._runtime.wire import FIRST_RETURN, incarnation_field, plain_task, repeated_field
 
 if TYPE_CHECKING:
     from ray._runtime.actor_record import Actor
@@ -23,6 +24,26 @@ if TYPE_CHECKING:
 _TASKS_FIELD: Final = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
 # Nothing is computed from how long methods run: an actor's calls all go to the one process.
 _NO_TIMING: Final = Timing()
+
+
+class PlainCalls:
+    """What all calls of one method have in common that have no options and whose arguments are plain."""
+
+    __slots__ = ("kind", "name", "retries", "retry_exceptions", "template")
+
+    def __init__(
+        self,
+        name: str,
+        retries: int,
+        retry_exceptions: bool | tuple[type[BaseException], ...],
+        kind: TaskKind | None,
+        template: bytes,
+    ) -> None:
+        self.name = name
+        self.retries = retries
+        self.retry_exceptions = retry_exceptions
+        self.kind = kind
+        self.template = template
 
 
 class ActorCaller:
@@ -45,6 +66,9 @@ class ActorCaller:
     ) -> Any:
         """See ray._runtime.api.Runtime.submit_actor_task. task_id: one that was chosen before."""
         process = self._process
+        stream = serialization.plain((args, kwargs))
+        if stream is not None and not options and method.num_returns == 1:
+            return self._submit_plain(actor, method, stream, task_id)
         num_returns = options.get("num_returns", method.num_returns) if options else method.num_returns
         is_generator = num_returns < 0
         limit = actor.handle_state.max_pending_calls
@@ -53,13 +77,8 @@ class ActorCaller:
         if options:
             _check_group(actor, options.get("concurrency_group"))
         record = self._record(actor, method, options, 1 if is_generator else num_returns, task_id)
-        stream = serialization.plain((args, kwargs))
-        if stream is not None and not options:
-            encoded = None
-            held: tuple[bytes, ...] = ()
-        else:
-            encoded = arguments.encode(process, args, kwargs, f"{actor.class_name}.{method.name}")
-            held = encoded.held()
+        encoded = arguments.encode(process, args, kwargs, f"{actor.class_name}.{method.name}")
+        held = encoded.held()
         # Held in this frame: the last handle may be collected, and counted, before the call is.
         ref = actor.ref
         if ref is not None:
@@ -73,10 +92,6 @@ class ActorCaller:
             taken = actor.calls.submit(record)
         if not taken:
             process.submitter.fail(record, self._actors.refusal_of(actor))
-        elif encoded is None:
-            assert stream is not None
-            record.message = plain_task(self._template(actor, method), record.task_id, stream)
-            self._ready(actor)
         else:
             message = self._message(actor, method, options, record, encoded)
             refs = encoded.refs
@@ -88,6 +103,59 @@ class ActorCaller:
         if num_returns == 1:
             return returns[0]
         return returns or None
+
+    def _submit_plain(self, actor: Actor, method: MethodInfo, stream: bytes, task_id: bytes) -> ObjectRef:
+        """Submit a call that has one result, no options, and arguments without refs. The hot path."""
+        process = self._process
+        calls = actor.calls
+        limit = actor.handle_state.max_pending_calls
+        if limit >= 0 and calls.pending() >= limit:
+            raise _too_many(actor, method, limit)
+        plain = actor.plain_calls.get(method.name) or self._prepare(actor, method)
+        task_id = task_id or process.ids.next_actor_task(calls.actor_id)
+        record = TaskRecord(task_id, plain.name, 1, None, None, _NO_TIMING, plain.retries)
+        record.actor_id = calls.actor_id
+        record.retry_exceptions = plain.retry_exceptions
+        record.message = plain_task(plain.template, task_id, stream)
+        if plain.kind is not None and process.task_events.wanted:
+            process.task_events.begun(record, plain.kind)
+        handle = actor.ref
+        if handle is not None:
+            record.held = (handle._id,)
+            if handle._process is None:
+                count_arrived()
+        with process.lock:
+            if process.drops:
+                process.drain_drops()
+            result = process.submitter.own(task_id + FIRST_RETURN)
+            if record.held:
+                process.refs.task_submitted(record.held)
+            process.submitter.pending[task_id] = record
+            taken = calls.submit(record)
+            if taken:
+                self._line_up(actor)
+        if not taken:
+            process.submitter.fail(record, self._actors.refusal_of(actor))
+        process.submitter.fail_if_cut_off(record)
+        process.after_lock()
+        if actor.status is None:
+            self._actors.subscribe(actor)
+        return result
+
+    def _prepare(self, actor: Actor, method: MethodInfo) -> PlainCalls:
+        name = f"{actor.class_name}.{method.name}"
+        retries = method.max_task_retries
+        template = worker_pb2.Task(
+            num_returns=1, actor_id=actor.actor_id, method=method.name, concurrency_group=method.concurrency_group
+        )
+        plain = actor.plain_calls[method.name] = PlainCalls(
+            name,
+            actor.handle_state.max_task_retries if retries is None else retries,
+            method.retry_exceptions,
+            self._kind(actor, method.name, name) if method.enable_task_events else None,
+            template.SerializeToString(),
+        )
+        return plain
 
     def _record(
         self, actor: Actor, method: MethodInfo, options: Mapping[str, Any], num_returns: int, task_id: bytes
@@ -116,19 +184,6 @@ class ActorCaller:
         if kind is None:
             kind = actor.kinds[method, name] = kind_of_call(actor, method, name, self._process.job_id)
         return kind
-
-    def _template(self, actor: Actor, method: MethodInfo) -> bytes:
-        template = actor.templates.get(method.name)
-        if template is None:
-            message = worker_pb2.Task(
-                num_returns=method.num_returns,
-                backpressure=max(method.backpressure, 0),
-                actor_id=actor.actor_id,
-                method=method.name,
-                concurrency_group=method.concurrency_group,
-            )
-            template = actor.templates[method.name] = message.SerializeToString()
-        return template
 
     def _message(
         self,
@@ -164,10 +219,6 @@ class ActorCaller:
         record.queued_at = time()
         # Whoever called us does what is queued: a chain of calls may be longer than the stack is deep.
         self._line_up(actor)
-
-    def _ready(self, actor: Actor) -> None:
-        self._line_up(actor)
-        self._process.after_lock()
 
     def _line_up(self, actor: Actor) -> None:
         """A call can go: at once to an idle actor; else with its neighbours, when the reading thread gets to it."""

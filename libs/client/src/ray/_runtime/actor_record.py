@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from manta.proto.common.v1 import common_pb2
     from manta.proto.gcs.v1 import actor_pb2
+    from ray._runtime.actor_calling import PlainCalls
     from ray._runtime.api import MethodInfo
     from ray._runtime.links import Peer
     from ray._runtime.object_ref import ObjectRef
@@ -55,10 +56,10 @@ class Actor:
         "mine",
         "peer",
         "pickled_state",
+        "plain_calls",
         "ref",
         "status",
         "subscribed",
-        "templates",
         "weak_handles",
     )
 
@@ -78,8 +79,8 @@ class Actor:
         self.subscribed = False
         # Refs in the constructor's arguments, needed for restarts.
         self.held: tuple[bytes, ...] = ()
-        # Of each method, the part of a call's message that never changes.
-        self.templates: dict[str, bytes] = {}
+        # By method.
+        self.plain_calls: dict[str, PlainCalls] = {}
         # Of each method and name that its calls go by.
         self.kinds: dict[tuple[str, str], TaskKind] = {}
 

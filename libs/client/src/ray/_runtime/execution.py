@@ -15,6 +15,7 @@ from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.arena_errors import ObjectNotFound
 from ray._runtime.object_ref import ObjectRef
+from ray._runtime.ref_pickling import receiving
 from ray._runtime.stored import load_stored
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Execution:
         try:
             if not task.arguments and not task.args.contained:
                 return arguments.decode(serialization.load_proto(task.args), [])
-            with serialization.receiving(self._count):
+            with receiving(self._count):
                 resolved = [self._resolve(argument) for argument in task.arguments]
                 return arguments.decode(serialization.load_proto(task.args), resolved)
         except Failure:

@@ -16,6 +16,7 @@ from ray._runtime.arena_errors import ObjectNotFound
 from ray._runtime.gate import Gate
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
+from ray._runtime.ref_pickling import count_arrived, receiving
 from ray._runtime.stored import load_stored
 from ray._runtime.system_errors import as_raised
 
@@ -158,7 +159,7 @@ class Fetcher:
         """The entry of a ref that had none. raises: ReferenceCountingAssertionError when it is not of this cluster."""
         from ray.exceptions import ReferenceCountingAssertionError
 
-        serialization.count_arrived()
+        count_arrived()
         entry = self._process.objects.get(ref._id)
         if entry is None:
             raise ReferenceCountingAssertionError(ref.hex())
@@ -183,7 +184,7 @@ class Fetcher:
     def _unpickle(self, object_id: bytes, value: Any) -> Any:
         if not value.contained:
             return serialization.load_proto(value)
-        with serialization.receiving(self._receiver(object_id)):
+        with receiving(self._receiver(object_id)):
             return serialization.load_proto(value)
 
     def _receiver(self, outer: bytes) -> Callable[[list[ObjectRef]], None]:

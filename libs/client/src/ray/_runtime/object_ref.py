@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic
 
 from ray._ids import BaseID
-from ray._runtime import serialization
+from ray._runtime.ref_pickling import ref_pickled, ref_unpickled
 
 if TYPE_CHECKING:
     import asyncio
@@ -128,7 +128,7 @@ class ObjectRef(BaseID, Generic[T_co]):
         return self._future_here().result()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        serialization.ref_pickled(self)
+        ref_pickled(self)
         return _rebuild, (self._id, self._owner)
 
 
@@ -152,7 +152,6 @@ class _WithRef:
 
 
 def _rebuild(object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
-    return serialization.ref_unpickled(object_id, owner)
-
-
-serialization.set_ref_class(ObjectRef)
+    ref = ObjectRef(object_id, owner)
+    ref_unpickled(ref)
+    return ref

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
-from ray._runtime import cluster_view, current, serialization, stored
+from ray._runtime import cluster_view, current, ref_pickling, serialization, stored
 from ray._runtime.actors import Actors
 from ray._runtime.arena_client import ArenaClient
 from ray._runtime.arena_wait import arena_wait_s
@@ -157,7 +157,7 @@ class Process:
         """Listen for peers and say hello to the raylet. raises: OSError."""
         self.peers.listen()
         self.raylet = self.raylets.connect_local(self.node_id, raylet_socket(self.socket_dir))
-        serialization.set_outside_hooks(self._pickled_outside, self._unpickled_outside)
+        ref_pickling.set_outside_hooks(self._pickled_outside, self._unpickled_outside)
 
     def await_welcome(self, timeout_s: float) -> common_pb2.Welcome:
         """The raylet's answer; somebody must read. raises: TimeoutError, or what a refusal says."""
@@ -282,10 +282,8 @@ class Process:
         with self.lock:
             self.refs.pin_for_job(ref._id)
 
-    def _unpickled_outside(self, object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
-        ref = ObjectRef(object_id, owner)
+    def _unpickled_outside(self, ref: ObjectRef) -> None:
         self.receive_refs((ref,), lambda counter, items: counter.received_elsewhere(items))
-        return ref
 
     # -- deaths
 
@@ -479,7 +477,7 @@ class Process:
         """Leave the cluster: close all connections and end all threads. Views that were got stay valid."""
         self.placement_groups.leave()
         self.closing = True
-        serialization.set_outside_hooks(None, None)
+        ref_pickling.set_outside_hooks(None, None)
         self.gcs.close()
         self.remote.close()
         self.reads.recent.clear()

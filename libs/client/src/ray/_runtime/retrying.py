@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ray._runtime import serialization
+from ray._runtime.ref_pickling import receiving
 
 if TYPE_CHECKING:
     from manta.proto.worker.v1 import worker_pb2
@@ -60,7 +61,7 @@ class Retrying:
         if isinstance(classes, bool) or not reply.returns:
             return bool(classes)
         try:
-            with serialization.receiving(lambda _refs: None):
+            with receiving(lambda _refs: None):
                 error = serialization.load_proto(reply.returns[0].value)
         except Exception as problem:
             log.warning("error_not_unpickled task=%s error=%r: it is not retried", record.name, problem)

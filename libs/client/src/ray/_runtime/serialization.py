@@ -14,12 +14,11 @@ import functools
 import io
 import pickle
 import struct
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.common.v1 import common_pb2
+from ray._runtime.ref_pickling import refs_met
 
 if TYPE_CHECKING:
     from ray._runtime.object_ref import ObjectRef
@@ -87,68 +86,7 @@ class Serialized:
         return offsets, position
 
 
-class _Context(threading.local):
-    """Where the refs met by the running pickling or unpickling of this thread belong."""
-
-    contained: list[ObjectRef] | None = None
-    # Refs that were made and are not counted yet, and who counts them.
-    arrived: list[ObjectRef] | None = None
-    count: Callable[[list[ObjectRef]], None] | None = None
-
-
-_context = _Context()
 _custom: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {}
-
-# What to do with a ref that is pickled or unpickled outside a call, say by the user's own pickle.dumps.
-_outside_pickled: Callable[[ObjectRef], None] | None = None
-_outside_unpickled: Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef] | None = None
-_ref_class: type[ObjectRef]
-
-
-def set_outside_hooks(
-    pickled: Callable[[ObjectRef], None] | None,
-    unpickled: Callable[[bytes, tuple[bytes, bytes] | None], ObjectRef] | None,
-) -> None:
-    global _outside_pickled, _outside_unpickled
-    _outside_pickled, _outside_unpickled = pickled, unpickled
-
-
-def ref_pickled(ref: ObjectRef) -> None:
-    contained = _context.contained
-    if contained is not None:
-        contained.append(ref)
-    elif _outside_pickled is not None:
-        _outside_pickled(ref)
-
-
-def ref_unpickled(object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
-    arrived = _context.arrived
-    if arrived is None and _outside_unpickled is not None:
-        return _outside_unpickled(object_id, owner)
-    ref = _ref_class(object_id, owner)
-    if arrived is not None:
-        arrived.append(ref)
-    return ref
-
-
-def set_ref_class(cls: type[ObjectRef]) -> None:
-    """For object_ref.py, which imports this module."""
-    global _ref_class
-    _ref_class = cls
-
-
-def count_arrived() -> bool:
-    """Count the refs that this thread has unpickled so far: user code uses one before its value is whole.
-
-    returns: whether there were any.
-    """
-    arrived, count = _context.arrived, _context.count
-    if not arrived or count is None:
-        return False
-    refs = arrived.copy()
-    arrived.clear()
-    count(refs)
-    return True
 
 
 def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]) -> None:
@@ -169,13 +107,13 @@ def plain(value: Any) -> bytes | None:
         return None
     buffers: list[pickle.PickleBuffer] = []
     contained: list[ObjectRef] = []
-    outer, _context.contained = _context.contained, contained
+    outer, refs_met.contained = refs_met.contained, contained
     try:
         data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     except (pickle.PicklingError, AttributeError, TypeError):
         return None
     finally:
-        _context.contained = outer
+        refs_met.contained = outer
     if buffers or contained or len(data) > INLINE_LIMIT or _MAIN in data:
         return None
     return data
@@ -199,11 +137,11 @@ def serialize_error(error: BaseException) -> Serialized:
 def _pickled(kind: int, value: Any) -> Serialized:
     raw: list[pickle.PickleBuffer] = []
     contained: list[ObjectRef] = []
-    outer, _context.contained = _context.contained, contained
+    outer, refs_met.contained = refs_met.contained, contained
     try:
         data = _dumps(value, raw, contained)
     finally:
-        _context.contained = outer
+        refs_met.contained = outer
     return Serialized(kind, data, [_flat(buffer) for buffer in raw], contained)
 
 
@@ -261,20 +199,6 @@ def _describe(value: Any) -> str:
 def _flat(buffer: pickle.PickleBuffer) -> memoryview:
     # raw() refuses non-contiguous memory; picklers only emit contiguous buffers.
     return buffer.raw()
-
-
-@contextmanager
-def receiving(count: Callable[[list[ObjectRef]], None]) -> Iterator[None]:
-    """Refs that this thread unpickles inside are counted together at the end, by `count`; when it fails, not at all."""
-    arrived: list[ObjectRef] = []
-    outer = _context.arrived, _context.count
-    _context.arrived, _context.count = arrived, count
-    try:
-        yield
-    finally:
-        _context.arrived, _context.count = outer
-    if arrived:
-        count(arrived)
 
 
 def load(kind: int, data: Any, buffers: Any) -> Any:

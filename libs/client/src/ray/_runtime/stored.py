@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ray._runtime import serialization
 from ray._runtime.arena_client import copy_into
 from ray._runtime.arena_errors import ArenaAway, ArenaDisconnected, ArenaFull, ArenaTimeout
+from ray._runtime.ref_pickling import receiving
 from ray._runtime.system_errors import as_raised
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def load_stored(
     buffer = process.reads.view(object_id, pinned).buffer
     kind, stream, extents = serialization.read_layout(memoryview(buffer))
     buffers = [buffer.slice(offset, length) for offset, length in extents]
-    with serialization.receiving(count):
+    with receiving(count):
         value = serialization.load(kind, stream, buffers)
     if kind == serialization.ERROR:
         raise as_raised(value)

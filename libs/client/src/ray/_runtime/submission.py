@@ -14,6 +14,7 @@ from ray._runtime.api import DYNAMIC
 from ray._runtime.definitions import Definition, define
 from ray._runtime.leasing import Leasing
 from ray._runtime.object_ref import ObjectRef
+from ray._runtime.ref_pickling import count_arrived
 from ray._runtime.retrying import Retrying
 from ray._runtime.system_errors import error_value, task_cancelled, worker_crashed
 from ray._runtime.task_kind import kind_of_task
@@ -123,15 +124,14 @@ class TaskSubmitter:
                 process.refs.create(object_id)
                 returns = ObjectRef(object_id, process.address, process)
             elif num_returns:
-                returns = [self._own(object_id) for object_id in record.return_ids()]
+                returns = [self.own(object_id) for object_id in record.return_ids()]
             self.pending[task_id] = record
             self.leasing.enqueue(record, cache[3])
-        if self._cut_off is not None:
-            self.fail(record, self._cut_off)
+        self.fail_if_cut_off(record)
         process.after_lock()
         return returns
 
-    def _own(self, object_id: bytes) -> ObjectRef:
+    def own(self, object_id: bytes) -> ObjectRef:
         """Begin to own the result of a call; the lock is held."""
         process = self._process
         process.objects.create(object_id)
@@ -142,17 +142,16 @@ class TaskSubmitter:
         """Begin to own the results of a call, and count what it uses: the refs in its arguments, its actor."""
         process = self._process
         if held:
-            serialization.count_arrived()
+            count_arrived()
         with process.lock:
             if process.drops:
                 process.drain_drops()
-            returns = [self._own(object_id) for object_id in record.return_ids()]
+            returns = [self.own(object_id) for object_id in record.return_ids()]
             record.held = held
             if held:
                 process.refs.task_submitted(held)
             self.pending[record.task_id] = record
-        if self._cut_off is not None:
-            self.fail(record, self._cut_off)
+        self.fail_if_cut_off(record)
         return returns
 
     def _complete(
@@ -353,6 +352,11 @@ class TaskSubmitter:
         self._cut_off = value
         for record in list(self.pending.values()):
             self.fail(record, value)
+
+    def fail_if_cut_off(self, record: TaskRecord) -> None:
+        """End a task that came too late for cut_off."""
+        if self._cut_off is not None:
+            self.fail(record, self._cut_off)
 
     def fail(self, record: TaskRecord, value: common_pb2.Value) -> None:
         """End a task that did not run, or will not run again, with an error."""
