@@ -113,7 +113,8 @@ LABELS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "allowed"), LABELS, ids=str)
+# Numbered: what names the values would have to be the same in each process that collects the tests.
+@pytest.mark.parametrize(("options", "allowed"), LABELS, ids=[f"labels{number}" for number in range(len(LABELS))])
 def test_labels_decide_where_tasks_and_actors_go(
     nodes: dict[str, str], options: dict[str, Any], allowed: set[str]
 ) -> None:
