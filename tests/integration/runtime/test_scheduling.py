@@ -122,6 +122,16 @@ def test_labels_decide_where_tasks_and_actors_go(
     assert place_actor(nodes, **options) in allowed
 
 
+def test_a_node_is_chosen_by_the_label_of_its_id(nodes: dict[str, str]) -> None:
+    for name, node_id in nodes.items():
+        assert place(nodes, label_selector={"ray.io/node-id": node_id}) == name
+        strategy = NodeLabelSchedulingStrategy({"ray.io/node-id": In(node_id)})
+        assert place_actor(nodes, scheduling_strategy=strategy) == name
+    assert {node["NodeID"]: node["Labels"]["ray.io/node-id"] for node in ray.nodes()} == {
+        found: found for found in nodes.values()
+    }
+
+
 @pytest.mark.parametrize("name", ["head", "b", "c"])
 @pytest.mark.parametrize("soft", [True, False])
 def test_an_affinity_is_followed(nodes: dict[str, str], name: str, soft: bool) -> None:

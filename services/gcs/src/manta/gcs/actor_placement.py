@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -70,6 +71,10 @@ class ActorPlacement:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def waiting(self) -> Iterable[Actor]:
+        """Those in the queue, the first first."""
+        return self._queue.values()
 
     def enqueue(self, actor: Actor) -> None:
         self._queue[actor.id] = actor

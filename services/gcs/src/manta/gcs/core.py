@@ -10,6 +10,7 @@ from manta.common.ids import NODE_ID_SIZE, NodeId
 from manta.common.scheduling import HybridSettings
 from manta.gcs.actor_manager import ActorManager
 from manta.gcs.actor_state import ActorState
+from manta.gcs.claim import Claims
 from manta.gcs.client_request import ClientRequests
 from manta.gcs.commands import Close, Command, Level, Persist, StepDown, Tell, note
 from manta.gcs.events import (
@@ -67,6 +68,8 @@ class GcsCore:
         promises: Promises[NodeId] = Promises()
         self.groups = PlacementGroupManager(self.nodes, epoch, promises)
         self.actors = ActorManager(self.nodes, self.jobs, self.deaths, rng, promises, self.groups.use, hybrid)
+        table = self.actors.table
+        self.claims = Claims(self.nodes, table, self.groups.table, self.groups.use, rng, hybrid)
         self._requests = ClientRequests(self)
 
     def begin(self, at: Moment) -> list[Command]:
@@ -107,12 +110,13 @@ class GcsCore:
         commands = self._end_groups_of_dead_actors(at)
         commands += self.groups.settle(at)
         commands += self.actors.place(at)
+        commands += self.claims.settle(self.actors.placement.waiting(), self.groups.placement.queue, at)
         return [*commands, *self.nodes.share_resources(at)]
 
     def deadline(self) -> float | None:
         """When (Moment.steady) a TimePassed is wanted at the latest, if nothing else happens."""
         waits = (self.actors.placement.deadline(), self.groups.placement.deadline())
-        due = (self.nodes.deadline(), *waits, self.tasks.deadline())
+        due = (self.nodes.deadline(), *waits, self.tasks.deadline(), self.claims.deadline())
         return min((moment for moment in due if moment is not None), default=None)
 
     def actor_counts(self) -> Mapping[ActorState, int]:
@@ -195,6 +199,7 @@ class GcsCore:
         self.groups.audience.drop_node(node_id)
         follow_up += self.groups.watched(node_id, pb.WatchPlacementGroups(add=message.watched_placement_groups))
         self.actors.placement.look_again()
+        self.claims.attached(node_id)
         return [*commands, *follow_up, note("node_attached", node_id=node_id, known=before is not None)]
 
     def _higher_epoch(self, session: SessionId, claimed: int) -> list[Command]:

@@ -46,6 +46,9 @@ class GcsFrames:
             case "bundle_orders":
                 node.core.obey_bundle_orders(message.bundle_orders.orders, node.now())
                 node.settle_soon()
+            case "claims":
+                node.core.claimed(message.claims.claims, node.now())
+                node.settle_soon()
             case "placement_group":
                 node.core.spillback.groups.news(message.placement_group)
                 node.settle_soon()
@@ -70,6 +73,7 @@ class GcsFrames:
 
     def _attached(self, attached: gcs_pb2.Attached) -> None:
         node = self._node
+        node.core.claimed((), node.now())  # it names its own, if any
         living = {NodeId(info.node_id) for info in attached.nodes}
         infos = list(attached.nodes)
         for node_id in node.core.nodes.retain(living):

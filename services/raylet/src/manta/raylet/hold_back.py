@@ -35,7 +35,7 @@ class HoldBack:
         self._entry = None
         if starving:
             oldest = min(starving)
-            if _holds(at - oldest[0]):
+            if holds(at - oldest[0]):
                 self._entry = next(entry for entry in waiting if entry.id == oldest[1:])
 
     def keeps_from(self, entry: Entry, available: ResourceSet) -> bool:
@@ -51,7 +51,7 @@ class HoldBack:
         )
 
 
-def _holds(waited_s: float) -> bool:
-    """In the first quarter of each interval [t, 2t) from FIRST_AFTER_S on."""
+def holds(waited_s: float) -> bool:
+    """Whether it is a moment to hold back for it: the first quarter of each interval [t, 2t) from FIRST_AFTER_S on."""
     periods = waited_s / FIRST_AFTER_S
     return periods >= 1 and periods < (1 + _SHARE) * 2.0 ** math.floor(math.log2(periods))

@@ -10,6 +10,7 @@ from typing import Final
 from manta.common.ids import JobId, LeaseId, NodeId
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
+from manta.raylet.claim import Claims
 from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, SpillLease, StartWorker
 from manta.raylet.hold_back import HoldBack
 from manta.raylet.lease import ClientId, Lease, LeaseRequest, WorkerKey
@@ -54,6 +55,7 @@ class LeaseManager:
         self._spills: dict[tuple[ClientId, int, NodeId, int], tuple[str, int]] = {}
         self._now = 0.0
         self._hold_back = HoldBack()
+        self.claims = Claims()
 
     @property
     def leases(self) -> int:
@@ -198,6 +200,7 @@ class LeaseManager:
         """Do all that can be done now. cost: O(units placed + scheduling keys)."""
         self._now = at
         self._hold_back.choose(list(self.queue.waiting()), at)
+        self.claims.choose(at)
         self.queue.serve(self._offer)
         for (client, request_id, node_id, hops), (address, count) in self._spills.items():
             self._commands.append(SpillLease(client, request_id, node_id, address, count, hops))
@@ -210,8 +213,8 @@ class LeaseManager:
         return commands
 
     def short_of(self) -> list[Entry]:
-        """Requests that this node could serve if something were given back."""
-        return [entry for entry in self.queue.waiting() if entry.feasible]
+        """Requests that this node could serve if something were given back, and what the GCS claims."""
+        return [*(entry for entry in self.queue.waiting() if entry.feasible), *self.claims.entries()]
 
     def jobs_without_workers(self) -> set[JobId]:
         """Jobs with leases that have their resources and no worker."""
@@ -231,7 +234,8 @@ class LeaseManager:
             entry.since = self._now
         placement = self._spillback.place(request, self._now - entry.since)
         if isinstance(placement, Here):
-            if self._hold_back.keeps_from(entry, self._ledger.available):
+            available = self._ledger.available
+            if self._hold_back.keeps_from(entry, available) or self.claims.keeps_from(request, available):
                 entry.reason, entry.feasible = "waiting: what is free is kept for one that waits for longer", True
                 return Verdict.WAITS
             allocation = self._ledger.allocate(request.resources, request.group)

@@ -257,6 +257,10 @@ class NodeCore:
         else:
             self._commands += self.actors.create(spec, incarnation, at, bundle_index)
 
+    def claimed(self, claims: Iterable[gcs_pb2.Claim], at: float) -> None:
+        """All that the GCS would place here if there were room. raises: ValueError for a malformed strategy."""
+        self.leases.claims.replace(claims, at)
+
     def obey_bundle_orders(self, orders: Iterable[placement_group_pb2.BundleOrder], at: float) -> None:
         self._commands += self.bundles.obey(orders, self.draining, at)
 

@@ -6,6 +6,7 @@ import platform
 import socket
 import time
 from pathlib import Path
+from typing import Final
 
 from manta.common.ids import NodeId
 from manta.proto.common.v1 import common_pb2
@@ -13,6 +14,7 @@ from manta.proto.object_manager.v1 import object_manager_pb2
 from manta.raylet.settings import RayletSettings
 
 _VERSION = "0.1.0"
+NODE_ID_LABEL: Final = "ray.io/node-id"
 
 
 def machine_id() -> str:
@@ -22,6 +24,11 @@ def machine_id() -> str:
     except OSError:
         boot = "unknown"
     return f"{boot}/{socket.gethostname()}"
+
+
+def labels_of(settings: RayletSettings, node_id: NodeId) -> dict[str, str]:
+    """What was set for the node, and the label that every node has: its id."""
+    return {**settings.label_map, NODE_ID_LABEL: node_id.hex()}
 
 
 class NodeDescription:
@@ -66,7 +73,7 @@ class NodeDescription:
             socket_dir=settings.node_dir,
             session_dir=settings.session_dir,
             total=settings.total.to_proto(),
-            labels=settings.label_map,
+            labels=labels_of(settings, self.node_id),
             node_name=settings.node_name or settings.node_ip,
             is_head=settings.head,
             metrics={part: address for part, address in metrics.items() if address},

@@ -24,7 +24,7 @@ from manta.raylet.gcs_link import GcsLink
 from manta.raylet.grpc_service import RayletService
 from manta.raylet.node import Node
 from manta.raylet.node_core import NodeCore, NodeSpec
-from manta.raylet.node_info import NodeDescription
+from manta.raylet.node_info import NodeDescription, labels_of
 from manta.raylet.object_manager_link import ObjectManagerLink
 from manta.raylet.settings import RayletSettings
 from manta.raylet.unix_clients import UnixClients
@@ -49,7 +49,11 @@ def core_of(settings: RayletSettings, node_id: NodeId) -> NodeCore:
         start_timeout_s=settings.worker_start_timeout_s,
     )
     spec = NodeSpec(
-        node_id=node_id, total=settings.total, limits=limits, labels=settings.label_map, hybrid=settings.hybrid
+        node_id=node_id,
+        total=settings.total,
+        limits=limits,
+        labels=labels_of(settings, node_id),
+        hybrid=settings.hybrid,
     )
     return NodeCore(spec, Random(), new_worker_id, new_lease_id)
 

@@ -563,7 +563,7 @@ class GcsToNodeBatch(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., messages: _Optional[_Iterable[_Union[GcsToNode, _Mapping]]] = ...) -> None: ...
 
 class GcsToNode(_message.Message):
-    __slots__ = ("attached", "node", "node_resources", "create_actor", "end_actor", "job_started", "job_ended", "workers_died", "workers_died_received", "declared_dead", "drain", "refused", "bundle_orders", "placement_group", "resource_news")
+    __slots__ = ("attached", "node", "node_resources", "create_actor", "end_actor", "job_started", "job_ended", "workers_died", "workers_died_received", "declared_dead", "drain", "refused", "bundle_orders", "placement_group", "resource_news", "claims")
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     NODE_RESOURCES_FIELD_NUMBER: _ClassVar[int]
@@ -579,6 +579,7 @@ class GcsToNode(_message.Message):
     BUNDLE_ORDERS_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_NEWS_FIELD_NUMBER: _ClassVar[int]
+    CLAIMS_FIELD_NUMBER: _ClassVar[int]
     attached: Attached
     node: _common_pb2.NodeInfo
     node_resources: NodeResources
@@ -594,7 +595,8 @@ class GcsToNode(_message.Message):
     bundle_orders: _placement_group_pb2.BundleOrders
     placement_group: _placement_group_pb2.PlacementGroupStatus
     resource_news: ResourceNews
-    def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., node_resources: _Optional[_Union[NodeResources, _Mapping]] = ..., create_actor: _Optional[_Union[CreateActor, _Mapping]] = ..., end_actor: _Optional[_Union[EndActor, _Mapping]] = ..., job_started: _Optional[_Union[JobStarted, _Mapping]] = ..., job_ended: _Optional[_Union[JobEnded, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedNotice, _Mapping]] = ..., workers_died_received: _Optional[_Union[WorkersDiedReceived, _Mapping]] = ..., declared_dead: _Optional[_Union[DeclaredDead, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., refused: _Optional[_Union[Error, _Mapping]] = ..., bundle_orders: _Optional[_Union[_placement_group_pb2.BundleOrders, _Mapping]] = ..., placement_group: _Optional[_Union[_placement_group_pb2.PlacementGroupStatus, _Mapping]] = ..., resource_news: _Optional[_Union[ResourceNews, _Mapping]] = ...) -> None: ...
+    claims: Claims
+    def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., node_resources: _Optional[_Union[NodeResources, _Mapping]] = ..., create_actor: _Optional[_Union[CreateActor, _Mapping]] = ..., end_actor: _Optional[_Union[EndActor, _Mapping]] = ..., job_started: _Optional[_Union[JobStarted, _Mapping]] = ..., job_ended: _Optional[_Union[JobEnded, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedNotice, _Mapping]] = ..., workers_died_received: _Optional[_Union[WorkersDiedReceived, _Mapping]] = ..., declared_dead: _Optional[_Union[DeclaredDead, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., refused: _Optional[_Union[Error, _Mapping]] = ..., bundle_orders: _Optional[_Union[_placement_group_pb2.BundleOrders, _Mapping]] = ..., placement_group: _Optional[_Union[_placement_group_pb2.PlacementGroupStatus, _Mapping]] = ..., resource_news: _Optional[_Union[ResourceNews, _Mapping]] = ..., claims: _Optional[_Union[Claims, _Mapping]] = ...) -> None: ...
 
 class Attached(_message.Message):
     __slots__ = ("cluster_id", "nodes", "jobs", "recent_deaths", "ended_actors")
@@ -623,6 +625,22 @@ class ResourceNews(_message.Message):
     NODES_FIELD_NUMBER: _ClassVar[int]
     nodes: _containers.RepeatedCompositeFieldContainer[NodeResources]
     def __init__(self, nodes: _Optional[_Iterable[_Union[NodeResources, _Mapping]]] = ...) -> None: ...
+
+class Claims(_message.Message):
+    __slots__ = ("claims",)
+    CLAIMS_FIELD_NUMBER: _ClassVar[int]
+    claims: _containers.RepeatedCompositeFieldContainer[Claim]
+    def __init__(self, claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ...) -> None: ...
+
+class Claim(_message.Message):
+    __slots__ = ("id", "resources", "strategy")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    resources: _common_pb2.Resources
+    strategy: _common_pb2.SchedulingStrategy
+    def __init__(self, id: _Optional[int] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., strategy: _Optional[_Union[_common_pb2.SchedulingStrategy, _Mapping]] = ...) -> None: ...
 
 class CreateActor(_message.Message):
     __slots__ = ("spec", "incarnation", "bundle_index")
