@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ray._runtime.recent_pins import KEEP_S, RecentPins
 
 
+@dataclass(frozen=True)
 class Pin:
-    """Stands for a pin: only its life matters here."""
+    """Stands for a pin: only its sizes matter here."""
+
+    size: int
+    arena_bytes: int = 2000
 
 
-def kept(pins: RecentPins, name: bytes, now: float) -> bool:
-    pin: Any = Pin()
+def kept(pins: RecentPins, name: bytes, now: float, size: int = 0) -> bool:
+    pin: Any = Pin(size)
     return pins.keep(name, pin, now)
 
 
@@ -42,9 +47,22 @@ def test_another_read_keeps_it_longer() -> None:
 
 def test_the_number_of_pins_is_bounded() -> None:
     pins = RecentPins()
-    for number in range(1000):
+    for number in range(5000):
         kept(pins, b"%d" % number, float(number))
-    assert len(pins) == 32
+    assert len(pins) == 1024
+
+
+def test_together_they_keep_half_of_the_arena_from_eviction_or_one_object() -> None:
+    pins = RecentPins()
+    for number in range(10):
+        kept(pins, b"%d" % number, 0.0, size=300)
+        kept(pins, b"%d" % number, 0.0, size=300)
+    assert len(pins) == 3
+    kept(pins, b"large", 0.0, size=5000)
+    assert len(pins) == 1
+    pins.forget(b"large")
+    assert kept(pins, b"a", 0.0, size=1000)
+    assert len(pins) == 1
 
 
 def test_a_freed_object_is_let_go_at_once() -> None:

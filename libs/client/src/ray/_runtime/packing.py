@@ -107,7 +107,8 @@ def _owners(process: Process, serialized: Serialized) -> list[tuple[bytes, bytes
 
 
 def _store(process: Process, execution: Execution, message: worker_pb2.Return, serialized: Serialized) -> None:
-    message.stored.size = store(process, message.object_id, serialized, execution.owner)
+    store(process, message.object_id, serialized, execution.owner)
+    message.stored.size = serialized.stored_size()
     message.stored.node_ids.append(process.node_id)
     message.contained.extend(serialization.reference_to_proto(ref) for ref in serialized.contained)
 

@@ -94,6 +94,11 @@ class Pinned:
         self.size = size
 
     @property
+    def arena_bytes(self) -> int:
+        """The size of the arena that the object is in."""
+        return self._mapping.size
+
+    @property
     def buffer(self) -> pa.Buffer:
         """The bytes, read-only, without a copy; views made from it hold the pin."""
         return self.buffer_on(self)

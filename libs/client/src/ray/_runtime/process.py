@@ -351,9 +351,8 @@ class Process:
         raises: ObjectStoreFullError when it is large and finds no room.
         """
         object_id = object_id or self.ids.next_put()
-        size = 0
-        if serialized.size > serialization.INLINE_LIMIT:
-            size = stored.store(self, object_id, serialized, self.address)
+        large = serialized.size > serialization.INLINE_LIMIT
+        pin = stored.store(self, object_id, serialized, self.address) if large else None
         with self.lock:
             if self.drops:
                 self.drain_drops()
@@ -361,10 +360,12 @@ class Process:
             self.refs.create(object_id)
             if serialized.contained:
                 self.refs.put_contains(object_id, [ref._id for ref in serialized.contained])
-            if size:
-                self.objects.set_stored(object_id, size, (self.node_id,))
+            if large:
+                self.objects.set_stored(object_id, serialized.stored_size(), (self.node_id,))
             else:
                 self.objects.set_value(object_id, serialized.to_proto())
+        if pin is not None:
+            self.reads.keep(object_id, pin)
         if self.dirty or self.to_free:
             self.after_lock()
         return ObjectRef(object_id, self.address, self)

@@ -25,16 +25,15 @@ log = logging.getLogger("ray.runtime")
 _ATTEMPTS: Final = 3
 
 
-def store(process: Process, object_id: bytes, serialized: Serialized, owner: tuple[bytes, bytes]) -> int:
-    """Write a value into the arena as a primary copy; returns its size in bytes.
+def store(process: Process, object_id: bytes, serialized: Serialized, owner: tuple[bytes, bytes]) -> Pinned | None:
+    """Write a value of stored_size() bytes into the arena as a primary copy; returns a pin of it if it is ours.
 
     raises: ObjectStoreFullError when it finds no room; ObjectManagerUnavailableError when the node's stays away.
     """
     size = serialized.stored_size()
     for left in reversed(range(_ATTEMPTS)):
         try:
-            _write(process, object_id, serialized, size, owner)
-            break
+            return _write(process, object_id, serialized, size, owner)
         except ArenaFull as full:
             from ray.exceptions import ObjectStoreFullError
 
@@ -44,7 +43,7 @@ def store(process: Process, object_id: bytes, serialized: Serialized, owner: tup
             if not left or isinstance(gone, ArenaAway):
                 raise unavailable(gone) from None
             log.debug("store_again object_id=%s reason=%s", object_id.hex(), gone)
-    return size
+    raise AssertionError("the last attempt returns or raises")
 
 
 def unavailable(gone: ArenaDisconnected) -> Exception:
@@ -54,17 +53,20 @@ def unavailable(gone: ArenaDisconnected) -> Exception:
     return ObjectManagerUnavailableError(str(gone))
 
 
-def _write(process: Process, object_id: bytes, serialized: Serialized, size: int, owner: tuple[bytes, bytes]) -> None:
+def _write(
+    process: Process, object_id: bytes, serialized: Serialized, size: int, owner: tuple[bytes, bytes]
+) -> Pinned | None:
     try:
         writable = process.arena.create(object_id, size, owner)
     except ArenaFull:
         # What was dropped just now makes room; its frees go out ahead on the same connection.
         process.settle_drops()
         writable = process.arena.create(object_id, size, owner)
-    if writable is not None:  # else an earlier attempt of the same task had stored it
-        with writable:
-            serialized.write_to(writable.view, copy_into)
-            writable.seal()
+    if writable is None:  # an earlier attempt of the same task had stored it
+        return None
+    with writable:
+        serialized.write_to(writable.view, copy_into)
+        return writable.seal(keep_pin=owner == process.address)
 
 
 def load_stored(
@@ -96,6 +98,17 @@ def load_stored(
     return value
 
 
+def _get(
+    process: Process, object_id: bytes, nodes: list[bytes], owner: tuple[bytes, bytes], timeout: float | None
+) -> Pinned:
+    try:
+        return process.arena.get(object_id, nodes, owner, timeout)
+    except ArenaFull:
+        # What this process merely keeps for another read makes room.
+        process.settle_drops()
+        return process.arena.get(object_id, nodes, owner, timeout)
+
+
 def _pin(
     process: Process, object_id: bytes, nodes: list[bytes], owner: tuple[bytes, bytes], timeout: float | None
 ) -> Pinned:
@@ -103,7 +116,7 @@ def _pin(
     for left in reversed(range(_ATTEMPTS)):
         remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
-            return process.arena.get(object_id, nodes, owner, remaining)
+            return _get(process, object_id, nodes, owner, remaining)
         except ArenaDisconnected as gone:
             # Its successor has none of its objects, but says which nodes still have a copy.
             if not left or isinstance(gone, ArenaAway):
