@@ -89,7 +89,7 @@ class DriverProgram:
     def pid_of(self, service: str) -> int:
         """The session's process of this console script, such as manta-gcs; forked workers share the zygote's name."""
         named = [pid for pid, command in of_session(str(self.root)).items() if f"/{service} " in command]
-        found = [pid for pid in named if _parent(pid) not in named]
+        found = [pid for pid in named if parent_of(pid) not in named]
         assert len(found) == 1, f"{service}: {of_session(str(self.root))}"
         return found[0]
 
@@ -100,7 +100,7 @@ class DriverProgram:
         assert memory_files() <= self._memory
 
 
-def _parent(pid: int) -> int:
+def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 

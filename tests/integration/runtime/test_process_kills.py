@@ -1,14 +1,16 @@
 """kill -9 of each process under a running program, and what the program then sees."""
 
+import contextlib
 import os
+import select
 import signal
 from pathlib import Path
 
 import pytest
 
 from tests.integration.conditions import wait_for
-from tests.integration.lifecycle.processes import of_session
-from tests.integration.runtime.driver_program import DriverProgram, kill
+from tests.integration.lifecycle.processes import of_session, pidfd
+from tests.integration.runtime.driver_program import DriverProgram, kill, parent_of
 
 # Small values only: nothing of it lies in the arena that may be lost.
 WORK = """
@@ -112,6 +114,52 @@ def test_a_killed_raylet_is_told_and_does_not_hang(tmp_path: Path) -> None:
         driver.say()
         driver.end(1)
         assert "raylet" in driver.stderr.lower()
+
+
+def test_workers_end_by_themselves_with_their_raylet_busy_idle_or_with_forked_children(tmp_path: Path) -> None:
+    source = """
+import os, sys, time
+import ray
+ray.init(num_cpus=3, object_store_memory=100 << 20)
+
+@ray.remote
+class Worker:
+    def pid(self):
+        return os.getpid()
+    def fork(self):
+        # It holds copies of the worker's sockets: their other ends do not see them closed.
+        child = os.fork()
+        if not child:
+            time.sleep(20)
+            os._exit(0)
+        return child
+    def compute(self):
+        print("computing", flush=True)
+        while True:
+            pass
+
+idle, busy, parent = [Worker.remote() for _ in range(3)]
+workers = ray.get([worker.pid.remote() for worker in (idle, busy, parent)])
+child = ray.get(parent.fork.remote())
+endless = [busy.compute.remote(), parent.compute.remote()]
+print("pids", *workers, child, flush=True)
+sys.stdin.readline()
+"""
+    with DriverProgram(source, tmp_path / "root") as driver:
+        *workers, child = [int(pid) for pid in driver.line_after("pids").split()]
+        driver.read_until(lambda lines: sum("computing" in line for line in lines) == 2)
+        supervisor = parent_of(driver.pid_of("manta-raylet"))
+        # It would end them itself.
+        os.kill(supervisor, signal.SIGSTOP)
+        with contextlib.ExitStack() as stack:
+            waiting = {stack.enter_context(pidfd(pid)) for pid in workers}
+            kill(driver.pid_of("manta-raylet"))
+            while waiting:
+                ended, _, _ = select.select(waiting, [], [], 10)
+                assert ended, f"{len(waiting)} of the workers {workers} outlive their raylet"
+                waiting -= set(ended)
+        os.kill(child, signal.SIGKILL)
+        os.kill(supervisor, signal.SIGCONT)
 
 
 def test_everything_goes_within_five_seconds_of_the_kill_of_the_driver(tmp_path: Path) -> None:

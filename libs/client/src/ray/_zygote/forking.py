@@ -30,6 +30,11 @@ class Forking:
         self._inherited = dict(inherited)
         self._controller = controller
         self._detach = detach
+        self._signals = worker_process.Signals.of_this_process()
+        self._numpy_seed = worker_process.NumpySeed()
+        # Of the last request, for most are followed by others of the same job.
+        self._last_request: tuple[dict[str, str], int] | None = None
+        self._last_variables: tuple[dict[str, str], worker_process.Variables] = ({}, worker_process.Variables())
 
     def start(self, request: zygote_pb2.Fork, stdout: int, stderr: int) -> int:
         """Make the worker and return its pid; the descriptors stay the caller's.
@@ -42,13 +47,21 @@ class Forking:
         except ValueError as error:
             raise ForkRefused(str(error)) from error
         assert_one_thread()
-        env = worker_process.environment(request, self._inherited)
+        env, variables = self._variables(request)
         if isinstance(kind, Spawned):
             return self._spawn(request, env, kind, stdout, stderr)
         pid = self._fork()
         if pid == 0:
-            self._be_worker(request, env, stdout, stderr)
+            self._be_worker(request, env, variables, stdout, stderr)
         return pid
+
+    def _variables(self, request: zygote_pb2.Fork) -> tuple[dict[str, str], worker_process.Variables]:
+        asked = (dict(request.env), request.num_threads)
+        if asked != self._last_request:
+            env = worker_process.environment(request, self._inherited)
+            self._last_variables = (env, worker_process.Variables.between(os.environ, env))
+            self._last_request = asked
+        return self._last_variables
 
     def _fork(self) -> int:
         try:
@@ -56,13 +69,21 @@ class Forking:
         except OSError as error:
             raise ForkRefused(f"fork failed: {error.strerror}") from error
 
-    def _be_worker(self, request: zygote_pb2.Fork, env: Mapping[str, str], stdout: int, stderr: int) -> NoReturn:
+    def _be_worker(
+        self,
+        request: zygote_pb2.Fork,
+        env: Mapping[str, str],
+        variables: worker_process.Variables,
+        stdout: int,
+        stderr: int,
+    ) -> NoReturn:
         # Whatever goes wrong, the child must not come back into the zygote's loop and answer in its name.
         try:
             self._detach()
-            worker_process.drop_inherited(stdout, stderr)
-            worker_process.reseed()
-            worker_process.enter(request, env)
+            worker_process.drop_inherited(stdout, stderr, self._signals)
+            # `random` seeds itself anew in a forked child.
+            self._numpy_seed.draw()
+            worker_process.enter(request, variables)
             worker_process.limit_threads(worker_process.thread_count(env, request), self._controller)
         except BaseException:
             import traceback
@@ -109,7 +130,7 @@ class Forking:
     ) -> NoReturn:
         try:
             self._detach()
-            worker_process.drop_inherited(stdout, stderr, kept=(message, failure))
+            worker_process.drop_inherited(stdout, stderr, self._signals, kept=(message, failure))
             os.set_inheritable(message, True)
             argv = [*command, "-m", "ray._zygote.spawned", "--fd", str(message), "--worker", self._worker]
             os.execve(program, argv, dict(env))

@@ -3,7 +3,6 @@
 N is a memory file that holds a serialized zygote.v1.Fork.
 """
 
-import os
 import sys
 from typing import NoReturn
 
@@ -24,7 +23,7 @@ def main() -> NoReturn:
     except VersionMismatch as error:
         sys.exit(f"manta: this worker cannot start: {error}")
     # The variables are in place since the exec; the thread limits were read from them.
-    worker_process.enter(request, dict(os.environ))
+    worker_process.enter(request, worker_process.Variables())
     worker_process.run(request, worker)
 
 

@@ -1,34 +1,103 @@
 """What a new worker process does to itself before any user code, forked or spawned."""
 
+from __future__ import annotations
+
+import ctypes
 import fcntl
 import importlib
 import os
-import random
 import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import IO, Any, Final, NoReturn
 
 from manta.proto.zygote.v1 import zygote_pb2
 
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 EXIT_SETUP_FAILED: Final = 1
-_MT19937_BYTES: Final = 624 * 4
+_MT19937_WORDS: Final = 624
+_MT19937_BYTES: Final = _MT19937_WORDS * 4
 DEFAULT_WORKER: Final = "ray._runtime.worker_main"
 
 
-def drop_inherited(stdout: int, stderr: int, kept: Sequence[int] = ()) -> None:
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What a child has to put right of its zygote's signal handling.
+
+    Found out once, in the zygote: each call of the signal module has a child copy some ten pages of the zygote's.
+    """
+
+    handlers: tuple[tuple[int, Any], ...]
+    blocked: bool
+
+    @staticmethod
+    def of_this_process() -> Signals:
+        wanted = ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_DFL))
+        # The handler of SIGCHLD is the zygote's own, see children.py.
+        handlers: list[tuple[int, Any]] = [(signal.SIGCHLD, signal.SIG_DFL)]
+        for number, handler in (*wanted, (signal.SIGINT, signal.default_int_handler)):
+            if signal.getsignal(number) != handler:
+                handlers.append((number, handler))
+        return Signals(tuple(handlers), bool(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+
+    def restore(self) -> None:
+        for number, handler in self.handlers:
+            signal.signal(number, handler)
+        if self.blocked:
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """How the environment of a worker differs from its zygote's."""
+
+    removed: tuple[str, ...] = ()
+    changed: tuple[tuple[str, str], ...] = ()
+
+    @staticmethod
+    def between(present: Mapping[str, str], wanted: Mapping[str, str]) -> Variables:
+        changed = tuple((name, value) for name, value in wanted.items() if present.get(name) != value)
+        return Variables(tuple(present.keys() - wanted.keys()), changed)
+
+    def set(self) -> None:
+        for name in self.removed:
+            del os.environ[name]
+        for name, value in self.changed:
+            os.environ[name] = value
+
+
+class NumpySeed:
+    """The state of numpy's global generator, written where it lies.
+
+    Its own functions for that have a child copy 60 pages of the zygote's for 2.5 kB of random numbers.
+    """
+
+    def __init__(self) -> None:
+        numpy_random = importlib.import_module("numpy.random")
+        generator = numpy_random.get_bit_generator()
+        # The generator's struct: the words, then how many of them are used up.
+        self._state = (ctypes.c_uint32 * (_MT19937_WORDS + 1)).from_address(generator.ctypes.state_address)
+        self._generator = generator
+        state = generator.state["state"]
+        if [*state["key"], state["pos"]] != list(self._state):
+            raise RuntimeError("numpy keeps the state of its MT19937 in a way that this version of manta does not know")
+        self._view = memoryview(self._state).cast("B")
+
+    def draw(self) -> None:
+        """All words anew, and all used up, so that the next number comes from the next state."""
+        self._view[:_MT19937_BYTES] = os.urandom(_MT19937_BYTES)
+        self._state[_MT19937_WORDS] = _MT19937_WORDS
+
+
+def drop_inherited(stdout: int, stderr: int, signals: Signals, kept: Sequence[int] = ()) -> None:
     """Leave the parent's session and signal handling, and keep only the two descriptors, as 1 and 2, and `kept`.
 
     Standard input is empty. The caller has detached every Python object whose descriptor this closes.
     """
     os.setsid()
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signals.restore()
     # First above the three standard ones: a pipe may itself have been received as one of them.
     high_out, high_err = _above_standard(stdout), _above_standard(stderr)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -59,16 +128,6 @@ def open_standard_streams() -> None:
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc] # noqa: SIM115
 
 
-def reseed() -> None:
-    """Draw new seeds: every fork of one zygote would otherwise produce the same numbers."""
-    random.seed()
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        # The generator's whole state: numpy's own seeding touches twice the memory, which a fork has to copy.
-        state = sys.modules["numpy"].frombuffer(os.urandom(_MT19937_BYTES), dtype="uint32")
-        numpy_random.set_state(("MT19937", state, _MT19937_BYTES // 4))
-
-
 def environment(fork: zygote_pb2.Fork, inherited: Mapping[str, str]) -> dict[str, str]:
     """The variables of the worker: those of the node, then the worker's own, then thread counts nobody has set."""
     env = dict(inherited)
@@ -87,13 +146,9 @@ def thread_count(env: Mapping[str, str], fork: zygote_pb2.Fork) -> int:
     return int(first) if first.isdigit() and int(first) > 0 else max(1, fork.num_threads)
 
 
-def enter(fork: zygote_pb2.Fork, env: Mapping[str, str]) -> None:
+def enter(fork: zygote_pb2.Fork, variables: Variables) -> None:
     """Take over variables, folder and import path of the worker's job."""
-    for name in os.environ.keys() - env.keys():
-        del os.environ[name]
-    for name, value in env.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
+    variables.set()
     if fork.working_directory:
         try:
             os.chdir(fork.working_directory)
