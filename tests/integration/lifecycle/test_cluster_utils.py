@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 from tests.integration.lifecycle.processes import of_session
@@ -35,6 +36,16 @@ def test_nodes_come_and_go(cluster: Cluster) -> None:
     assert cluster.remaining_processes_alive()
     with pytest.raises(ValueError, match="not a node"):
         cluster.remove_node(second)
+
+
+def test_a_driver_joins_the_older_of_two_clusters_by_its_address(cluster: Cluster) -> None:
+    newer = Cluster(initialize_head=True)
+    try:
+        ray.init(address=cluster.address, log_to_driver=False)
+        assert [node["NodeID"] for node in ray.nodes()] == [cluster.list_all_nodes()[0].node_id]
+    finally:
+        ray.shutdown()
+        newer.shutdown()
 
 
 def test_a_node_can_be_killed_without_a_goodbye(cluster: Cluster) -> None:

@@ -241,4 +241,4 @@ def test_the_commands_print_the_tables() -> None:
     wait_for(lambda: "Gate.__init__" in ray_command("summary", "tasks"), "the actor's creation is counted")
     assert "worker-" in ray_command("logs", "worker-*")
     status = ray_command("status")
-    assert "Total Usage:" in status and "Total Demands:" in status
+    assert "Total Usage:" in status and "Pending Demands:" in status

@@ -60,6 +60,16 @@ def test_the_session_of_a_given_address_of_this_machine_is_found_for_its_token(t
     assert find_address("127.0.0.1:1234", {}, str(tmp_path)) == ClusterAddress(("127.0.0.1:1234",), str(Path.cwd()))
 
 
+def test_an_older_cluster_that_still_runs_is_found_by_its_address(tmp_path: Path) -> None:
+    for name in ("session_old", "session_gone"):
+        (tmp_path / name).mkdir()
+    write_current(tmp_path / "session_old", daemon=False)
+    write_current(tmp_path / "session_gone", daemon=False, session=tmp_path)
+    found = ClusterAddress(("127.0.0.1:1234",), str(Path.cwd()))
+    assert find_address("127.0.0.1:1234", {}, str(tmp_path)) == found
+    assert find_address("127.0.0.1:9", {}, str(tmp_path)) == ClusterAddress(("127.0.0.1:9",))
+
+
 @pytest.mark.parametrize("text", ["host", "host:", "host:x", "host:70000", ":1", "a:1,,b:2", "ray://h:10001"])
 def test_an_address_that_is_none_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match="not usable"):

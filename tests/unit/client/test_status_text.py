@@ -37,7 +37,7 @@ def test_usage_is_summed_over_the_nodes_that_are_alive() -> None:
     assert " 1.5/6.0 CPU" in lines
     assert " 0B/1.00GiB memory" in lines
     assert not any("node:" in line for line in lines)
-    assert lines[lines.index("Total Demands:") + 1] == " (no resource demands)"
+    assert lines[lines.index("Pending Demands:") + 1] == " (no resource demands)"
 
 
 def bundle(resources: dict[str, float], available: dict[str, float] | None = None) -> placement_group_pb2.HeldBundle:

@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from ray._node.temp_root import default_temp_root
 
 DEFAULT_GCS_PORT: Final = 6379
 CURRENT_CLUSTER: Final = "current_cluster"
+SESSION_PREFIX: Final = "session_"
 
 
 class ClusterAddress(NamedTuple):
@@ -42,8 +43,9 @@ def find_address(
     if wanted != "auto":
         given = parse_addresses(wanted)
         # The token of a cluster of this machine is in its session folder, whatever way its address was found.
-        if current is not None and set(given) & set(current.address.gcs_addresses):
-            return ClusterAddress(given, current.address.session_dir)
+        for known in (current, *_running_clusters(root)):
+            if known is not None and set(given) & set(known.address.gcs_addresses):
+                return ClusterAddress(given, known.address.session_dir)
         return ClusterAddress(given)
     if current is None:
         raise ConnectionError(
@@ -59,7 +61,7 @@ class CurrentCluster(NamedTuple):
 
 
 def current_cluster(temp_root: str) -> CurrentCluster | None:
-    """The latest cluster of this machine that is still supervised."""
+    """The latest cluster of this machine, or that of a session folder, if it is still supervised."""
     try:
         with open(os.path.join(temp_root, CURRENT_CLUSTER)) as file:
             record = json.load(file)
@@ -72,6 +74,18 @@ def current_cluster(temp_root: str) -> CurrentCluster | None:
     except (ValueError, KeyError, TypeError):
         return None  # not written by us, or by a version that we do not know
     return found if _supervises(supervisor, found.address.session_dir) else None
+
+
+def _running_clusters(temp_root: str) -> Iterator[CurrentCluster]:
+    """All of this machine that are still supervised, the newest first. cost: a look at each session folder."""
+    try:
+        names = sorted(os.listdir(temp_root), reverse=True)
+    except OSError:
+        return
+    for name in names:
+        found = current_cluster(os.path.join(temp_root, name)) if name.startswith(SESSION_PREFIX) else None
+        if found is not None:
+            yield found
 
 
 def _supervises(pid: int, session_dir: str) -> bool:

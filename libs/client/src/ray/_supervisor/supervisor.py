@@ -167,7 +167,8 @@ class Supervisor:
                 "supervisor_pid": os.getpid(),
                 "daemon": spec.driver_fd < 0,
             }
-            for folder in {spec.temp_dir, spec.registry_dir}:
+            # In its own folder it is found by its address, also when another cluster is the latest.
+            for folder in {spec.temp_dir, spec.registry_dir, session.folder}:
                 publish_current_cluster(folder, record)
         self._report(
             {

@@ -30,7 +30,7 @@ def status_text(status: gcs_pb2.ClusterStatus, *, verbose: bool = False) -> str:
     lines += ["Pending:", " (no pending nodes)", "Recent failures:"]
     lines += [f" {_name(item.info)}: {_cause(item.info)}" for item in dead] or [" (no failures)"]
     lines += ["", "Resources", _RULE, "Total Usage:", *_usage([*alive, *draining])]
-    lines += ["", "Total Constraints:", " (no request_resources() constraints)", "Total Demands:"]
+    lines += ["", "From request_resources:", " (none)", "Pending Demands:"]
     lines += _demands(status)
     if verbose:
         for item in [*alive, *draining]:
