@@ -163,3 +163,34 @@ after = ray.get(actor.pid.remote())
 print(json.dumps([before != after, ray.get(actor.add.remote())]))
 ray.kill(actor)
 """) == [True, 8]
+
+
+def test_a_detached_actor_keeps_large_arguments_after_its_driver_has_gone(drive: Drive) -> None:
+    assert drive("""
+import numpy as np
+ray.init(namespace="later", log_to_driver=False)
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+class Total:
+    def __init__(self, *parts, last):
+        self.total = int(sum(part.sum() for part in parts) + last.sum())
+    def get(self):
+        return self.total, os.getpid()
+ones = np.ones(1_000_000, dtype=np.uint8)
+by_value = Total.options(name="by value", lifetime="detached").remote(ones, ones, last=ones[:10])
+by_reference = Total.options(name="by reference", lifetime="detached").remote(ones[:20], last=ray.put(ones))
+print(json.dumps([ray.get(actor.get.remote())[0] for actor in (by_value, by_reference)]))
+""") == [2_000_010, 1_000_020]
+    assert drive("""
+import signal
+ray.init(namespace="later", log_to_driver=False)
+totals = []
+for name in ("by value", "by reference"):
+    actor = ray.get_actor(name)
+    before = ray.get(actor.get.remote())[1]
+    os.kill(before, signal.SIGKILL)
+    total, after = ray.get(actor.get.remote())
+    assert after != before
+    totals.append(total)
+    ray.kill(actor)
+print(json.dumps(totals))
+""") == [2_000_010, 1_000_020]

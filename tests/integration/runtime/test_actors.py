@@ -329,7 +329,8 @@ def test_an_error_in_the_constructor_fails_all_calls_and_is_shown() -> None:
         with pytest.raises(ActorDiedError, match="no way to begin") as caught:
             ray.get(broken.work.remote(), timeout=20)
         assert caught.value.actor_init_failed
-        assert "__init__" in str(caught.value)
+        assert "Broken.__init__() (pid=" in str(caught.value)
+        assert f"actor_id={caught.value.actor_id}, repr=" in str(caught.value)
 
 
 def test_an_error_in_an_argument_of_the_constructor_fails_the_actor() -> None:

@@ -476,6 +476,7 @@ def test_dynamic_gives_all_refs_at_once() -> None:
 def test_a_number_of_returns_takes_that_many_items() -> None:
     assert ray.get(count.options(num_returns=2).remote(2)) == [0, 1]
     assert ray.get(count.options(num_returns=1).remote(3)) == 0
+    assert ray.get(count.options(num_returns=2).remote(5, fails_at=3)) == [0, 1]
     with pytest.raises(ValueError, match="num_returns=3"):
         ray.get(count.options(num_returns=3).remote(2))
     for word in ("streaming", "dynamic"):

@@ -59,6 +59,15 @@ def waits(gate: Any) -> None:
     ray.get(gate.wait.remote())
 
 
+@ray.remote(max_concurrency=2, num_cpus=0)
+class Threaded:
+    def waits_for(self, gate: Any) -> None:
+        ray.get(gate.wait.remote())
+
+    def computes(self) -> None:
+        threading.Event().wait(30)
+
+
 def states_of(name: str) -> list[str]:
     return sorted(row.state for row in state.list_tasks(filters=[("name", "=", name)], limit=1000))
 
@@ -100,6 +109,19 @@ def test_each_attempt_of_a_task_is_in_the_table() -> None:
         (0, "WORKER_DIED"),
         (1, "WORKER_DIED"),
     ]
+
+
+def test_a_threaded_actor_shows_which_of_its_calls_wait() -> None:
+    gate = Gate.options(max_concurrency=4, num_cpus=0).remote()
+    threaded = Threaded.remote()
+    waiting = threaded.waits_for.remote(gate)
+    threaded.computes.remote()
+    wait_for(lambda: states_of("Threaded.waits_for") == ["RUNNING_IN_RAY_GET"], "it is told to wait in get")
+    wait_for(lambda: states_of("Threaded.computes") == ["RUNNING"], "the other one is told to run")
+    ray.get(gate.open.remote())
+    ray.get(waiting)
+    wait_for(lambda: states_of("Threaded.waits_for") == ["FINISHED"], "it is told to be over")
+    ray.kill(threaded)
 
 
 def test_tasks_show_what_they_wait_for() -> None:

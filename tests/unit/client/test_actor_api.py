@@ -146,7 +146,6 @@ def test_every_actor_has_the_system_methods(runtime: RecordingRuntime) -> None:
         (lambda: ActorHandle(), "by hand"),
         (lambda: ActorClass("A", (), {}), "ray.remote"),
         (lambda: ray.method(3), "keyword options"),
-        (lambda: ray.method(), "keyword options"),
         (lambda: Counter.options(max_restarts="1"), "max_restarts"),
     ],
 )
@@ -280,3 +279,17 @@ def test_exit_actor_is_refused_outside_an_actor() -> None:
         exit_actor()
     with recording(), pytest.raises(TypeError):
         exit_actor()
+
+
+def test_ray_method_without_options_changes_nothing() -> None:
+    class Plain:
+        @ray.method
+        def bare(self) -> int:
+            return 1
+
+        @ray.method()
+        def called(self) -> int:
+            return 2
+
+    assert (Plain().bare(), Plain().called()) == (1, 2)
+    ray.remote(Plain)

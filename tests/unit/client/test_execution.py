@@ -66,12 +66,15 @@ def test_no_result_is_asked_for_and_none_is_sent() -> None:
     assert not reply.returns and not contained
 
 
-@pytest.mark.parametrize(("result", "says"), [("ab", "returned 2 values"), (7, "returned int, not a sequence")])
-def test_a_wrong_number_of_results_fails_the_task(result: Any, says: str) -> None:
+@pytest.mark.parametrize(
+    ("result", "kind", "says"),
+    [("ab", ValueError, "returned 2 values"), (7, TypeError, "returned int, not a sequence")],
+)
+def test_a_wrong_number_of_results_fails_the_task(result: Any, kind: type[Exception], says: str) -> None:
     with pytest.raises(Failure) as caught:
         packed(3, result)
     error = caught.value.value
-    assert isinstance(error, RayTaskError) and isinstance(error.cause, ValueError)
+    assert isinstance(error, RayTaskError) and isinstance(error.cause, kind)
     assert "num_returns=3" in str(error.cause) and says in str(error.cause)
 
 

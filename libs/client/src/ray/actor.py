@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 from ray import _options
 from ray._argument_check import ArgumentCheck
+from ray._method import METADATA
+from ray._method import method as method
 from ray._runtime import current
 from ray._runtime.api import STREAMING, ClassDescriptor, MethodInfo
 
@@ -17,13 +19,10 @@ if TYPE_CHECKING:
     from ray._runtime.api import ActorOptions, Runtime
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
 
 _COROUTINE = 0x80
 _GENERATOR = 0x20
 _ASYNC_GENERATOR = 0x200
-# Where @ray.method leaves a method's options.
-_METADATA = "__ray_method_options__"
 
 
 @dataclass(slots=True)
@@ -31,27 +30,6 @@ class CheckedMethod(MethodInfo):
     """A method together with its parameters; travels with handles, so that every caller's arguments are checked."""
 
     check: ArgumentCheck | None = None
-
-
-def method(*args: Any, **kwargs: Any) -> Callable[[F], F]:
-    """Set options of an actor's method: @ray.method(num_returns=2, concurrency_group="io").
-
-    Options: num_returns, concurrency_group, max_task_retries, retry_exceptions, enable_task_events,
-    _generator_backpressure_num_objects. raises: TypeError without options; ValueError, TypeError for bad ones.
-    """
-    if args or not kwargs:
-        raise TypeError(
-            "@ray.method must be used with keyword options, for example @ray.method(num_returns=2); "
-            f"valid ones are: {', '.join(sorted(_options.METHOD_OPTIONS))}"
-        )
-    kwargs.pop("tensor_transport", None)
-    checked = _options.check_method(kwargs)
-
-    def annotate(function: F) -> F:
-        setattr(function, _METADATA, checked)
-        return function
-
-    return annotate
 
 
 def _ready(instance: Any) -> bool:
@@ -367,7 +345,7 @@ def _method_info(name: str, attribute: Any) -> CheckedMethod | None:
     if not _is_function(function):
         return None
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    changed = getattr(function, _METADATA, {})
+    changed = getattr(function, METADATA, {})
     is_generator = bool(flags & (_GENERATOR | _ASYNC_GENERATOR))
     _options.check_generator(changed, is_generator=is_generator)
     fields = {"num_returns": STREAMING if is_generator else 1, **changed}

@@ -14,6 +14,7 @@ from ray._runtime import arguments, serialization
 from ray._runtime.actor_record import HANDLE_PREFIX, Actor, HandleState, handle_id
 from ray._runtime.definitions import Definition, define
 from ray._runtime.gcs_client import GcsError
+from ray._runtime.kept_arguments import KEPT_LIMIT, is_kept, keep
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.task_record import TaskRecord, Timing
 
@@ -40,7 +41,9 @@ class ActorCreator:
         cached = cls.cache
         if cached is None or cached[0] is not self:
             cached = cls.cache = (self, define(cls.cls, cls.name))
-        encoded = arguments.encode(process, args, kwargs, cls.name)
+        outlives = options.detached and options.max_restarts != 0
+        limit = KEPT_LIMIT if outlives else serialization.INLINE_LIMIT
+        encoded = arguments.encode(process, args, kwargs, cls.name, limit)
         actor_id = new_actor_id(JobId(process.job_id))
         prepared = options.cache
         if prepared is None or prepared[0] is not cls:
@@ -123,6 +126,22 @@ class ActorCreator:
             )
             self._actors.died(actor, cause)
             return
+        if is_kept(spec) and any(not argument.HasField("value") for argument in spec.arguments):
+            # This may be the thread that reads, and to bring a large object blocks.
+            self._process.helpers.submit(self._send_kept, actor, spec)
+            return
+        self._send(actor, spec)
+
+    def _send_kept(self, actor: Actor, spec: actor_pb2.ActorSpec) -> None:
+        try:
+            keep(self._process, spec)
+        except Exception as error:
+            cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INIT_FAILED, message=str(error))
+            self._actors.died(actor, cause)
+            return
+        self._send(actor, spec)
+
+    def _send(self, actor: Actor, spec: actor_pb2.ActorSpec) -> None:
         self._actors.subscribe(actor)
         future = self._process.gcs.request(register_actor=gcs_pb2.RegisterActor(spec=spec))
         future.add_done_callback(lambda done: self._registered(actor, done))
@@ -144,6 +163,8 @@ class ActorCreator:
         if error is not None:
             self._forget(actor)
             raise serialization.load_proto(error)
+        if is_kept(spec):
+            keep(process, spec)
         self._actors.subscribe(actor)
         request = gcs_pb2.RegisterActor(spec=spec, get_if_exists=options.get_if_exists)
         try:

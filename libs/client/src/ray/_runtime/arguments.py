@@ -42,26 +42,30 @@ class Arguments:
         return tuple(ref._id for ref in self.refs) + tuple(ref._id for ref in self.nested)
 
 
-def encode(process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Arguments:
-    """Encode the arguments of a call of `name`. Values over the inline limit go to the object store first.
+def encode(
+    process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, limit: int = INLINE_LIMIT
+) -> Arguments:
+    """Encode the arguments of a call of `name`. When they are over `limit` bytes, large ones go to the object store.
 
     raises: TypeError when an argument cannot be pickled; ObjectStoreFullError when a large one finds no room.
     """
     refs: list[ObjectRef] = []
     for arg in args:
         if isinstance(arg, ObjectRef):
-            return _encode_with_refs(process, args, kwargs, name)
+            return _encode_with_refs(process, args, kwargs, name, limit)
     for arg in kwargs.values():
         if isinstance(arg, ObjectRef):
-            return _encode_with_refs(process, args, kwargs, name)
+            return _encode_with_refs(process, args, kwargs, name, limit)
     serialized = _serialize(args, kwargs, (args, kwargs), name)
-    if serialized.size > INLINE_LIMIT:
+    if serialized.size > limit:
         large_args, large_kwargs = _put_large(process, args, kwargs)
         return _encode_with_refs(process, large_args, large_kwargs, name)
     return Arguments(serialized.to_proto(), refs, serialized.contained)
 
 
-def _encode_with_refs(process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Arguments:
+def _encode_with_refs(
+    process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, limit: int = INLINE_LIMIT
+) -> Arguments:
     refs: list[ObjectRef] = []
     positions: list[int] = []
     keywords: list[str] = []
@@ -78,7 +82,7 @@ def _encode_with_refs(process: Process, args: tuple[Any, ...], kwargs: dict[str,
             refs.append(arg)
             plain_kwargs[keyword] = None
     serialized = _serialize(tuple(plain), plain_kwargs, (tuple(plain), plain_kwargs, positions, keywords), name)
-    if serialized.size > INLINE_LIMIT:
+    if serialized.size > limit:
         large_args, large_kwargs = _put_large(process, args, kwargs)
         if large_args != args or large_kwargs != kwargs:
             return _encode_with_refs(process, large_args, large_kwargs, name)

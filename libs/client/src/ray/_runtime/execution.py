@@ -62,6 +62,8 @@ class Execution:
         self.flow: GeneratorFlow | None = None
         # Where its thread waits inside the runtime: there an interrupt opens it instead of a signal.
         self.gate: Gate | None = None
+        # How many threads of a threaded actor's call wait for other processes; its lane's guard is held to change it.
+        self.waits = 0
         self.caller = batch.caller.worker_id
         self.owner = (batch.caller.node_id, batch.caller.worker_id)
 
@@ -126,7 +128,8 @@ class Execution:
             pid=os.getpid(),
             ip=self.process.ip_address,
             actor_repr=actor.repr_name if actor is not None else None,
-            actor_id=self.task.actor_id.hex() or None,
+            # Of a constructor too, whose task names no actor.
+            actor_id=actor.actor_id.hex() if actor is not None else None,
             skip_frames=ours if trace is not None else 0,
         )
         clear_frames(error)

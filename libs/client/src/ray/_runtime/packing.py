@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
@@ -72,17 +72,30 @@ def _single(execution: Execution, result: Any) -> Any:
 
 
 def _several(execution: Execution, result: Any, count: int) -> list[Any]:
-    try:
+    """The results of a call that has `count` of them; of a generator, the first so many items."""
+    if isinstance(result, Generator):
+        values = _first_items(execution, result, count)
+    elif isinstance(result, Iterable):
         values = list(result)
-    except TypeError as error:
+    else:
         raise execution.failure(
-            ValueError(f"{execution.name} has num_returns={count} but returned {type(result).__name__}, not a sequence")
-        ) from error
+            TypeError(f"{execution.name} has num_returns={count} but returned {type(result).__name__}, not a sequence")
+        )
     if len(values) != count:
         raise execution.failure(
             ValueError(f"{execution.name} has num_returns={count} but returned {len(values)} values")
         )
     return values
+
+
+def _first_items(execution: Execution, generator: Generator[Any, Any, Any], count: int) -> list[Any]:
+    items: list[Any] = []
+    while len(items) < count:
+        item = advance(execution, generator)
+        if item is END:
+            return items
+        items.append(item)
+    return items
 
 
 def pack_value(execution: Execution, message: worker_pb2.Return, value: Any) -> list[tuple[bytes, bytes]]:

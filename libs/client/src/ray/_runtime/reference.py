@@ -174,6 +174,11 @@ class ReferenceCounter:
                     owned.results.append(RemoteHold(owner, inner, tag))
         return state.settle(work)
 
+    def contains_refs(self, object_id: bytes) -> bool:
+        """Whether the value of an object of ours contains refs. raises: LookupError when it is not ours."""
+        owned = self._state.owned(object_id)
+        return bool(owned.contents or owned.results)
+
     def pin_for_job(self, object_id: bytes) -> None:
         """Keep an object in use until drop_all: a ref to it was pickled outside of a call. Idempotent."""
         if object_id not in self._pinned:

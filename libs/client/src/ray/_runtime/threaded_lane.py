@@ -185,7 +185,7 @@ class ThreadedLane:
 
     def running(self) -> list[tuple[Execution, bool]]:
         with self._guard:
-            return [(execution, False) for execution in self._running.values()]
+            return [(execution, execution.waits > 0) for execution in self._running.values()]
 
     def begin_wait(self, gate: Gate | None) -> bool:
         execution = RUNNING.get()
@@ -193,6 +193,7 @@ class ThreadedLane:
             return False
         self._replies.flush()
         with self._guard:
+            execution.waits += 1
             self._blocked += 1
             # The CPUs are needed as long as any call computes.
             if self._lent is None and self._blocked >= len(self._running):
@@ -204,7 +205,10 @@ class ThreadedLane:
     def end_wait(self, lent: bool) -> None:
         if not lent:
             return
+        execution = RUNNING.get()
         with self._guard:
+            if execution is not None:
+                execution.waits -= 1
             self._blocked -= 1
             self._take_back()
         self._process.raylet.flush()

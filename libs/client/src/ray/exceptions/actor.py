@@ -77,7 +77,12 @@ class ActorDiedError(RayActorError):
             text, init_failed = _text_of_death(cause)
             cause = text
         lines = [text]
-        for label, value in (("class", class_name), ("actor_id", actor_id), ("name", name), ("namespace", namespace)):
+        for label, value in (
+            ("class_name", class_name),
+            ("actor_id", actor_id),
+            ("name", name),
+            ("namespace", namespace),
+        ):
             if value:
                 lines.append(f"\t{label}: {value}")
         super().__init__(actor_id, "\n".join(lines), init_failed, False)
