@@ -79,6 +79,8 @@ class SimRaylet:
                 self.core.obey_bundle_orders(message.bundle_orders.orders, 0.0)
             case "placement_group":
                 self.core.spillback.groups.news(message.placement_group)
+            case "claims":
+                self.core.claimed(message.claims.claims, 0.0)
             case "job_ended":
                 pass  # the simulated job outlives everything
             case "declared_dead":
