@@ -267,11 +267,16 @@ class Actors:
     def on_worker_died(self, worker_id: bytes) -> None:
         """A process died; if it was an actor's, the GCS will say what comes of it."""
         for actor in list(self._actors.values()):
-            if actor.peer is not None and actor.peer.worker_id == worker_id and actor.calls.state is ActorState.ALIVE:
-                with self._process.lock:
-                    actor.calls.away()
-                    actor.status = None
-                self.subscribe(actor)
+            if actor.peer is not None and actor.peer.worker_id == worker_id:
+                self._gone_away(actor)
+
+    def _gone_away(self, actor: Actor) -> None:
+        """Have calls wait for what the GCS says of an actor that was thought to be alive."""
+        if actor.calls.state is ActorState.ALIVE:
+            with self._process.lock:
+                actor.calls.away()
+                actor.status = None
+            self.subscribe(actor)
 
     def replied(self, record: TaskRecord, *, refused: bool) -> None:
         """A reply came for a call; the lock is held. A refused one never started: it waits for news of the actor."""
@@ -318,5 +323,10 @@ class Actors:
 
     def kill(self, actor_id: bytes, no_restart: bool) -> None:
         request = gcs_pb2.KillActorRequest(actor_id=actor_id, no_restart=no_restart)
+        actor = self._actors.get(actor_id)
+        incarnation = actor.calls.incarnation if actor is not None else 0
         with self._process.blocking():
             self._process.gcs.call(kill_actor=request)
+        if actor is not None and actor.calls.incarnation == incarnation:
+            # The signal is on its way; a call made from here on must not overtake it.
+            self._gone_away(actor)
