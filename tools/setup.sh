@@ -60,7 +60,8 @@ for part in "${parts[@]}"; do
 done
 "$installer" pip install --quiet --python "$python" "${arguments[@]}" --group dev
 # Every local cluster is a handful of processes that import a few hundred modules; where the environment forbids them to
-# write what they compile (PYTHONDONTWRITEBYTECODE), each start would compile all of it again.
+# write what they compile (PYTHONDONTWRITEBYTECODE), each start would compile all of it again. Some packages carry
+# templates that are no valid modules, so compileall's exit code says nothing.
 site_packages=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 env -u PYTHONDONTWRITEBYTECODE "$python" -m compileall -q -j 0 "$site_packages" "${parts[@]/%//src}" >/dev/null || true
 

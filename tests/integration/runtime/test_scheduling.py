@@ -177,6 +177,8 @@ def test_spread_tasks_and_actors_are_on_all_nodes(nodes: dict[str, str]) -> None
     used = Counter(ray.get(tasks, timeout=DEADLINE_S))
     # A raylet's view of the others may be a moment old, so that one of them gets a task less; the simulation is exact.
     assert set(used) == set(nodes.values()) and max(used.values()) <= 3
+    # The leases of the tasks are kept for a moment; until then their CPUs look taken.
+    wait_for(lambda: ray.available_resources().get("CPU") == 6.0, "the tasks' leases are given back")
     actors = [Actor.options(scheduling_strategy="SPREAD").remote() for _ in range(6)]
     assert Counter(ray.get([actor.where.remote() for actor in actors], timeout=DEADLINE_S)) == dict.fromkeys(
         nodes.values(), 2
