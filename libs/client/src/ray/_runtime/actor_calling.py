@@ -66,9 +66,10 @@ class ActorCaller:
     ) -> Any:
         """See ray._runtime.api.Runtime.submit_actor_task. task_id: one that was chosen before."""
         process = self._process
-        stream = serialization.plain((args, kwargs))
-        if stream is not None and not options and method.num_returns == 1:
-            return self._submit_plain(actor, method, stream, task_id)
+        if not options and method.num_returns == 1:
+            stream = serialization.plain((args, kwargs))
+            if stream is not None:
+                return self._submit_plain(actor, method, stream, task_id)
         num_returns = options.get("num_returns", method.num_returns) if options else method.num_returns
         is_generator = num_returns < 0
         limit = actor.handle_state.max_pending_calls
