@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
@@ -214,10 +215,21 @@ def _end_with_raylet(process: Process, raylet_pid: int) -> None:
 
 
 def _drop_in_forked_children(worker: Worker) -> None:
+    masks = threading.local()
+
+    def hold() -> None:
+        # A SIGTERM that reaches the child while it still has our handler would be forgotten by the interpreter, and a
+        # multiprocessing.Pool that ends its processes so would wait for this one for ever.
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
     def drop() -> None:
         worker.process.drop_in_child()
-        # Ours would keep the child alive when its parent (a multiprocessing.Pool, say) ends it.
+        # Ours would keep the child alive when its parent ends it.
         if signal.getsignal(signal.SIGTERM) == worker.asked_to_end:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        release()
 
-    os.register_at_fork(after_in_child=drop)
+    os.register_at_fork(before=hold, after_in_child=drop, after_in_parent=release)
