@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -10,6 +11,7 @@ import select
 import signal
 import stat
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -178,6 +180,25 @@ def test_a_full_arena_names_the_sizes(cluster: Any) -> None:
     with pytest.raises(ArenaFull, match="can never fit"):
         client.create(os.urandom(28), 17 * MIB)
     assert pinned.size == 10 * MIB
+
+
+def test_a_failed_create_keeps_nothing_of_its_callers_alive(cluster: Any) -> None:
+    client = cluster.client(cluster.manager(16 * MIB))
+
+    class Held:
+        pass
+
+    def attempt() -> weakref.ref[Held]:
+        held = Held()
+        with contextlib.suppress(ArenaFull):
+            client.create(os.urandom(28), 17 * MIB)
+        return weakref.ref(held)
+
+    gc.disable()  # the error must go by itself: until a collection, a cycle would hold the frames, and a pin in one
+    try:
+        assert attempt()() is None
+    finally:
+        gc.enable()
 
 
 def test_a_repeated_attempt_finds_the_sealed_object(cluster: Any) -> None:

@@ -335,10 +335,15 @@ class ArenaClient:
         except BaseException:
             self._abandon(connection, call, kind)
             raise
-        if isinstance(call.result, Exception):
+        result, call.result = call.result, None
+        if isinstance(result, Exception):
             self._notice(connection)
-            raise call.result
-        return call.result
+            try:
+                raise result
+            finally:
+                # Or error, traceback and this frame would be a cycle, and with it whatever our callers hold: a pin, say.
+                del result
+        return result
 
     def _abandon(self, connection: ArenaConnection, call: Call, kind: int) -> None:
         call.abandoned = True
