@@ -79,6 +79,8 @@ class ScriptedGcs:
             for message in batch.messages:
                 if message.HasField("drain_done"):
                     self.end_stream()
+                if message.HasField("look_up_nodes"):
+                    self.say(nodes_looked_up=gcs_pb2.NodesLookedUp(node_ids=message.look_up_nodes.node_ids))
                 if message.HasField("workers_died") and self.acknowledge:
                     received = gcs_pb2.WorkersDiedReceived(report_id=message.workers_died.report_id)
                     self.say(workers_died_received=received)

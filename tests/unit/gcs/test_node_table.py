@@ -21,6 +21,17 @@ def test_an_attached_node_learns_of_the_cluster_and_the_others_of_it() -> None:
     assert isinstance(news, common_pb2.NodeInfo) and news.node_id == node_id(2)
 
 
+def test_a_question_for_nodes_is_answered_behind_the_news_of_them() -> None:
+    gcs = CoreDriver()
+    gcs.attach(1)
+    gcs.attach(2)
+    gcs.say(1, look_up_nodes=gcs_pb2.LookUpNodes(node_ids=[node_id(2), b"?" * 28]))
+    bodies = [message.WhichOneof("body") for message in gcs.told[1]]
+    assert bodies.index("node") < bodies.index("nodes_looked_up")
+    (answer,) = gcs.take_told(1, "nodes_looked_up")
+    assert list(answer.node_ids) == [node_id(2), b"?" * 28]  # type: ignore[attr-defined]
+
+
 def test_a_silent_node_dies_after_the_timeout_and_one_that_speaks_does_not() -> None:
     gcs = CoreDriver(death_timeout_s=5)
     gcs.attach(1)

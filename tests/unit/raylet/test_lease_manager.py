@@ -273,6 +273,7 @@ def test_an_affinity_says_what_to_do_with_a_busy_node() -> None:
 
 def test_a_hard_affinity_to_a_dead_node_is_refused_and_a_soft_one_is_not() -> None:
     driver = CoreDriver(cpu=1)
+    driver.core.nodes.put(common_pb2.NodeInfo(node_id=THERE, state=common_pb2.NodeInfo.DEAD))
     hard = Strategy(node_affinity=common_pb2.NodeAffinity(node_id=THERE))
     driver.want(strategy=hard)
     (refusal,) = [c for c in driver.commands if isinstance(c, RefuseLease)]

@@ -341,7 +341,7 @@ class ArenaClient:
             try:
                 raise result
             finally:
-                # Or error, traceback and this frame would be a cycle, and with it whatever our callers hold: a pin, say.
+                # Or error, traceback and this frame would be a cycle, and keep what our callers hold: a pin, say.
                 del result
         return result
 

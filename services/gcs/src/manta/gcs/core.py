@@ -238,6 +238,9 @@ class GcsCore:
                 return notes
             case "watch_placement_groups":
                 return self.groups.watched(node.id, message.watch_placement_groups)
+            case "look_up_nodes":
+                looked_up = gcs_pb2.NodesLookedUp(node_ids=message.look_up_nodes.node_ids)
+                return [Tell(event.session, gcs_pb2.GcsToNode(nodes_looked_up=looked_up))]
             case "actor_report":
                 return self.actors.report(node.id, message.actor_report, event.at)
             case "workers_died":

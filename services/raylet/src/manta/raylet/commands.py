@@ -86,6 +86,13 @@ class WatchGroups:
 
 
 @dataclass(frozen=True, slots=True)
+class AskForNodes:
+    """Have the GCS tell of nodes that this one has not heard of."""
+
+    message: gcs_pb2.LookUpNodes
+
+
+@dataclass(frozen=True, slots=True)
 class NoteActorRefused:
     """For the log: an order of the GCS that could not be obeyed."""
 
@@ -105,5 +112,6 @@ Command = (
     | ReportActor
     | ReportBundles
     | WatchGroups
+    | AskForNodes
     | NoteActorRefused
 )

@@ -52,6 +52,9 @@ class GcsFrames:
             case "placement_group":
                 node.core.spillback.groups.news(message.placement_group)
                 node.settle_soon()
+            case "nodes_looked_up":
+                node.core.spillback.inquiry.answered(map(NodeId, message.nodes_looked_up.node_ids))
+                node.settle_soon()
             case "job_started":
                 node.job_started(message.job_started.job)
             case "job_ended":
@@ -80,6 +83,7 @@ class GcsFrames:
             cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.NODE_DIED, message=_LOST)
             infos.append(common_pb2.NodeInfo(node_id=node_id, state=common_pb2.NodeInfo.DEAD, death_cause=cause))
         node.node_news(infos)
+        node.core.spillback.inquiry.attached()
         running = {JobId(job.job_id) for job in attached.jobs if not job.finished}
         for job in attached.jobs:
             node.job_started(job)

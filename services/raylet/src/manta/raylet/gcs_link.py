@@ -134,6 +134,12 @@ class GcsLink:
             self._outgoing.append(gcs_pb2.NodeToGcs(watch_placement_groups=message))
             self._wake.set()
 
+    def look_up_nodes(self, message: gcs_pb2.LookUpNodes) -> None:
+        # As above: the answer to attaching lists all living nodes.
+        if self._streaming:
+            self._outgoing.append(gcs_pb2.NodeToGcs(look_up_nodes=message))
+            self._wake.set()
+
     def report_deaths(self, deaths: list[common_pb2.DeadWorker]) -> None:
         self._deaths += deaths
         self._wake.set()

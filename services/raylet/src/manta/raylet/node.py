@@ -15,6 +15,7 @@ from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet import command_messages as messages
 from manta.raylet.client import Client, ClientTable
 from manta.raylet.commands import (
+    AskForNodes,
     Command,
     EndWorker,
     GrantLease,
@@ -54,6 +55,7 @@ class GcsOutlet(Protocol):
     def report_actor(self, report: gcs_pb2.ActorReport) -> None: ...
     def report_bundles(self, report: placement_group_pb2.BundleReport) -> None: ...
     def watch_groups(self, message: placement_group_pb2.WatchPlacementGroups) -> None: ...
+    def look_up_nodes(self, message: gcs_pb2.LookUpNodes) -> None: ...
     def report_deaths(self, deaths: list[common_pb2.DeadWorker]) -> None: ...
     def driver_gone(self, job_id: JobId, worker_id: WorkerId) -> None: ...
     def tell_tasks(self, size: int, events: task_pb2.TaskEvents) -> None: ...
@@ -171,6 +173,8 @@ class Node:
                 self.gcs.report_bundles(command.report)
             case WatchGroups():
                 self.gcs.watch_groups(command.message)
+            case AskForNodes():
+                self.gcs.look_up_nodes(command.message)
             case NoteActorRefused():
                 _log.warning("actor_order_refused", actor_id=command.actor_id, reason=command.reason)
 

@@ -15,7 +15,7 @@ from manta.proto.gcs.v1 import actor_pb2, gcs_pb2, placement_group_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.actor_host import ActorHost
 from manta.raylet.bundle_keeper import BundleKeeper
-from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, WatchGroups
+from manta.raylet.commands import AskForNodes, Command, EndWorker, GrantLease, KillWorker, RefuseLease, WatchGroups
 from manta.raylet.death import cause_of_exit, dead
 from manta.raylet.job_table import JobTable
 from manta.raylet.lease import ClientId, LeaseRequest, default_key
@@ -313,6 +313,9 @@ class NodeCore:
         watch = self.spillback.groups.take_watch()
         if watch is not None:
             commands.append(WatchGroups(watch))
+        unheard_of = self.spillback.inquiry.take()
+        if unheard_of is not None:
+            commands.append(AskForNodes(unheard_of))
         granted = {command.lease.client for command in commands if isinstance(command, GrantLease)}
         self.notices.update(self.leases.short_of(), self.leases.all(), granted)
         return commands

@@ -111,5 +111,8 @@ class NodeTable:
     def living(self) -> list[NodeId]:
         return list(self._infos)
 
+    def heard_of(self, node_id: NodeId) -> bool:
+        return node_id in self._infos or node_id in self._dead
+
     def is_living(self, node_id: NodeId) -> bool:
         return node_id in self._infos

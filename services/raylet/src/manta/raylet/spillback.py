@@ -24,6 +24,7 @@ from manta.raylet.group_directory import GroupDirectory
 from manta.raylet.group_spillback import GroupSpillback
 from manta.raylet.lease import LeaseRequest
 from manta.raylet.lease_placement import Elsewhere, Here, Placement, Unschedulable, Waits, may_go_on
+from manta.raylet.node_inquiry import NodeInquiry
 from manta.raylet.node_ledger import NodeLedger
 from manta.raylet.node_table import NodeTable
 
@@ -50,6 +51,7 @@ class Spillback:
         self._own: NodeView | None = None
         self.draining = False
         self.groups = GroupDirectory()
+        self.inquiry = NodeInquiry()
         self._in_groups = GroupSpillback(node_id, ledger, nodes, self.groups, rng)
 
     def place(self, request: LeaseRequest, waited_s: float = 0.0) -> Placement:
@@ -62,6 +64,8 @@ class Spillback:
             return self._in_groups.place(request, request.group, waited_s, draining=self.draining)
         strategy = strategy_from_proto(request.strategy)
         selector = label_selector_from_proto(request.strategy)
+        if isinstance(strategy, NodeAffinity) and self._is_unheard_of(strategy.node_id):
+            return Waits(f"waiting: the GCS is asked about node {strategy.node_id.hex()}", False)
         free_here = not self.draining and self._ledger.can_allocate(request.resources)
         plain = isinstance(strategy, Default) and not selector
         # Whoever sent it on has weighed the nodes already; sending it on again would only make it wander.
@@ -106,6 +110,12 @@ class Spillback:
     def _elsewhere(self, node_id: NodeId, request: LeaseRequest, *, spread: bool) -> Elsewhere:
         self._nodes.sent_to(node_id, request.resources, spread=spread)
         return Elsewhere(node_id, self._nodes.address(node_id))
+
+    def _is_unheard_of(self, node_id: NodeId) -> bool:
+        """Whether it may be a node whose news are still on their way."""
+        if node_id == self.node_id or self._nodes.heard_of(node_id):
+            return False
+        return not self.inquiry.is_answered(node_id)
 
     def _arguments_are_elsewhere(self, request: LeaseRequest) -> bool:
         if not request.argument_bytes or request.hops > 0:

@@ -461,7 +461,7 @@ class NodeBatch(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[NodeToGcs, _Mapping]]] = ...) -> None: ...
 
 class NodeToGcs(_message.Message):
-    __slots__ = ("attach", "heartbeat", "actor_report", "workers_died", "driver_gone", "drain_done", "bundle_report", "watch_placement_groups", "task_events")
+    __slots__ = ("attach", "heartbeat", "actor_report", "workers_died", "driver_gone", "drain_done", "bundle_report", "watch_placement_groups", "look_up_nodes", "task_events")
     ATTACH_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     ACTOR_REPORT_FIELD_NUMBER: _ClassVar[int]
@@ -470,6 +470,7 @@ class NodeToGcs(_message.Message):
     DRAIN_DONE_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_REPORT_FIELD_NUMBER: _ClassVar[int]
     WATCH_PLACEMENT_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    LOOK_UP_NODES_FIELD_NUMBER: _ClassVar[int]
     TASK_EVENTS_FIELD_NUMBER: _ClassVar[int]
     attach: AttachNode
     heartbeat: Heartbeat
@@ -479,8 +480,9 @@ class NodeToGcs(_message.Message):
     drain_done: DrainDone
     bundle_report: _placement_group_pb2.BundleReport
     watch_placement_groups: _placement_group_pb2.WatchPlacementGroups
+    look_up_nodes: LookUpNodes
     task_events: _task_pb2.TaskEvents
-    def __init__(self, attach: _Optional[_Union[AttachNode, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., actor_report: _Optional[_Union[ActorReport, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedReport, _Mapping]] = ..., driver_gone: _Optional[_Union[DriverGone, _Mapping]] = ..., drain_done: _Optional[_Union[DrainDone, _Mapping]] = ..., bundle_report: _Optional[_Union[_placement_group_pb2.BundleReport, _Mapping]] = ..., watch_placement_groups: _Optional[_Union[_placement_group_pb2.WatchPlacementGroups, _Mapping]] = ..., task_events: _Optional[_Union[_task_pb2.TaskEvents, _Mapping]] = ...) -> None: ...
+    def __init__(self, attach: _Optional[_Union[AttachNode, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., actor_report: _Optional[_Union[ActorReport, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedReport, _Mapping]] = ..., driver_gone: _Optional[_Union[DriverGone, _Mapping]] = ..., drain_done: _Optional[_Union[DrainDone, _Mapping]] = ..., bundle_report: _Optional[_Union[_placement_group_pb2.BundleReport, _Mapping]] = ..., watch_placement_groups: _Optional[_Union[_placement_group_pb2.WatchPlacementGroups, _Mapping]] = ..., look_up_nodes: _Optional[_Union[LookUpNodes, _Mapping]] = ..., task_events: _Optional[_Union[_task_pb2.TaskEvents, _Mapping]] = ...) -> None: ...
 
 class AttachNode(_message.Message):
     __slots__ = ("info", "available", "epoch", "actors", "recent_deaths", "job_ids", "bundles", "watched_placement_groups")
@@ -563,7 +565,7 @@ class GcsToNodeBatch(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., messages: _Optional[_Iterable[_Union[GcsToNode, _Mapping]]] = ...) -> None: ...
 
 class GcsToNode(_message.Message):
-    __slots__ = ("attached", "node", "node_resources", "create_actor", "end_actor", "job_started", "job_ended", "workers_died", "workers_died_received", "declared_dead", "drain", "refused", "bundle_orders", "placement_group", "resource_news", "claims")
+    __slots__ = ("attached", "node", "node_resources", "create_actor", "end_actor", "job_started", "job_ended", "workers_died", "workers_died_received", "declared_dead", "drain", "refused", "bundle_orders", "placement_group", "resource_news", "claims", "nodes_looked_up")
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     NODE_RESOURCES_FIELD_NUMBER: _ClassVar[int]
@@ -580,6 +582,7 @@ class GcsToNode(_message.Message):
     PLACEMENT_GROUP_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_NEWS_FIELD_NUMBER: _ClassVar[int]
     CLAIMS_FIELD_NUMBER: _ClassVar[int]
+    NODES_LOOKED_UP_FIELD_NUMBER: _ClassVar[int]
     attached: Attached
     node: _common_pb2.NodeInfo
     node_resources: NodeResources
@@ -596,7 +599,20 @@ class GcsToNode(_message.Message):
     placement_group: _placement_group_pb2.PlacementGroupStatus
     resource_news: ResourceNews
     claims: Claims
-    def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., node_resources: _Optional[_Union[NodeResources, _Mapping]] = ..., create_actor: _Optional[_Union[CreateActor, _Mapping]] = ..., end_actor: _Optional[_Union[EndActor, _Mapping]] = ..., job_started: _Optional[_Union[JobStarted, _Mapping]] = ..., job_ended: _Optional[_Union[JobEnded, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedNotice, _Mapping]] = ..., workers_died_received: _Optional[_Union[WorkersDiedReceived, _Mapping]] = ..., declared_dead: _Optional[_Union[DeclaredDead, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., refused: _Optional[_Union[Error, _Mapping]] = ..., bundle_orders: _Optional[_Union[_placement_group_pb2.BundleOrders, _Mapping]] = ..., placement_group: _Optional[_Union[_placement_group_pb2.PlacementGroupStatus, _Mapping]] = ..., resource_news: _Optional[_Union[ResourceNews, _Mapping]] = ..., claims: _Optional[_Union[Claims, _Mapping]] = ...) -> None: ...
+    nodes_looked_up: NodesLookedUp
+    def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., node_resources: _Optional[_Union[NodeResources, _Mapping]] = ..., create_actor: _Optional[_Union[CreateActor, _Mapping]] = ..., end_actor: _Optional[_Union[EndActor, _Mapping]] = ..., job_started: _Optional[_Union[JobStarted, _Mapping]] = ..., job_ended: _Optional[_Union[JobEnded, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedNotice, _Mapping]] = ..., workers_died_received: _Optional[_Union[WorkersDiedReceived, _Mapping]] = ..., declared_dead: _Optional[_Union[DeclaredDead, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., refused: _Optional[_Union[Error, _Mapping]] = ..., bundle_orders: _Optional[_Union[_placement_group_pb2.BundleOrders, _Mapping]] = ..., placement_group: _Optional[_Union[_placement_group_pb2.PlacementGroupStatus, _Mapping]] = ..., resource_news: _Optional[_Union[ResourceNews, _Mapping]] = ..., claims: _Optional[_Union[Claims, _Mapping]] = ..., nodes_looked_up: _Optional[_Union[NodesLookedUp, _Mapping]] = ...) -> None: ...
+
+class LookUpNodes(_message.Message):
+    __slots__ = ("node_ids",)
+    NODE_IDS_FIELD_NUMBER: _ClassVar[int]
+    node_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, node_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class NodesLookedUp(_message.Message):
+    __slots__ = ("node_ids",)
+    NODE_IDS_FIELD_NUMBER: _ClassVar[int]
+    node_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, node_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Attached(_message.Message):
     __slots__ = ("cluster_id", "nodes", "jobs", "recent_deaths", "ended_actors")
