@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from tests.integration.conditions import wait_for
 from tests.integration.runtime.driver_program import DriverProgram
 
 MARKED = re.compile(r"\((.+?) pid=(\d+)\) (.*)")
@@ -130,7 +131,6 @@ ray.get([talk.remote() for _ in range(3)])
 print("end", ray.get_runtime_context() is not None, flush=True)
 sys.stdin.readline()
 """
-    from tests.integration.conditions import wait_for
 
     with DriverProgram(program(body, ", log_to_driver=False"), tmp_path / "root") as driver:
         driver.line_after("end")
@@ -187,3 +187,33 @@ sys.stdin.readline()
         assert driver.line_after("got") == "1"
         driver.say()
         driver.end()
+
+
+def test_the_driver_hears_of_what_no_node_can_ever_hold(tmp_path: Path) -> None:
+    body = """
+from ray.util.placement_group import placement_group
+@ray.remote(num_cpus=100)
+def task():
+    pass
+@ray.remote(num_cpus=200)
+class Actor:
+    pass
+refs = [task.remote() for _ in range(20)]
+actors = [Actor.remote() for _ in range(3)]
+group = placement_group([{"CPU": 300}])
+print("asked", flush=True)
+sys.stdin.readline()
+"""
+    with DriverProgram(program(body), tmp_path / "root") as driver:
+        driver.line_after("asked")
+
+        def notices() -> list[str]:
+            return [line for line in driver.stderr.splitlines() if line.startswith("(scheduler) Warning: ")]
+
+        wait_for(lambda: len(notices()) >= 3, "notices of three demands", 30)
+        for shape in ("{'CPU': 100.0}", "{'CPU': 200.0}", "{'CPU': 300.0} * 1 (PACK)"):
+            (line,) = [line for line in notices() if shape in line]
+            assert "infeasible" in line and "`ray status`" in line
+        driver.say()
+        driver.end()
+        assert len(notices()) == 3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ray._runtime.driver_logs import FOLD_S, Fold
+from manta.proto.raylet.v1 import raylet_pb2
+from ray._runtime.driver_logs import FOLD_S, Fold, LogPrinter
 
 
 def test_a_line_is_shown_once_and_counted_for_other_processes() -> None:
@@ -55,3 +57,25 @@ def test_every_line_is_shown_or_counted(prints: list[tuple[str, int, float]]) ->
         shown += fold.take(line, source, "w", at)
     counted += sum(count for _, _, count in fold.due(at, everything=True))
     assert shown + counted == len(prints)
+
+
+def notice(key: str, text: str = "Warning: nobody has it") -> raylet_pb2.LogLines:
+    batch = raylet_pb2.LogLines.Batch(name="scheduler", node_ip="2.2.2.2", is_error=True, lines=[text], once=key)
+    return raylet_pb2.LogLines(batches=[batch])
+
+
+def test_a_notice_of_the_scheduler_is_shown_once_whoever_sends_it(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = LogPrinter("1.1.1.1", lambda delay, call: None)
+    for text in ("of 2 nodes", "of 3 nodes"):
+        printer.print(notice("tasks of a shape", text))
+    printer.print(notice("another"))
+    shown = capsys.readouterr().err.splitlines()
+    assert shown == ["(scheduler) of 2 nodes", "(scheduler) Warning: nobody has it"]
+
+
+def test_notices_of_the_scheduler_can_be_turned_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_SCHEDULER_EVENTS", "0")
+    LogPrinter("1.1.1.1", lambda delay, call: None).print(notice("a key"))
+    assert capsys.readouterr().err == ""

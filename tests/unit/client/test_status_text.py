@@ -69,6 +69,14 @@ def test_demands_of_the_same_shape_are_counted_together_and_say_why_they_wait() 
     assert lines[at + 1 :] == ["   no node has a GPU"]
 
 
+def test_a_demand_tells_how_many_of_it_want_a_placement_group() -> None:
+    shape = ResourceSet.from_floats({"CPU": 1}).to_proto()
+    plain = gcs_pb2.ResourceDemand(resources=shape, count=3)
+    in_groups = gcs_pb2.ResourceDemand(resources=shape, count=2, in_placement_groups=2)
+    lines = status_text(gcs_pb2.ClusterStatus(pending_actors=[plain, in_groups])).splitlines()
+    assert " {'CPU': 1.0}: 5+ pending tasks/actors (2+ using placement groups)" in lines
+
+
 def test_pending_placement_groups_are_shown_by_their_bundles() -> None:
     bundles = [ResourceSet.from_floats(amounts).to_proto() for amounts in ({"CPU": 1}, {"GPU": 2}, {"GPU": 2})]
     demand = placement_group_pb2.PlacementGroupDemand(bundles=bundles, count=1)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # A line that several processes print within this time is shown once, then counted.
 FOLD_S: Final = 5.0
 _REMEMBERED: Final = 512
+# Notices of the scheduler that are remembered as shown; each raylet bounds what it says.
+_NOTICES: Final = 1_000
 
 
 class Repeats:
@@ -65,6 +67,8 @@ class Fold:
 class LogPrinter:
     """Writes workers' lines to the driver's own streams. RAY_DEDUP_LOGS=0 shows every repeat.
 
+    Notices of the scheduler are shown once each, with RAY_SCHEDULER_EVENTS=0 not at all.
+
     own_ip: lines of other nodes name theirs. call_later: has a function called after a delay in seconds.
     """
 
@@ -72,6 +76,7 @@ class LogPrinter:
         self._own_ip = own_ip
         self._call_later = call_later
         self._fold = Fold() if os.environ.get("RAY_DEDUP_LOGS", "1") != "0" else None
+        self._notices: set[str] | None = set() if os.environ.get("RAY_SCHEDULER_EVENTS", "1") != "0" else None
         self._timer_set = False
         self._lock = threading.Lock()
 
@@ -80,9 +85,11 @@ class LogPrinter:
         now = time.monotonic()
         with self._lock:
             for batch in message.batches:
+                if batch.once and not self._is_news(batch.once):
+                    continue
                 stream = sys.stderr if batch.is_error else sys.stdout
                 ip = f", ip={batch.node_ip}" if batch.node_ip != self._own_ip else ""
-                where = f"({batch.name or 'worker'} pid={batch.pid}{ip})"
+                where = f"({batch.name})" if batch.once else f"({batch.name or 'worker'} pid={batch.pid}{ip})"
                 fold = self._fold
                 lines = [line for line in batch.lines if fold is None or fold.take(line, batch.pid, where, now)]
                 if lines:
@@ -91,6 +98,12 @@ class LogPrinter:
             if self._fold and not self._timer_set:
                 self._timer_set = True
                 self._call_later(FOLD_S, self._time_is_over)
+
+    def _is_news(self, key: str) -> bool:
+        if self._notices is None or key in self._notices or len(self._notices) >= _NOTICES:
+            return False
+        self._notices.add(key)
+        return True
 
     def _time_is_over(self) -> None:
         with self._lock:

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from manta.common.resources import ResourceSet
+from manta.common.scheduling.bundles import describe_bundles
+from manta.common.scheduling.demand_notice import shape_text
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2
 
@@ -88,22 +90,24 @@ def _usage(items: Iterable[gcs_pb2.NodeList.Item]) -> list[str]:
 def _demands(status: gcs_pb2.ClusterStatus) -> list[str]:
     """By shape, and under each why it waits."""
     counts: Counter[str] = Counter()
+    in_groups: Counter[str] = Counter()
     reasons: dict[str, dict[str, None]] = {}
     node_demands = (demand for item in status.nodes for demand in item.demands)
     for demand in (*node_demands, *status.pending_actors):
         shape = f" {_shape(demand.resources)}: {{}}+ pending tasks/actors"
         counts[shape] += demand.count
+        in_groups[shape] += demand.in_placement_groups
         reasons.setdefault(shape, {})[demand.reason] = None
     for group in status.pending_placement_groups:
         strategy = placement_group_pb2.PlacementGroupSpec.Strategy.Name(group.strategy)
-        bundles = Counter(_shape(bundle) for bundle in group.bundles)
-        shapes = ", ".join(f"{shape} * {count}" for shape, count in bundles.items())
-        shape = f" {shapes} ({strategy}): {{}}+ pending placement groups"
+        bundles = describe_bundles(map(ResourceSet.from_proto, group.bundles), strategy)
+        shape = f" {bundles}: {{}}+ pending placement groups"
         counts[shape] += group.count
         reasons.setdefault(shape, {})[group.reason] = None
     lines = []
     for shape in sorted(counts):
-        lines.append(_counted(shape, counts[shape]))
+        using = f" ({in_groups[shape]}+ using placement groups)" if in_groups[shape] else ""
+        lines.append(_counted(shape, counts[shape]) + using)
         lines += [f"   {reason}" for reason in reasons[shape] if reason]
     return lines or [" (no resource demands)"]
 
@@ -114,4 +118,4 @@ def _counted(shape: str, count: int) -> str:
 
 
 def _shape(resources: common_pb2.Resources) -> str:
-    return str(dict(sorted(ResourceSet.from_proto(resources).to_floats().items())))
+    return shape_text(ResourceSet.from_proto(resources))

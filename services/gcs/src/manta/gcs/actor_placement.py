@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from manta.common.ids import ActorId, NodeId
+from manta.common.ids import ActorId, JobId, NodeId
 from manta.common.resources import ResourceSet
 from manta.common.scheduling import (
     HybridSettings,
@@ -18,6 +18,7 @@ from manta.common.scheduling import (
     choose,
 )
 from manta.common.scheduling.bundle_use import BundleRefusal
+from manta.common.scheduling.demand_notice import WaitingDemand, shape_text
 from manta.gcs.actor import Actor
 from manta.gcs.actor_table import ActorTable
 from manta.gcs.bundle_use import BundleUse
@@ -48,6 +49,14 @@ class Unschedulable:
     kind: common_pb2.DeathCause.Kind = common_pb2.DeathCause.UNSCHEDULABLE
 
 
+@dataclass(slots=True)
+class _Wait:
+    """since: Moment.steady of the first refusal. infeasible: whether the last one said so."""
+
+    since: float
+    infeasible: bool
+
+
 class ActorPlacement:
     """First come, first served, except that who fits nowhere now lets the others pass."""
 
@@ -66,8 +75,8 @@ class ActorPlacement:
         self._view = PlacementView(nodes, table, promises)
         self._queue: OrderedDict[ActorId, Actor] = OrderedDict()
         self._dirty = False
-        # Since when (Moment.steady) those wait of whom the log does not tell yet, the longest first.
-        self._since: OrderedDict[ActorId, float] = OrderedDict()
+        self._waits: dict[ActorId, _Wait] = {}  # the longest first
+        self._untold: OrderedDict[ActorId, None] = OrderedDict()  # of these the log does not tell yet
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -83,7 +92,7 @@ class ActorPlacement:
     def withdraw(self, actor: Actor) -> None:
         """It wants no node any more; what was promised to it is free again."""
         self._queue.pop(actor.id, None)
-        self._since.pop(actor.id, None)
+        self._forget_wait(actor.id)
         self.keep_promise(actor)
 
     def promise(self, actor: Actor, node_id: NodeId) -> None:
@@ -112,18 +121,19 @@ class ActorPlacement:
             return []
         self._dirty = False
         view = self._view.current()
-        refused: dict[tuple[ResourceSet, Strategy, object], str] = {}
+        refused: dict[tuple[ResourceSet, Strategy, object], tuple[str, bool]] = {}
         decisions: list[Placed | Unschedulable] = []
         for actor in list(self._queue.values()):
             request = actor.request
             kind = (request.resources, request.strategy, request.label_selector)
             if kind in refused:
-                actor.pending_reason = refused[kind]
+                self._keep_waiting(actor, *refused[kind], at)
                 continue
             if isinstance(request.strategy, PlacementGroup):
                 in_bundle = self._into_bundle(actor, request.strategy)
                 if isinstance(in_bundle, str):
-                    actor.pending_reason = refused[kind] = in_bundle
+                    refused[kind] = in_bundle, False
+                    self._keep_waiting(actor, in_bundle, False, at)
                 else:
                     del self._queue[actor.id]
                     decisions.append(in_bundle)
@@ -134,7 +144,8 @@ class ActorPlacement:
                     del self._queue[actor.id]
                     decisions.append(Unschedulable(actor, str(answer)))
                     continue
-                actor.pending_reason = refused[kind] = str(answer)
+                refused[kind] = str(answer), isinstance(answer, Infeasible)
+                self._keep_waiting(actor, *refused[kind], at)
                 continue
             del self._queue[actor.id]
             actor.pending_reason = f"being started on node {answer.hex()}"
@@ -143,10 +154,21 @@ class ActorPlacement:
             view.put(replace(seen, available=seen.available - actor.lifetime, running=seen.running + 1))
             decisions.append(Placed(actor, answer))
         for decision in decisions:
-            self._since.pop(decision.actor.id, None)
-        for actor_id in self._queue:
-            self._since.setdefault(actor_id, at.steady)
+            self._forget_wait(decision.actor.id)
         return decisions
+
+    def _keep_waiting(self, actor: Actor, reason: str, infeasible: bool, at: Moment) -> None:
+        actor.pending_reason = reason
+        wait = self._waits.get(actor.id)
+        if wait is None:
+            self._waits[actor.id] = _Wait(at.steady, infeasible)
+            self._untold[actor.id] = None
+        else:
+            wait.infeasible = infeasible
+
+    def _forget_wait(self, actor_id: ActorId) -> None:
+        self._waits.pop(actor_id, None)
+        self._untold.pop(actor_id, None)
 
     def _into_bundle(self, actor: Actor, use: PlacementGroup) -> Placed | Unschedulable | str:
         """What becomes of an actor that wants a bundle; a text says why it waits."""
@@ -166,25 +188,43 @@ class ActorPlacement:
     def complain(self, at: Moment) -> list[Command]:
         """Log, once for each actor, that it has waited for COMPLAIN_AFTER_S, and why."""
         notes: list[Command] = []
-        while self._since and at.steady >= next(iter(self._since.values())) + COMPLAIN_AFTER_S:
-            actor_id, since = self._since.popitem(last=False)
+        while (due := self.deadline()) is not None and at.steady >= due:
+            actor_id, _ = self._untold.popitem(last=False)
             reason = self._queue[actor_id].pending_reason
-            waited_s = at.steady - since
+            waited_s = at.steady - self._waits[actor_id].since
             notes.append(note("actor_waits", Level.WARNING, actor_id=actor_id, waited_s=waited_s, reason=reason))
-            self._since[actor_id] = float("inf")  # at the end, and never due
         return notes
 
     def deadline(self) -> float | None:
         """When (Moment.steady) complain() is due."""
-        first = next(iter(self._since.values()), float("inf"))
-        return first + COMPLAIN_AFTER_S if first != float("inf") else None
+        first = next(iter(self._untold), None)
+        return self._waits[first].since + COMPLAIN_AFTER_S if first is not None else None
+
+    def waits(self) -> Iterator[WaitingDemand]:
+        """Those who were refused, for notices to their jobs."""
+        for actor_id, wait in self._waits.items():
+            actor = self._queue[actor_id]
+            yield WaitingDemand(
+                job_id=JobId(actor.spec.job_id),
+                what="actors" if actor.group_id is None else "actors in placement groups",
+                shape=shape_text(actor.request.resources),
+                infeasible=wait.infeasible,
+                reason=actor.pending_reason,
+                since=wait.since,
+            )
 
     def demands(self) -> list[gcs_pb2.ResourceDemand]:
         """What the waiting actors ask for, counted."""
-        counted: Counter[tuple[ResourceSet, str]] = Counter(
-            (actor.request.resources, actor.pending_reason) for actor in self._queue.values()
+        counted: Counter[tuple[ResourceSet, str, bool]] = Counter(
+            (actor.request.resources, actor.pending_reason, actor.group_id is not None)
+            for actor in self._queue.values()
         )
         return [
-            gcs_pb2.ResourceDemand(resources=resources.to_proto(), count=count, reason=reason)
-            for (resources, reason), count in counted.items()
+            gcs_pb2.ResourceDemand(
+                resources=resources.to_proto(),
+                count=count,
+                reason=reason,
+                in_placement_groups=count if in_group else 0,
+            )
+            for (resources, reason, in_group), count in counted.items()
         ]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from random import Random
 
-from manta.common.ids import NODE_ID_SIZE, NodeId
+from manta.common.ids import NODE_ID_SIZE, JobId, NodeId
 from manta.common.scheduling import HybridSettings
 from manta.gcs.actor_manager import ActorManager
 from manta.gcs.actor_state import ActorState
@@ -29,6 +29,7 @@ from manta.gcs.identity import ClusterIdentity
 from manta.gcs.job import Jobs
 from manta.gcs.kv import KeyValues
 from manta.gcs.node import Node, NodeTable
+from manta.gcs.pending_notice import PendingNotices
 from manta.gcs.placement_group import PlacementGroup
 from manta.gcs.placement_group_manager import PlacementGroupManager
 from manta.gcs.promise import Promises
@@ -70,6 +71,7 @@ class GcsCore:
         self.actors = ActorManager(self.nodes, self.jobs, self.deaths, rng, promises, self.groups.use, hybrid)
         table = self.actors.table
         self.claims = Claims(self.nodes, table, self.groups.table, self.groups.use, rng, hybrid)
+        self.notices = PendingNotices(self.nodes, self.jobs, self.actors.placement, self.groups.placement)
         self._requests = ClientRequests(self)
 
     def begin(self, at: Moment) -> list[Command]:
@@ -111,12 +113,13 @@ class GcsCore:
         commands += self.groups.settle(at)
         commands += self.actors.place(at)
         commands += self.claims.settle(self.actors.placement.waiting(), self.groups.placement.queue, at)
+        commands += self.notices.settle(at)
         return [*commands, *self.nodes.share_resources(at)]
 
     def deadline(self) -> float | None:
         """When (Moment.steady) a TimePassed is wanted at the latest, if nothing else happens."""
         waits = (self.actors.placement.deadline(), self.groups.placement.deadline())
-        due = (self.nodes.deadline(), *waits, self.tasks.deadline(), self.claims.deadline())
+        due = (self.nodes.deadline(), *waits, self.tasks.deadline(), self.claims.deadline(), self.notices.deadline())
         return min((moment for moment in due if moment is not None), default=None)
 
     def actor_counts(self) -> Mapping[ActorState, int]:
@@ -132,6 +135,7 @@ class GcsCore:
             return []
         job = self.jobs.get(job_id)
         if job is not None:
+            self.notices.job_ended(JobId(job_id))
             self.tasks.owner_gone(job.driver.worker_id, at)
         told = self.nodes.tell_others(None, gcs_pb2.GcsToNode(job_ended=gcs_pb2.JobEnded(job_id=job_id)))
         commands = [*ended, *self.actors.job_ended(job_id, at), *told, note("job_finished", job_id=job_id)]

@@ -6,9 +6,10 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from manta.common.ids import NodeId
+from manta.common.ids import JobId, NodeId
 from manta.common.resources import ResourceSet
 from manta.common.scheduling.bundles import GroupRequest, Plan, place_bundles, plan_bundles
+from manta.common.scheduling.demand_notice import WaitingDemand
 from manta.common.scheduling.view import Infeasible, NodeView, Refusal
 from manta.gcs.commands import Command, Level, note
 from manta.gcs.events import Moment
@@ -133,6 +134,23 @@ class GroupPlacement:
         """When (Moment.steady) complain() is due."""
         due = [line.since + COMPLAIN_AFTER_S for line in self.queue if line.since is not None and not line.told]
         return min(due, default=None)
+
+    def waits(self) -> Iterator[WaitingDemand]:
+        """Those who were refused, for notices to their jobs. cost: O(groups that wait)."""
+        for line in self.queue:
+            if line.since is None:
+                continue
+            shape = line.request.describe()
+            for group in map(self._table.get, line):
+                if group is not None:
+                    yield WaitingDemand(
+                        job_id=JobId(group.spec.creator_job_id),
+                        what="placement groups",
+                        shape=shape,
+                        infeasible=line.progress == pb.PlacementGroupStatus.INFEASIBLE,
+                        reason=line.reason,
+                        since=line.since,
+                    )
 
     def demands(self) -> list[pb.PlacementGroupDemand]:
         """What waits, counted by shape, with why."""

@@ -104,6 +104,10 @@ class ClientTable:
         """Workers of the job on other nodes that lease, or leased, workers here."""
         return {c.id for c in self if not c.local and not c.is_driver and c.job_id in (job_id, b"")}
 
+    def listening_jobs(self) -> set[JobId]:
+        """Jobs whose driver wants its workers' output."""
+        return {client.job_id for client in self if client.logs is not None}
+
     def listeners(self, job_id: JobId) -> list[Client]:
         """Drivers of the job that want its workers' output."""
         return [client for client in self if client.logs is not None and client.job_id == job_id]

@@ -8,6 +8,7 @@ from typing import Final
 from manta.common.ids import JobId, NodeId
 from manta.common.logs import get
 from manta.common.resources import ResourceSet
+from manta.common.scheduling.demand_notice import DemandNotice
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 from manta.raylet.node import Node
@@ -63,6 +64,9 @@ class GcsFrames:
                 node.declare(list(message.workers_died.workers), {}, local=False)
             case "drain":
                 node.drain(message.drain.deadline_s)
+            case "job_notice":
+                notice = message.job_notice
+                node.tell_drivers(DemandNotice(JobId(notice.job_id), notice.key, notice.text))
             case "declared_dead":
                 self._on_declared_dead()
             case other:

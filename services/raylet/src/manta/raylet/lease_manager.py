@@ -237,6 +237,7 @@ class LeaseManager:
             available = self._ledger.available
             if self._hold_back.keeps_from(entry, available) or self.claims.keeps_from(request, available):
                 entry.reason, entry.feasible = "waiting: what is free is kept for one that waits for longer", True
+                entry.infeasible = False
                 return Verdict.WAITS
             allocation = self._ledger.allocate(request.resources, request.group)
             if allocation is None:
@@ -259,6 +260,7 @@ class LeaseManager:
             self._refuse(entry, refused.PLACEMENT_GROUP_REMOVED if gone else refused.UNSCHEDULABLE, placement.reason)
             return Verdict.REFUSED
         entry.reason, entry.feasible = placement.reason, placement.feasible_here
+        entry.infeasible = placement.infeasible
         return Verdict.WAITS
 
     def _fill_seats(self, key: WorkerKey, at: float) -> None:

@@ -30,10 +30,14 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Not now. feasible_here: this node alone could serve it once something is given back."""
+    """Not now. feasible_here: this node alone could serve it once something is given back.
+
+    infeasible: no node that is known could ever serve it.
+    """
 
     reason: str
     feasible_here: bool
+    infeasible: bool = False
 
 
 @dataclass(frozen=True, slots=True)

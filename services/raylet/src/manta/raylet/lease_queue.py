@@ -26,8 +26,8 @@ class Verdict(Enum):
 class Entry:
     """One request with its counts. backlog: what the client still waits for; placed: of these, awaiting a worker.
 
-    since: when it was first offered, None before. refused_since: since when none of its units was taken, None while
-    they are.
+    feasible: this node could serve it; infeasible: no node could. since: when it was first offered, None before.
+    refused_since: since when none of its units was taken, None while they are.
     """
 
     request: LeaseRequest
@@ -36,6 +36,7 @@ class Entry:
     placed: int = 0
     reason: str = ""
     feasible: bool = True
+    infeasible: bool = False
     since: float | None = None
     refused_since: float | None = None
 
@@ -55,6 +56,7 @@ class Demand:
     key: SchedulingKey
     count: int
     reason: str
+    in_group: bool = False
 
 
 class LeaseQueue:
@@ -167,11 +169,11 @@ class LeaseQueue:
 
     def demands(self) -> list[Demand]:
         """Open units, one item a scheduling key. cost: O(entries)."""
-        counts: dict[SchedulingKey, tuple[int, str]] = {}
+        counts: dict[SchedulingKey, tuple[int, str, bool]] = {}
         for entry in self.waiting():
-            count, reason = counts.get(entry.key, (0, ""))
-            counts[entry.key] = (count + entry.open, entry.reason or reason)
-        return [Demand(key, count, reason) for key, (count, reason) in counts.items()]
+            count, reason, _ = counts.get(entry.key, (0, "", False))
+            counts[entry.key] = (count + entry.open, entry.reason or reason, entry.request.group is not None)
+        return [Demand(key, *found) for key, found in counts.items()]
 
     def _line(self, job_id: JobId, key: SchedulingKey) -> OrderedDict[EntryId, Entry] | None:
         keys = self._jobs.get(job_id)

@@ -13,12 +13,13 @@ _LINE_OVERHEAD: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class LogBatch:
-    """Lines that one worker wrote under one name."""
+    """Lines that one worker wrote under one name. once: see LogLines."""
 
     name: str
     pid: int
     is_error: bool
     lines: tuple[str, ...]
+    once: str = ""
 
     @property
     def size(self) -> int:

@@ -41,6 +41,11 @@ class LogFeed:
             message = raylet_pb2.LogLines(job_id=self._client.job_id)
             for batch in self._backlog.take():
                 message.batches.add(
-                    name=batch.name, pid=batch.pid, node_ip=self._node_ip, is_error=batch.is_error, lines=batch.lines
+                    name=batch.name,
+                    pid=batch.pid,
+                    node_ip=self._node_ip,
+                    is_error=batch.is_error,
+                    lines=batch.lines,
+                    once=batch.once,
                 )
             self._client.send(raylet_pb2.LOG_LINES, message)

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from manta.common.credentials import Token
 from manta.common.ids import JobId, NodeId, WorkerId
 from manta.common.logs import get
+from manta.common.scheduling.demand_notice import DemandNotice
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2, task_pb2
 from manta.proto.raylet.v1 import raylet_pb2
@@ -382,6 +383,10 @@ class Node:
         if client.logs is None:
             client.logs = LogFeed(client, self.surroundings.node_ip)
 
+    def tell_drivers(self, notice: DemandNotice) -> None:
+        """A word of the scheduler to the job's driver, among its workers' output."""
+        self._log_batch(notice.job_id, LogBatch("scheduler", 0, True, (notice.text,), notice.key))
+
     def _log_batch(self, job_id: JobId, batch: LogBatch) -> None:
         for client in self.clients.listeners(job_id):
             if client.logs is not None:
@@ -399,6 +404,8 @@ class Node:
         self.core.tick(self.now())
         for wait in self._patience.update(self.core.waits(), self.now()):
             _log.warning("still_waiting", **wait)
+        for notice in self.core.demand_notices(self.clients.listening_jobs(), self.now()):
+            self.tell_drivers(notice)
         self.settle_soon()
 
     def drain(self, deadline_s: float) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from manta.common.ids import ActorId, JobId, LeaseId, NodeId, WorkerId
 from manta.common.resources import GPU, ResourceSet
 from manta.common.scheduling import HybridSettings
+from manta.common.scheduling.demand_notice import DemandNotice, DemandNotices, WaitingDemand, shape_text
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2, placement_group_pb2
 from manta.proto.raylet.v1 import raylet_pb2
@@ -71,6 +72,7 @@ class NodeCore:
         self.actors = ActorHost(spec.node_id, self.ledger, self.pool)
         self.bundles = BundleKeeper(self.ledger, self.leases, self.actors)
         self.notices = ShortNotices()
+        self._demand_notices = DemandNotices()
         self._commands: list[Command] = []
         self.jobs = JobTable()
 
@@ -149,6 +151,7 @@ class NodeCore:
                 self.kill(worker, cause, at)
         self.pool.stop_ahead_of_job(job_id)
         self.jobs.ended(job_id)
+        self._demand_notices.forget(job_id)
         self._drop_ended_jobs()
 
     def _drop_ended_jobs(self) -> None:
@@ -304,6 +307,22 @@ class NodeCore:
         ]
         return waits
 
+    def demand_notices(self, jobs: Collection[JobId], at: float) -> list[DemandNotice]:
+        """What the drivers of these jobs should now be told of their tasks that wait. cost: O(entries)."""
+        waiting = (
+            WaitingDemand(
+                job_id=entry.request.job_id,
+                what="tasks" if entry.request.group is None else "tasks in placement groups",
+                shape=shape_text(entry.request.resources),
+                infeasible=entry.infeasible,
+                reason=entry.reason,
+                since=entry.refused_since,
+            )
+            for entry in self.leases.queue.waiting()
+            if entry.refused_since is not None and entry.request.job_id in jobs
+        )
+        return self._demand_notices.take(waiting, at)
+
     def settle(self, at: float) -> list[Command]:
         """Serve what can be served now. returns: all commands since the last call."""
         commands, self._commands = self._commands, []
@@ -322,6 +341,11 @@ class NodeCore:
 
     def demands(self) -> list[gcs_pb2.ResourceDemand]:
         return [
-            gcs_pb2.ResourceDemand(resources=item.key.resources.to_proto(), count=item.count, reason=item.reason)
+            gcs_pb2.ResourceDemand(
+                resources=item.key.resources.to_proto(),
+                count=item.count,
+                reason=item.reason,
+                in_placement_groups=item.count if item.in_group else 0,
+            )
             for item in self.leases.queue.demands()
         ]

@@ -82,7 +82,7 @@ class Spillback:
         )
         answer = choose(wanted, self._nodes.view, self._rng, self.node_id, self._settings)
         if isinstance(answer, Infeasible):
-            return Unschedulable(str(answer)) if answer.final else Waits(str(answer), False)
+            return Unschedulable(str(answer)) if answer.final else Waits(str(answer), False, infeasible=True)
         if isinstance(answer, Refusal):
             return self._queue_somewhere(request, wanted, answer, waited_s)
         if answer == self.node_id:

@@ -10,6 +10,7 @@ from typing import Final
 
 from manta.common.ids import NodeId
 from manta.common.resources import ResourceSet
+from manta.common.scheduling.demand_notice import shape_text
 from manta.common.scheduling.strategy import LabelConstraint
 from manta.common.scheduling.view import ClusterView, Infeasible, NodeView, Refusal
 
@@ -41,6 +42,16 @@ class GroupRequest:
     strategy: BundleStrategy
     kept: tuple[NodeId, ...] = ()
     soft_target: NodeId | None = None
+
+    def describe(self) -> str:
+        """As `ray status` shows it: {'CPU': 1.0} * 2, {'GPU': 1.0} * 1 (PACK)."""
+        return describe_bundles((bundle.resources for bundle in self.bundles), self.strategy.name)
+
+
+def describe_bundles(bundles: Iterable[ResourceSet], strategy: str) -> str:
+    """Bundles of one shape are counted together."""
+    counts = Counter(map(shape_text, bundles))
+    return f"{', '.join(f'{shape} * {count}' for shape, count in counts.items())} ({strategy})"
 
 
 Plan = tuple[NodeId, ...]

@@ -427,14 +427,16 @@ class ClusterStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ResourceDemand(_message.Message):
-    __slots__ = ("resources", "count", "reason")
+    __slots__ = ("resources", "count", "reason", "in_placement_groups")
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    IN_PLACEMENT_GROUPS_FIELD_NUMBER: _ClassVar[int]
     resources: _common_pb2.Resources
     count: int
     reason: str
-    def __init__(self, resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., count: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+    in_placement_groups: int
+    def __init__(self, resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., count: _Optional[int] = ..., reason: _Optional[str] = ..., in_placement_groups: _Optional[int] = ...) -> None: ...
 
 class ClusterStatus(_message.Message):
     __slots__ = ("cluster_id", "store", "epoch", "nodes", "pending_actors", "at", "pending_placement_groups")
@@ -565,7 +567,7 @@ class GcsToNodeBatch(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., messages: _Optional[_Iterable[_Union[GcsToNode, _Mapping]]] = ...) -> None: ...
 
 class GcsToNode(_message.Message):
-    __slots__ = ("attached", "node", "node_resources", "create_actor", "end_actor", "job_started", "job_ended", "workers_died", "workers_died_received", "declared_dead", "drain", "refused", "bundle_orders", "placement_group", "resource_news", "claims", "nodes_looked_up")
+    __slots__ = ("attached", "node", "node_resources", "create_actor", "end_actor", "job_started", "job_ended", "workers_died", "workers_died_received", "declared_dead", "drain", "refused", "bundle_orders", "placement_group", "resource_news", "claims", "nodes_looked_up", "job_notice")
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     NODE_RESOURCES_FIELD_NUMBER: _ClassVar[int]
@@ -583,6 +585,7 @@ class GcsToNode(_message.Message):
     RESOURCE_NEWS_FIELD_NUMBER: _ClassVar[int]
     CLAIMS_FIELD_NUMBER: _ClassVar[int]
     NODES_LOOKED_UP_FIELD_NUMBER: _ClassVar[int]
+    JOB_NOTICE_FIELD_NUMBER: _ClassVar[int]
     attached: Attached
     node: _common_pb2.NodeInfo
     node_resources: NodeResources
@@ -600,7 +603,8 @@ class GcsToNode(_message.Message):
     resource_news: ResourceNews
     claims: Claims
     nodes_looked_up: NodesLookedUp
-    def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., node_resources: _Optional[_Union[NodeResources, _Mapping]] = ..., create_actor: _Optional[_Union[CreateActor, _Mapping]] = ..., end_actor: _Optional[_Union[EndActor, _Mapping]] = ..., job_started: _Optional[_Union[JobStarted, _Mapping]] = ..., job_ended: _Optional[_Union[JobEnded, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedNotice, _Mapping]] = ..., workers_died_received: _Optional[_Union[WorkersDiedReceived, _Mapping]] = ..., declared_dead: _Optional[_Union[DeclaredDead, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., refused: _Optional[_Union[Error, _Mapping]] = ..., bundle_orders: _Optional[_Union[_placement_group_pb2.BundleOrders, _Mapping]] = ..., placement_group: _Optional[_Union[_placement_group_pb2.PlacementGroupStatus, _Mapping]] = ..., resource_news: _Optional[_Union[ResourceNews, _Mapping]] = ..., claims: _Optional[_Union[Claims, _Mapping]] = ..., nodes_looked_up: _Optional[_Union[NodesLookedUp, _Mapping]] = ...) -> None: ...
+    job_notice: JobNotice
+    def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., node_resources: _Optional[_Union[NodeResources, _Mapping]] = ..., create_actor: _Optional[_Union[CreateActor, _Mapping]] = ..., end_actor: _Optional[_Union[EndActor, _Mapping]] = ..., job_started: _Optional[_Union[JobStarted, _Mapping]] = ..., job_ended: _Optional[_Union[JobEnded, _Mapping]] = ..., workers_died: _Optional[_Union[WorkersDiedNotice, _Mapping]] = ..., workers_died_received: _Optional[_Union[WorkersDiedReceived, _Mapping]] = ..., declared_dead: _Optional[_Union[DeclaredDead, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., refused: _Optional[_Union[Error, _Mapping]] = ..., bundle_orders: _Optional[_Union[_placement_group_pb2.BundleOrders, _Mapping]] = ..., placement_group: _Optional[_Union[_placement_group_pb2.PlacementGroupStatus, _Mapping]] = ..., resource_news: _Optional[_Union[ResourceNews, _Mapping]] = ..., claims: _Optional[_Union[Claims, _Mapping]] = ..., nodes_looked_up: _Optional[_Union[NodesLookedUp, _Mapping]] = ..., job_notice: _Optional[_Union[JobNotice, _Mapping]] = ...) -> None: ...
 
 class LookUpNodes(_message.Message):
     __slots__ = ("node_ids",)
@@ -657,6 +661,16 @@ class Claim(_message.Message):
     resources: _common_pb2.Resources
     strategy: _common_pb2.SchedulingStrategy
     def __init__(self, id: _Optional[int] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., strategy: _Optional[_Union[_common_pb2.SchedulingStrategy, _Mapping]] = ...) -> None: ...
+
+class JobNotice(_message.Message):
+    __slots__ = ("job_id", "key", "text")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    job_id: bytes
+    key: str
+    text: str
+    def __init__(self, job_id: _Optional[bytes] = ..., key: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
 class CreateActor(_message.Message):
     __slots__ = ("spec", "incarnation", "bundle_index")

@@ -300,18 +300,20 @@ class LogsWanted(_message.Message):
 class LogLines(_message.Message):
     __slots__ = ("job_id", "batches")
     class Batch(_message.Message):
-        __slots__ = ("name", "pid", "node_ip", "is_error", "lines")
+        __slots__ = ("name", "pid", "node_ip", "is_error", "lines", "once")
         NAME_FIELD_NUMBER: _ClassVar[int]
         PID_FIELD_NUMBER: _ClassVar[int]
         NODE_IP_FIELD_NUMBER: _ClassVar[int]
         IS_ERROR_FIELD_NUMBER: _ClassVar[int]
         LINES_FIELD_NUMBER: _ClassVar[int]
+        ONCE_FIELD_NUMBER: _ClassVar[int]
         name: str
         pid: int
         node_ip: str
         is_error: bool
         lines: _containers.RepeatedScalarFieldContainer[str]
-        def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., node_ip: _Optional[str] = ..., is_error: _Optional[bool] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
+        once: str
+        def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., node_ip: _Optional[str] = ..., is_error: _Optional[bool] = ..., lines: _Optional[_Iterable[str]] = ..., once: _Optional[str] = ...) -> None: ...
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     job_id: bytes
