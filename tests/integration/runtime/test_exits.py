@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import gc
 import os
 import sys
 import threading
@@ -204,3 +205,106 @@ def test_a_task_that_holds_a_gpu_uses_its_process_once() -> None:
         return os.getpid()
 
     assert len({ray.get(pid.remote(), timeout=20) for _ in range(3)}) == 3
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@ray.remote(num_cpus=0)
+def one() -> int:
+    return 1
+
+
+class Owned:
+    """What a task that ends its worker hands out."""
+
+    @staticmethod
+    def small_value() -> Any:
+        return ray.put("small"), "small"
+
+    @staticmethod
+    def large_value() -> Any:
+        return ray.put(b"x" * 1_000_000), b"x" * 1_000_000
+
+    @staticmethod
+    def result_of_a_task() -> Any:
+        return one.remote(), 1
+
+    @staticmethod
+    def nested() -> Any:
+        return ray.put([ray.put("inner")]), None
+
+
+@pytest.mark.parametrize("make", [Owned.small_value, Owned.large_value, Owned.result_of_a_task, Owned.nested])
+@pytest.mark.parametrize("options", [{"max_calls": 1, "num_cpus": 0}, {"num_gpus": 0.5, "num_cpus": 0}])
+def test_a_worker_that_retires_stays_until_nobody_needs_what_it_owns(make: Any, options: dict[str, Any]) -> None:
+    @ray.remote(**options)
+    def hand_out() -> Any:
+        ref, expected = make()
+        return [ref], expected, os.getpid()
+
+    @ray.remote(**options)
+    def pid() -> int:
+        return os.getpid()
+
+    refs, expected, first = ray.get(hand_out.remote(), timeout=20)
+    # It serves nobody any more, and what it held is free: others get workers of their own.
+    assert len({first, *(ray.get(pid.remote(), timeout=20) for _ in range(3))}) == 4
+    value = ray.get(refs[0], timeout=20)
+    assert ray.get(value[0], timeout=20) == "inner" if expected is None else value == expected
+    assert is_running(first)
+    del refs, value
+    gc.collect()
+    wait_for(lambda: not is_running(first), "it has ended")
+
+
+def test_a_worker_that_retires_stays_for_the_tasks_that_it_started(tmp_path: Path) -> None:
+    gate, done = tmp_path / "gate", tmp_path / "done"
+
+    @ray.remote(num_cpus=0, max_retries=0)
+    def wait() -> None:
+        wait_for(gate.exists, "the gate is open")
+        done.touch()
+
+    @ray.remote(max_calls=1)
+    def start() -> int:
+        wait.remote()
+        return os.getpid()
+
+    first = ray.get(start.remote(), timeout=20)
+    assert is_running(first)
+    gate.touch()
+    wait_for(done.exists, "the task that nobody waits for has run")
+    wait_for(lambda: not is_running(first), "its owner has ended")
+
+
+def test_a_worker_that_retires_stays_for_an_actor_whose_handle_it_gave_away() -> None:
+    @ray.remote(num_cpus=0)
+    class Kept:
+        def ping(self) -> int:
+            return 1
+
+    @ray.remote(max_calls=1)
+    def make() -> Any:
+        return Kept.remote(), os.getpid()
+
+    actor, first = ray.get(make.remote(), timeout=20)
+    assert ray.get(actor.ping.remote(), timeout=20) == 1
+    assert is_running(first)
+    del actor
+    gc.collect()
+    wait_for(lambda: not is_running(first), "its owner has ended")
+
+
+def test_a_global_reference_does_not_keep_a_worker_that_retires() -> None:
+    @ray.remote(max_calls=1)
+    def keep() -> int:
+        os.kept_by_a_test = ray.put("for nobody else")  # type: ignore[attr-defined]
+        return os.getpid()
+
+    first = ray.get(keep.remote(), timeout=20)
+    wait_for(lambda: not is_running(first), "it has ended")

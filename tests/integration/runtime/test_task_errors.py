@@ -1,13 +1,16 @@
 """Exceptions of user code on their way to the caller."""
 
 import os
+import re
 import sys
 import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayTaskError, WorkerCrashedError
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -237,21 +240,58 @@ def test_exception_groups_travel() -> None:
     assert [type(error) for error in caught.value.exceptions] == [ValueError, KeyError]
 
 
-@pytest.mark.parametrize("kind", ["sys.exit", "SystemExit", "KeyboardInterrupt", "BaseException"])
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "BaseException"])
 def test_exceptions_outside_exception_end_the_task_with_an_error(kind: str) -> None:
     @ray.remote(max_retries=0)
     def leave(kind: str) -> None:
-        if kind == "sys.exit":
-            sys.exit(3)
-        raise {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt, "BaseException": BaseException}[kind](
-            "x"
-        )
+        raise {"KeyboardInterrupt": KeyboardInterrupt, "BaseException": BaseException}[kind]("x")
 
     with pytest.raises(BaseException) as caught:  # noqa: PT011
         ray.get(leave.remote(kind), timeout=20)
     assert not isinstance(caught.value, ray.exceptions.GetTimeoutError)
     assert isinstance(caught.value, ray.exceptions.RayError)
     assert ray.get(take.remote(1)) == (1,)
+
+
+@pytest.mark.parametrize("status", [0, 3, None, "a text"])
+def test_sys_exit_in_a_task_is_the_death_of_its_worker(status: Any, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+
+    @ray.remote(max_retries=2, retry_exceptions=False)
+    def leave() -> None:
+        with runs.open("a") as file:
+            file.write("x")
+        sys.exit(status)
+
+    with pytest.raises(WorkerCrashedError, match=re.escape(f"sys.exit({status!r}) was called in")):
+        ray.get(leave.remote(), timeout=30)
+    assert runs.read_text() == "xxx"
+    assert ray.get(take.remote(1)) == (1,)
+
+
+def test_sys_exit_in_a_generator_comes_after_the_items_before_it() -> None:
+    @ray.remote(max_retries=0)
+    def leave() -> Iterator[int]:
+        yield 1
+        sys.exit(3)
+
+    items = leave.remote()
+    assert ray.get(next(items), timeout=20) == 1
+    with pytest.raises(WorkerCrashedError, match=r"sys\.exit\(3\)"):
+        ray.get(next(items), timeout=20)
+
+
+def test_tasks_behind_one_that_calls_sys_exit_run_elsewhere() -> None:
+    @ray.remote(max_retries=0)
+    def work(number: int) -> int:
+        if number == 20:
+            sys.exit(0)
+        return number
+
+    refs = [work.remote(number) for number in range(60)]
+    with pytest.raises(WorkerCrashedError):
+        ray.get(refs[20], timeout=30)
+    assert ray.get(refs[:20] + refs[21:], timeout=30) == [*range(20), *range(21, 60)]
 
 
 def test_a_result_that_cannot_be_pickled_is_a_type_error_of_the_result() -> None:

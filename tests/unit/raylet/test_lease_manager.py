@@ -3,7 +3,7 @@ from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.commands import EndWorker, KillWorker, RefuseLease, SpillLease, StartWorker
 from manta.raylet.worker_table import WorkerState
 
-from tests.unit.raylet.core_driver import HERE, THERE, CoreDriver, client
+from tests.unit.raylet.core_driver import HERE, JOB, THERE, CoreDriver, client
 
 Strategy = common_pb2.SchedulingStrategy
 
@@ -51,6 +51,23 @@ def test_a_retired_worker_ends_and_another_one_serves() -> None:
     commands = driver.give_back(first, retire=True)
     assert any(isinstance(c, EndWorker) and c.worker_id == first.worker_id for c in commands)
     assert starts(driver) == 1
+
+
+def test_a_retired_worker_that_others_need_stays_and_serves_nobody() -> None:
+    driver = CoreDriver(cpu=1)
+    first = driver.lease()
+    driver.give_back(first, retire=True)
+    worker = driver.core.worker(first.worker_id)
+    assert worker is not None
+    driver.core.exit_declined(worker, driver.now)
+    assert worker.state is WorkerState.RETIRED
+    driver.core.exit_declined(worker, driver.now)  # a second word changes nothing
+    assert driver.lease(request_id=2).worker_id != first.worker_id
+    driver.now += 1_000
+    driver.core.tick(driver.now)
+    assert worker.state is WorkerState.RETIRED
+    driver.core.job_ended(JOB, driver.now)
+    assert any(isinstance(c, KillWorker) and c.worker_id == first.worker_id for c in driver.settle())
 
 
 def test_a_worker_that_used_a_gpu_is_never_used_again() -> None:

@@ -72,6 +72,7 @@ class CallRunner:
         runs = self._runs[digest] = self._runs.get(digest, 0) + 1
         if runs >= max_calls:
             execution.exits = f"max_calls={max_calls} was reached"
+            execution.retires = True
 
     # -- the steps of a call
 
@@ -159,8 +160,8 @@ class CallRunner:
 
     def failed(self, incoming: Incoming, execution: Execution, error: BaseException, took_us: int) -> None:
         """The call ended with an error, which its results raise."""
-        if execution.exits and self.actor is not None:
-            # The call that ends an actor gets no result, as upstream; its caller sees the death.
+        if execution.exits and not execution.retires:
+            # The call that ends its process gets no result, as upstream; its caller sees the death.
             return
         task = incoming.task
         reply = worker_pb2.TaskReply(

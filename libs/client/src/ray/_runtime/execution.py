@@ -52,6 +52,8 @@ class Execution:
         self.started_at = time()
         self.exits = ""
         self.exit_code = 0
+        # It ends for max_calls, and not because the call asked for it; then the call has its reply.
+        self.retires = False
         self.function_name = ""
         self.module = ""
         # ray.cancel reached it; its result is not wanted.
@@ -146,8 +148,9 @@ class Execution:
         from ray.exceptions import AsyncioActorExit
 
         if isinstance(error, AsyncioActorExit):
-            self.exits = EXIT_ACTOR
+            self.exits, self.retires = EXIT_ACTOR, False
         elif isinstance(error, SystemExit):
+            self.retires = False
             if getattr(error, EXIT_MARK, False):
                 self.exits = EXIT_ACTOR
             else:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ray._runtime.process import Process
 
 
+_INTENDED: Final = common_pb2.DeathCause.INTENDED
+
+
 class Executor:
     """Runs the tasks, or the actor, of one worker process."""
 
@@ -37,6 +40,8 @@ class Executor:
         self.lane: Lane = self.serial
         self.exit_reason = ""
         self.exit_code = 0
+        # It ends because it has served its time: first it waits until nobody needs what it owns.
+        self.retires = False
         # An actor whose constructor the main thread has to run.
         self.to_start: ActorHost | None = None
 
@@ -71,9 +76,9 @@ class Executor:
             self.say_exiting("ray.cancel(force=True) ended the task that it ran")
             exit_process(1)
 
-    def say_exiting(self, reason: str) -> None:
-        """Tell the raylet that this worker ends on purpose."""
-        cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=reason)
+    def say_exiting(self, reason: str, kind: int = _INTENDED) -> None:
+        """Tell the raylet that this worker ends, and why."""
+        cause = common_pb2.DeathCause(kind=kind, message=reason)
         self._process.raylet.send(raylet_pb2.EXITING, raylet_pb2.Exiting(cause=cause).SerializeToString())
 
     def running_id(self) -> bytes:
@@ -116,6 +121,18 @@ class Executor:
             self.exit_code = code
             self.exit_reason = reason
         self.look_around()
+
+    def retire(self, reason: str) -> None:
+        """As exit, but what this process owns stays as long as others need it."""
+        self.retires = True
+        self.exit(reason)
+
+    def end_after(self, execution: Execution) -> None:
+        """A call is over; end if it wants that."""
+        if execution.retires:
+            self.retire(execution.exits)
+        elif execution.exits:
+            self.exit(execution.exits, execution.exit_code)
 
     def exit_actor(self) -> None:
         """Raise what ends the running call, and with it the actor. raises: TypeError outside an actor's call."""

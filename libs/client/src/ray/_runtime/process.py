@@ -54,6 +54,7 @@ from ray._runtime.task_ids import TaskIds
 if TYPE_CHECKING:
     from ray._runtime.api import ActorOptions, ClassDescriptor, FunctionDescriptor, MethodInfo, TaskOptions
     from ray._runtime.reference_command import Command
+    from ray._runtime.retirement import Retirement
 
 log = logging.getLogger("ray.runtime")
 
@@ -150,6 +151,8 @@ class Process:
         self.output_name: Callable[[Any, str], None] = lambda _actor, _name: None
         self.on_raylet_lost: Callable[[str], None] = lambda reason: None
         self.closing = False
+        # While this worker has served its time and only stays for what it owns.
+        self.retirement: Retirement | None = None
 
     # -- connecting
 
@@ -205,6 +208,8 @@ class Process:
                     self._ask_drain()
                     return
                 self.frees.send()
+        if self.retirement is not None:
+            self.retirement.look()
 
     def _arena_connected(self, fd: int) -> None:
         self.reactor.add(fd, self.arena.on_readable)

@@ -171,8 +171,7 @@ class SerialLane:
             self._replies.flush()
         if not self._calls.refuse(incoming):
             self._calls.perform(incoming, execution)
-            if execution.exits:
-                self._executor.exit(execution.exits, execution.exit_code)
+            self._executor.end_after(execution)
         self._running = None
         if not self._queue or last_attempt or self._replies.overdue():
             self._replies.flush()

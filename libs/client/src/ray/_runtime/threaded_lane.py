@@ -157,8 +157,7 @@ class ThreadedLane:
             # A bug of ours: who waits for this call's reply has to learn that none will come.
             log.exception("call_failed name=%s", execution.name)
             executor.exit(f"the runtime failed in a call of {execution.name}", 1)
-        if execution.exits:
-            executor.exit(execution.exits, execution.exit_code)
+        executor.end_after(execution)
         RUNNING.set(None)
         with self._guard:
             del self._running[incoming.task.task_id]

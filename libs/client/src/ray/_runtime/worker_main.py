@@ -25,6 +25,7 @@ from ray._runtime.gcs_client import GcsClient
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Identity
 from ray._runtime.process import Process
+from ray._runtime.retirement import Retirement
 
 if TYPE_CHECKING:
     from manta.proto.zygote.v1 import zygote_pb2
@@ -37,6 +38,8 @@ NAME_MARK: Final = b"\x1e"
 _EXIT_GRACE_S: Final = 5.0
 # The raylet's reason when it ends a worker only because nobody uses it.
 _IDLE: Final = "idle"
+# Its reason when a worker has served its time, which it need not know: one that used a GPU serves one lease.
+_RETIRED: Final = "retired"
 
 
 class NamedOutput(python_io.RawIOBase):
@@ -110,10 +113,12 @@ class Worker:
         process.on_worker_message = self._on_raylet
         process.output_name = self._name_output
         process.on_raylet_lost = lambda reason: exit_process(0)
+        self._retirement = Retirement(process)
 
     def asked_to_end(self, _number: int, _frame: Any) -> None:
         """SIGTERM: finish what runs, then go."""
         self.process.executor.exit("the raylet asked it to end")
+        self._retirement.end()
 
     def _name_output(self, actor: ActorHost | None, name: str) -> None:
         if name == self._name:
@@ -131,11 +136,15 @@ class Worker:
             message = raylet_pb2.Exit.FromString(payload)
             if message.at_once:
                 exit_process(0)
-            if message.reason == _IDLE and process.objects.owns_any():
+            keeps = message.reason == _IDLE and process.objects.owns_any()
+            if keeps or (message.reason in (_IDLE, _RETIRED) and self._retirement.needed()):
                 # Others still need what this worker owns; its end would make it OwnerDiedError for them.
                 process.raylet.send(raylet_pb2.EXIT_DECLINED, raylet_pb2.ExitDeclined().SerializeToString())
+                if message.reason == _RETIRED:
+                    process.executor.retire(message.reason)
                 return
             process.executor.exit(message.reason)
+            self._retirement.end()
         else:
             raise DecodeError(f"unknown frame kind {kind} from the raylet")
 
@@ -144,11 +153,15 @@ class Worker:
         process = self.process
         process.raylet.send(raylet_pb2.WORKER_READY, raylet_pb2.WorkerReady().SerializeToString())
         reason = process.executor.serve()
+        if process.executor.retires:
+            self._retirement.wait()
         # What user code registered; it may still say something to the cluster.
         atexit._run_exitfuncs()
         process.task_events.tell()
         if not process.executor.exit_code:
             process.executor.say_exiting(reason)
+        elif process.executor.actor is None:
+            process.executor.say_exiting(reason, common_pb2.DeathCause.WORKER_DIED)
         self._send_the_rest()
 
     def _send_the_rest(self) -> None:

@@ -25,6 +25,7 @@ from manta.raylet.worker_table import Worker, WorkerState
 # A worker of one kind that dies this often in a row before it is ready will not come up the next time either.
 START_ATTEMPTS: Final = 3
 RETIRE_GRACE_S: Final = 5.0
+RETIRED: Final = "the worker was retired after its lease"
 
 
 @dataclass(slots=True)
@@ -118,9 +119,7 @@ class LeaseManager:
             return False
         worker = self._close(lease)
         if worker is not None and worker.state is WorkerState.LEASED and self._pool.give_back(worker, retire, at):
-            worker.cause = common_pb2.DeathCause(
-                kind=common_pb2.DeathCause.INTENDED, message="the worker was retired after its lease"
-            )
+            worker.cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INTENDED, message=RETIRED)
             self._commands.append(EndWorker(worker.id, "retired", False, RETIRE_GRACE_S))
         return True
 

@@ -32,6 +32,7 @@ from manta.raylet.commands import (
 )
 from manta.raylet.death import dead, node_cause
 from manta.raylet.endpoint import Asker, EndpointTable
+from manta.raylet.last_words import LastWords
 from manta.raylet.lease import ClientId, Lease
 from manta.raylet.log_backlog import LogBatch
 from manta.raylet.log_feed import LogFeed
@@ -110,6 +111,7 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self._settling = False
         self._patience = Patience()
+        self._last_words = LastWords()
         self._notice_timer: asyncio.TimerHandle | None = None
         self._count_granted: Callable[[float], None] = lambda amount: None
         self._count_spilled: Callable[[float], None] = lambda amount: None
@@ -237,6 +239,7 @@ class Node:
             self._driver_done(client)
         elif client.local:
             self._loop.call_later(self._client_reconnect_s, self._client_stays_away, client)
+        self._last_words.heard(client_id)
 
     def _driver_done(self, client: Client) -> None:
         """Its job is over and its connection too: it will not be back under this id."""
@@ -353,6 +356,13 @@ class Node:
             self.clients.send(client, raylet_pb2.ENDPOINT, answer)
 
     def _process_exited(self, worker_id: WorkerId, status: int | None, lines: list[str]) -> None:
+        client = self.clients.get(worker_id)
+        if client is not None and client.link is not None:
+            self._last_words.wait(worker_id, lambda: self._exit_judged(worker_id, status, lines))
+        else:
+            self._exit_judged(worker_id, status, lines)
+
+    def _exit_judged(self, worker_id: WorkerId, status: int | None, lines: list[str]) -> None:
         worker = self.core.worker(worker_id)
         if worker is not None:
             self._worker_exited(worker, status, lines)

@@ -20,7 +20,7 @@ from manta.raylet.commands import AskForNodes, Command, EndWorker, GrantLease, K
 from manta.raylet.death import cause_of_exit, dead
 from manta.raylet.job_table import JobTable
 from manta.raylet.lease import ClientId, LeaseRequest, default_key
-from manta.raylet.lease_manager import LeaseManager
+from manta.raylet.lease_manager import RETIRED, LeaseManager
 from manta.raylet.node_ledger import NodeLedger
 from manta.raylet.node_table import NodeTable
 from manta.raylet.patience import Wait
@@ -197,10 +197,13 @@ class NodeCore:
             self._commands += self.actors.worker_ready(worker, at)
 
     def exit_declined(self, worker: Worker, at: float) -> None:
-        """An idle worker was asked to end, but others still need objects that it owns: it stays."""
-        if worker.state is WorkerState.ENDING and worker.cause is not None and worker.cause.message == IDLE:
+        """A worker was asked to end, but others still need objects that it owns: it stays."""
+        why = worker.cause.message if worker.state is WorkerState.ENDING and worker.cause is not None else ""
+        if why == IDLE:
             worker.cause = None
             self.pool.table.move(worker, WorkerState.IDLE, at)
+        elif why == RETIRED:
+            self.pool.table.move(worker, WorkerState.RETIRED, at)
 
     def actor_started(self, worker: Worker, failure: common_pb2.DeathCause | None, repr_name: str, at: float) -> None:
         self._commands += self.actors.started(worker, failure, repr_name, at)

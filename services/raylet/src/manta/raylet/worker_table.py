@@ -19,6 +19,7 @@ class WorkerState(Enum):
     LEASED = auto()  # a client sends it tasks
     ACTOR = auto()  # an actor lives or is being made in it
     ENDING = auto()  # told to end; gone when its process is
+    RETIRED = auto()  # serves nobody any more; stays until nobody needs the objects that it owns
     DEAD = auto()  # final
 
 
@@ -28,7 +29,9 @@ LEGAL: Final[Mapping[WorkerState, Set[WorkerState]]] = {
     S.IDLE: {S.LEASED, S.ACTOR, S.ENDING, S.DEAD},
     S.LEASED: {S.IDLE, S.ENDING, S.DEAD},
     S.ACTOR: {S.ENDING, S.DEAD},
-    S.ENDING: {S.IDLE, S.DEAD},  # IDLE: it was asked to end for idleness and declined, since others need its objects
+    # It declined to end, for others need its objects: an IDLE one, or RETIRED after its last lease.
+    S.ENDING: {S.IDLE, S.RETIRED, S.DEAD},
+    S.RETIRED: {S.ENDING, S.DEAD},
     S.DEAD: set(),
 }
 
