@@ -76,7 +76,7 @@ class Executor:
             self.say_exiting("ray.cancel(force=True) ended the task that it ran")
             exit_process(1)
 
-    def say_exiting(self, reason: str, kind: int = _INTENDED) -> None:
+    def say_exiting(self, reason: str, kind: common_pb2.DeathCause.Kind = _INTENDED) -> None:
         """Tell the raylet that this worker ends, and why."""
         cause = common_pb2.DeathCause(kind=kind, message=reason)
         self._process.raylet.send(raylet_pb2.EXITING, raylet_pb2.Exiting(cause=cause).SerializeToString())
