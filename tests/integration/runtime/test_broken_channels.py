@@ -148,9 +148,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     assert memory_files() <= files
 
 
-@pytest.fixture
-def proxies() -> Iterator[ResettingProxies]:
-    """Between this process and those of other nodes, whoever connects."""
+@pytest.fixture(scope="module")
+def proxies(session: Cluster) -> Iterator[ResettingProxies]:
+    """Between this process and those of other nodes, whoever connects; raylets remember them for as long as we live."""
     made = ResettingProxies()
     runtime = current.runtime()
     reach, serve = runtime.remote._endpoint, runtime.remote.open_endpoint

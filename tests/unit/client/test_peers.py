@@ -123,6 +123,19 @@ class OldPeer:
         return self.frames
 
 
+def test_a_peer_that_cannot_reach_us_answers_over_the_connection_that_we_make_again(
+    pair: tuple[StandIn, StandIn], reactor: Reactor
+) -> None:
+    left, right = pair
+    left.peer(right).send(worker_pb2.TASKS, b"question")
+    poll_until(reactor, lambda: right.frames, "the question arrived")
+    poll_until(reactor, lambda: not left.peer(right).session.unsettled(), "nothing is left to send")
+    os.unlink(socket_path(left.socket_dir, left.worker_id))
+    left.cut()
+    right.peer(left).send(worker_pb2.REPLIES, b"answer")
+    poll_until(reactor, lambda: left.frames == [(worker_pb2.REPLIES, b"answer")], "the answer arrived")
+
+
 def test_frames_arrive_once_and_in_order_over_connections_that_break(
     pair: tuple[StandIn, StandIn], reactor: Reactor
 ) -> None:

@@ -138,6 +138,7 @@ class Peer:
         "owing",
         "pid",
         "progress",
+        "reached_by_us",
         "retry_s",
         "session",
         "stall_told",
@@ -161,6 +162,8 @@ class Peer:
         # Ours, whose welcome has to say from which frame it goes on.
         self.opening: Carrier | None = None
         self.connections = 0
+        # Connections of ours have carried something; the other way may be barred.
+        self.reached_by_us = False
         # Frames that had gone through in either direction when the present connection began.
         self.progress = 0
         # Until a connection is tried again that led to nothing.

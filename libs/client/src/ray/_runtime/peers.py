@@ -62,13 +62,16 @@ class PeerTable:
         return [worker_id for worker_id, peer in list(self._peers.items()) if peer.node_id == node_id]
 
     def flush(self, peer: Peer) -> None:
-        """Send what is queued, or what a broken connection took with it, over a new connection if there is none."""
+        """Send what is queued, or what a broken connection took with it, over a new connection if there is none.
+
+        A connection that we had made is made again even with nothing to send.
+        """
         channel = peer.channel
         if channel is not None:
             channel.flush()
             if peer.session.stalled and not peer.stall_told:
                 self._tell_stall(peer)
-        elif peer.session.unsettled() and not peer.dead and self._claim(peer):
+        elif (peer.session.unsettled() or peer.reached_by_us) and not peer.dead and self._claim(peer):
             self._connect(peer)
 
     def _tell_stall(self, peer: Peer) -> None:
@@ -186,6 +189,8 @@ class PeerTable:
         peer.connecting = False
         peer.opening = None
         peer.connections += 1
+        # A peer that could not reach us would have no way to answer: who made a connection makes the next one too.
+        peer.reached_by_us |= not channel.by_peer
         first = session.resume(received)
         if received is None:
             peer.known_definitions.clear()
