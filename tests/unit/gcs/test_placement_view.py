@@ -22,8 +22,8 @@ def node_id(number: int) -> NodeId:
 class Tables:
     def __init__(self) -> None:
         self.nodes = NodeTable(death_timeout_s=5)
-        self.promises: Promises[NodeId] = Promises()
-        self.view = PlacementView(self.nodes, ActorTable(), self.promises)
+        self.promises: Promises[NodeId] = Promises(self.nodes.changed.add)
+        self.view = PlacementView(self.nodes, ActorTable(changed=self.nodes.changed.add), self.promises)
 
     def attach(self, number: int, **labels: str) -> None:
         info = common_pb2.NodeInfo(node_id=node_id(number), total=CPUS.to_proto(), labels=labels)

@@ -21,6 +21,7 @@ from manta.common.scheduling import (
     choose,
     rank,
 )
+from manta.common.scheduling.bundles import BundleRequest, BundleStrategy, GroupRequest, place_bundles
 from manta.common.scheduling.index import RANKINGS_KEPT
 
 ZONE = LabelConstraint("zone", LabelOperator.IN, ("a",))
@@ -45,6 +46,16 @@ REQUESTS = [
     Request(resources=ResourceSet(), is_actor=True),
     request(1, argument_bytes={node_id(2): 5, node_id(3): 7}),
 ]
+
+
+def group(strategy: BundleStrategy, *cpus: float, kept: tuple[int, ...] = ()) -> GroupRequest:
+    bundles = [BundleRequest(ResourceSet.from_floats({"CPU": cpu})) for cpu in cpus]
+    bundles.append(BundleRequest(ResourceSet.from_floats({"CPU": 1}), (ZONE,)))
+    return GroupRequest(bundles=tuple(bundles), strategy=strategy, kept=tuple(map(node_id, kept)))
+
+
+GROUPS = [group(strategy, *cpus) for strategy in BundleStrategy for cpus in ((), (2, 2), (1, 3, 4), (1, 1, 1, 1, 1, 1))]
+GROUPS += [group(strategy, 2, 1, kept=(1,)) for strategy in BundleStrategy]
 
 
 class IndexMachine(RuleBasedStateMachine):
@@ -82,6 +93,19 @@ class IndexMachine(RuleBasedStateMachine):
         """Not all shapes are asked for each time, so that they learn of many changes at once."""
         self.same(which)
 
+    @rule(which=st.sampled_from(GROUPS))
+    def ask_group(self, which: GroupRequest) -> None:
+        self.same_plan(which)
+
+    def same_plan(self, which: GroupRequest) -> None:
+        fresh = dict(self.index)
+        assert place_bundles(which, self.index) == place_bundles(which, fresh)
+        idle = self.index.idle()
+        assert {node.node_id: (node.total, node.available, node.labels) for node in idle.values()} == {
+            node.node_id: (node.total, node.total, node.labels) for node in fresh.values()
+        }
+        assert self.index.total == sum((node.total for node in fresh.values()), ResourceSet())
+
     def same(self, which: Request) -> None:
         fresh = ClusterIndex(self.index.values())
         answers = [choose(which, view, random.Random(3), node_id(1)) for view in (self.index, fresh)]
@@ -96,6 +120,8 @@ class IndexMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         for which in REQUESTS:
             self.same(which)
+        for group in GROUPS:
+            self.same_plan(group)
 
 
 TestIndex = IndexMachine.TestCase

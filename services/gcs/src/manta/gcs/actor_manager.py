@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from random import Random
-
 from manta.common.ids import ACTOR_ID_SIZE, NODE_ID_SIZE, WORKER_ID_SIZE, ActorId, NodeId, PlacementGroupId
-from manta.common.scheduling import HybridSettings
 from manta.gcs.actor import Actor, definition_key
 from manta.gcs.actor_name import ActorNames
 from manta.gcs.actor_placement import ActorPlacement, Placed
 from manta.gcs.actor_state import ActorState
 from manta.gcs.actor_table import ActorTable
-from manta.gcs.bundle_use import BundleUse
 from manta.gcs.commands import Command, Persist, note
 from manta.gcs.events import Moment
 from manta.gcs.job import Jobs
 from manta.gcs.node import NodeTable
-from manta.gcs.promise import Promises
 from manta.gcs.refusal import ALREADY_EXISTS, INVALID, NOT_FOUND, RequestRefused, need_size
 from manta.gcs.subscription import Subscriptions
 from manta.gcs.worker_death import WorkerDeaths
@@ -49,15 +44,13 @@ class ActorManager:
         nodes: NodeTable,
         jobs: Jobs,
         deaths: WorkerDeaths,
-        rng: Random,
-        promises: Promises[NodeId],
-        bundles: BundleUse,
-        hybrid: HybridSettings | None = None,
+        table: ActorTable,
+        placement: ActorPlacement,
     ) -> None:
         self._nodes, self._jobs, self._deaths = nodes, jobs, deaths
-        self.table = ActorTable()
+        self.table = table
         self.names = ActorNames()
-        self.placement = ActorPlacement(self.table, nodes, rng, promises, bundles, hybrid)
+        self.placement = placement
         self.subscriptions = Subscriptions()
         self._buried: list[ActorId] = []
 
@@ -284,7 +277,7 @@ class ActorManager:
         """The node could not take it; ask elsewhere, and there only after its next word on what is free."""
         node = self._nodes.get(node_id)
         if node is not None:
-            node.outdated = True
+            self._nodes.distrust(node)
         self._unplace(actor)
         return [Persist(*actor.status_record()), note("actor_rejected", actor_id=actor.id, node_id=node_id)]
 

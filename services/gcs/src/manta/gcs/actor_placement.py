@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from manta.common.ids import ActorId, JobId, NodeId
@@ -20,11 +20,9 @@ from manta.common.scheduling import (
 from manta.common.scheduling.bundle_use import BundleRefusal
 from manta.common.scheduling.demand_notice import WaitingDemand, shape_text
 from manta.gcs.actor import Actor
-from manta.gcs.actor_table import ActorTable
 from manta.gcs.bundle_use import BundleUse
 from manta.gcs.commands import Command, Level, note
 from manta.gcs.events import Moment
-from manta.gcs.node import NodeTable
 from manta.gcs.placement_view import PlacementView
 from manta.gcs.promise import Promises
 from manta.proto.common.v1 import common_pb2
@@ -62,17 +60,16 @@ class ActorPlacement:
 
     def __init__(
         self,
-        table: ActorTable,
-        nodes: NodeTable,
         rng: Random,
         promises: Promises[NodeId],
+        view: PlacementView,
         bundles: BundleUse,
         hybrid: HybridSettings | None = None,
     ) -> None:
         """promises: what nodes were promised to give, to actors and to others."""
-        self._table, self._nodes, self._rng = table, nodes, rng
+        self._rng = rng
         self._promises, self._bundles, self._hybrid = promises, bundles, hybrid
-        self._view = PlacementView(nodes, table, promises)
+        self._view = view
         self._queue: OrderedDict[ActorId, Actor] = OrderedDict()
         self._dirty = False
         self._waits: dict[ActorId, _Wait] = {}  # the longest first
@@ -114,8 +111,8 @@ class ActorPlacement:
         self._dirty = True
 
     def decide(self, at: Moment) -> list[Placed | Unschedulable]:
-        """Choose nodes for those who wait. cost: a look at each node, and a policy call for each distinct request that
-        is refused and for each actor placed."""
+        """Choose nodes for those who wait. cost: a look at each node that changed and each actor that waits, and a
+        policy call for each distinct request that is refused and for each actor placed."""
         if not self._dirty or not self._queue:
             self._dirty = False
             return []
@@ -150,8 +147,7 @@ class ActorPlacement:
             del self._queue[actor.id]
             actor.pending_reason = f"being started on node {answer.hex()}"
             self.promise(actor, answer)
-            seen = view[answer]
-            view.put(replace(seen, available=seen.available - actor.lifetime, running=seen.running + 1))
+            self._view.take(answer, actor.lifetime, running=1)
             decisions.append(Placed(actor, answer))
         for decision in decisions:
             self._forget_wait(decision.actor.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from manta.common.ids import ActorId, JobId, NodeId, PlacementGroupId, WorkerId
@@ -21,7 +21,9 @@ _K = TypeVar("_K")
 class ActorTable:
     """The indices change only through add(), move(), put_on() and their kin, so that they cannot disagree."""
 
-    def __init__(self, dead_limit: int = DEAD_LIMIT) -> None:
+    def __init__(self, dead_limit: int = DEAD_LIMIT, changed: Callable[[NodeId], None] = lambda node_id: None) -> None:
+        """changed: hears of each node that gets or loses an actor."""
+        self._tell = changed
         self._dead_limit = dead_limit
         self._actors: dict[ActorId, Actor] = {}
         self._by_owner: defaultdict[WorkerId, dict[ActorId, None]] = defaultdict(dict)
@@ -91,6 +93,7 @@ class ActorTable:
             self._by_group[actor.group_id][actor.id] = None
         if actor.node_id is not None:
             self._by_node[actor.node_id][actor.id] = None
+            self._tell(actor.node_id)
         if actor.worker_id:
             self._by_worker[actor.worker_id] = actor.id
 
@@ -105,6 +108,7 @@ class ActorTable:
         self.take_off(actor)
         actor.node_id = node_id
         self._by_node[node_id][actor.id] = None
+        self._tell(node_id)
 
     def settle_in(self, actor: Actor, worker_id: bytes, pid: int) -> None:
         """The actor lives in that process of its node."""
@@ -115,6 +119,7 @@ class ActorTable:
         """The actor is nowhere."""
         if actor.node_id is not None:
             _drop(self._by_node, actor.node_id, actor.id)
+            self._tell(actor.node_id)
         self._by_worker.pop(actor.worker_id, None)
         actor.node_id, actor.worker_id, actor.pid = None, b"", 0
 
@@ -126,6 +131,7 @@ class ActorTable:
         self.move(actor, ActorState.DEAD)
         if actor.node_id is not None:
             _drop(self._by_node, actor.node_id, actor.id)
+            self._tell(actor.node_id)
         self._by_worker.pop(actor.worker_id, None)
         _drop(self._by_owner, WorkerId(actor.spec.owner.worker_id), actor.id)
         _drop(self._by_owner_node, NodeId(actor.spec.owner.node_id), actor.id)

@@ -9,7 +9,9 @@ from random import Random
 from manta.common.ids import NODE_ID_SIZE, JobId, NodeId
 from manta.common.scheduling import HybridSettings
 from manta.gcs.actor_manager import ActorManager
+from manta.gcs.actor_placement import ActorPlacement
 from manta.gcs.actor_state import ActorState
+from manta.gcs.actor_table import ActorTable
 from manta.gcs.claim import Claims
 from manta.gcs.client_request import ClientRequests
 from manta.gcs.commands import Close, Command, Level, Persist, StepDown, Tell, note
@@ -32,6 +34,7 @@ from manta.gcs.node import Node, NodeTable
 from manta.gcs.pending_notice import PendingNotices
 from manta.gcs.placement_group import PlacementGroup
 from manta.gcs.placement_group_manager import PlacementGroupManager
+from manta.gcs.placement_view import PlacementView
 from manta.gcs.promise import Promises
 from manta.gcs.reconciliation import dead_nodes_of, reconcile_actors_on, reconcile_records
 from manta.gcs.task_table import TaskTable
@@ -66,10 +69,12 @@ class GcsCore:
         self.kv = KeyValues()
         self.deaths = WorkerDeaths()
         self.tasks = TaskTable()
-        promises: Promises[NodeId] = Promises()
-        self.groups = PlacementGroupManager(self.nodes, epoch, promises)
-        self.actors = ActorManager(self.nodes, self.jobs, self.deaths, rng, promises, self.groups.use, hybrid)
-        table = self.actors.table
+        promises: Promises[NodeId] = Promises(self.nodes.changed.add)
+        table = ActorTable(changed=self.nodes.changed.add)
+        view = PlacementView(self.nodes, table, promises)
+        self.groups = PlacementGroupManager(self.nodes, epoch, promises, view)
+        placement = ActorPlacement(rng, promises, view, self.groups.use, hybrid)
+        self.actors = ActorManager(self.nodes, self.jobs, self.deaths, table, placement)
         self.claims = Claims(self.nodes, table, self.groups.table, self.groups.use, rng, hybrid)
         self.notices = PendingNotices(self.nodes, self.jobs, self.actors.placement, self.groups.placement)
         self._requests = ClientRequests(self)

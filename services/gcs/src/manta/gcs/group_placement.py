@@ -10,20 +10,19 @@ from manta.common.ids import JobId, NodeId
 from manta.common.resources import ResourceSet
 from manta.common.scheduling.bundles import GroupRequest, Plan, place_bundles, plan_bundles
 from manta.common.scheduling.demand_notice import WaitingDemand
-from manta.common.scheduling.view import Infeasible, NodeView, Refusal
+from manta.common.scheduling.index import ClusterIndex
+from manta.common.scheduling.view import Infeasible, Refusal
 from manta.gcs.commands import Command, Level, note
 from manta.gcs.events import Moment
 from manta.gcs.group_deadlock import PartlyLost, who_gives_way
 from manta.gcs.group_queue import GroupQueue, Line
 from manta.gcs.group_state import GroupState
-from manta.gcs.node import NodeTable
 from manta.gcs.placement_group import PlacementGroup
 from manta.gcs.placement_group_table import PlacementGroupTable
-from manta.gcs.promise import Promises
+from manta.gcs.placement_view import PlacementView
 from manta.proto.gcs.v1 import placement_group_pb2 as pb
 
 COMPLAIN_AFTER_S = 30.0
-Views = dict[NodeId, NodeView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,8 @@ class GroupPlacement:
     stand in its way, the nodes that it would get are set aside from new groups.
     """
 
-    def __init__(self, table: PlacementGroupTable, nodes: NodeTable, promises: Promises[NodeId]) -> None:
-        self._table, self._nodes, self._promises = table, nodes, promises
+    def __init__(self, table: PlacementGroupTable, view: PlacementView) -> None:
+        self._table, self._view = table, view
         self.queue = GroupQueue()
         self._dirty = False
         self._lost_wait = 0  # distinct requests for lost bundles that were refused the last time
@@ -77,7 +76,7 @@ class GroupPlacement:
             self._dirty = False
             return []
         self._dirty = False
-        views = self._views()
+        index = self._view.current()
         planned: list[Planned] = []
         blocked: list[GroupRequest] = []  # lost bundles that fit nowhere now
         waiting = [(line.first(), number, line) for number, line in enumerate(self.queue)]
@@ -85,9 +84,9 @@ class GroupPlacement:
         while waiting:
             (rank, group_id), number, line = heapq.heappop(waiting)
             if rank[0] > 0 and blocked:
-                self._set_aside(blocked, views)
+                self._set_aside(blocked, index)
                 blocked = []
-            answer = place_bundles(line.request, views)
+            answer = place_bundles(line.request, index)
             if not isinstance(answer, tuple):
                 _explain(line, answer, at)
                 if rank[0] == 0:
@@ -99,7 +98,8 @@ class GroupPlacement:
             self.queue.discard(group)
             if line:
                 heapq.heappush(waiting, (line.first(), number, line))
-            _take(views, line.request, answer)
+            for node_id, amount in _taken(line.request, answer):
+                self._view.take(node_id, amount)
             planned.append(Planned(group, answer))
         return planned
 
@@ -116,7 +116,7 @@ class GroupPlacement:
             for group in map(self._table.get, line)
             if group is not None and group.state is GroupState.RESCHEDULING
         ]
-        found = who_gives_way(waiting, self._unreserved())
+        found = who_gives_way(waiting, self._unreserved(self._view.current()))
         return self._table.get(found) if found is not None else None
 
     def complain(self, at: Moment) -> list[Command]:
@@ -165,38 +165,26 @@ class GroupPlacement:
             for line in self.queue.lines()
         ]
 
-    def _views(self) -> Views:
-        return {
-            node.id: NodeView(
-                node_id=node.id,
-                total=node.total,
-                available=node.available - self._promises.out_of(node.id),
-                labels=node.info.labels,
-                schedulable=node.schedulable,
-            )
-            for node in self._nodes
-        }
-
-    def _unreserved(self) -> Views:
-        """The nodes with everything free that no group reserves. cost: O(groups)."""
+    def _unreserved(self, index: ClusterIndex) -> ClusterIndex:
+        """The nodes with everything free that no group reserves. cost: O(nodes + groups)."""
         reserved: dict[NodeId, ResourceSet] = {}
         for group in self._table.living():
             for held in group.reservation.everything():
                 amount = group.bundles[held.index].resources
                 reserved[held.node_id] = reserved.get(held.node_id, ResourceSet()) + amount
-        return {
-            node_id: replace(view, available=view.total - reserved.get(node_id, ResourceSet()))
-            for node_id, view in self._views().items()
-        }
+        return ClusterIndex(
+            replace(view, available=view.total - reserved.get(view.node_id, ResourceSet())) for view in index.values()
+        )
 
-    def _set_aside(self, blocked: Iterable[GroupRequest], views: Views) -> None:
-        """Take out of the views what these would get if only groups reserved anything."""
-        unreserved = self._unreserved()
+    def _set_aside(self, blocked: Iterable[GroupRequest], index: ClusterIndex) -> None:
+        """Take out of the view what these would get if only groups reserved anything."""
+        unreserved = self._unreserved(index)
         for request in blocked:
             plan = plan_bundles(request, unreserved)
-            if plan is not None:
-                _take(unreserved, request, plan)
-                _take(views, request, plan)
+            for node_id, amount in _taken(request, plan) if plan is not None else ():
+                node = unreserved[node_id]
+                unreserved.put(replace(node, available=node.available - amount))
+                self._view.take(node_id, amount)
 
 
 def _held_by(group: PlacementGroup) -> Iterator[tuple[NodeId, ResourceSet]]:
@@ -204,10 +192,9 @@ def _held_by(group: PlacementGroup) -> Iterator[tuple[NodeId, ResourceSet]]:
         yield held.node_id, group.bundles[held.index].resources
 
 
-def _take(views: Views, request: GroupRequest, plan: Plan) -> None:
+def _taken(request: GroupRequest, plan: Plan) -> Iterator[tuple[NodeId, ResourceSet]]:
     for bundle, node_id in zip(request.bundles, plan, strict=True):
-        view = views[node_id]
-        views[node_id] = replace(view, available=view.available - bundle.resources)
+        yield node_id, bundle.resources
 
 
 def _explain(line: Line, answer: Refusal | Infeasible, at: Moment) -> None:

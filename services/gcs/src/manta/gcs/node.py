@@ -53,15 +53,18 @@ class NodeTable:
         self._dead_limit = dead_limit
         self._nodes: dict[NodeId, Node] = {}
         self._dead: OrderedDict[NodeId, common_pb2.NodeInfo] = OrderedDict()
-        self._changed: dict[NodeId, None] = {}  # free resources not yet shared with the other nodes
+        self._unshared: dict[NodeId, None] = {}  # free resources not yet shared with the other nodes
         self._shared_at = float("-inf")
+        self._check_at: float | None = None  # no node dies of silence before
+        # Nodes that look different to who places something on them than when they were last taken out of this.
+        self.changed: set[NodeId] = set()
 
     def restore(self, info: common_pb2.NodeInfo, serving_since: float) -> None:
         """A node's silence counts at the earliest from when this leader began to serve."""
         if info.state == DEAD:
             self._dead[NodeId(info.node_id)] = info
         else:
-            self._nodes[NodeId(info.node_id)] = Node(info, serving_since)
+            self._put(Node(info, serving_since))
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self._nodes.values())
@@ -93,12 +96,12 @@ class NodeTable:
         node = known or Node(info, at.steady)
         if known is None or known.info != info:
             node.info, node.total = info, ResourceSet.from_proto(info.total)
-            self._nodes[node.id] = node
+            self._put(node)
             commands.append(_persist(info))
             commands += self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))
         node.session, node.last_heard, node.outdated = session, at.steady, False
         node.available = ResourceSet.from_proto(message.available)
-        self._changed[node.id] = None
+        self._count_anew(node)
         return commands
 
     def detach(self, node_id: NodeId, session: SessionId) -> None:
@@ -106,6 +109,12 @@ class NodeTable:
         node = self.get(node_id)
         if node is not None and node.session == session:
             node.session = None
+            self.changed.add(node_id)
+
+    def distrust(self, node: Node) -> None:
+        """It refused what `available` has room for: nothing is sent there before its next word."""
+        node.outdated = True
+        self.changed.add(node.id)
 
     def heard(self, node: Node, at: Moment) -> None:
         node.last_heard = at.steady
@@ -116,19 +125,31 @@ class NodeTable:
             node.demands = list(beat.demands)
         helped = node.outdated
         node.outdated = False
+        if helped:
+            self.changed.add(node.id)
         if beat.HasField("available"):
             available = ResourceSet.from_proto(beat.available)
             helped = helped or not node.available.covers(available)
             node.available = available
             # Also when it is what it was: other nodes may have counted on less since, and wait for its word.
-            self._changed[node.id] = None
+            self._count_anew(node)
         return helped
 
     def set_available(self, node: Node, available: ResourceSet) -> None:
         """The node's own count, told with what it did; others hear of it with the next share."""
         if available != node.available:
             node.available = available
-            self._changed[node.id] = None
+            self._count_anew(node)
+
+    def _count_anew(self, node: Node) -> None:
+        self._unshared[node.id] = None
+        self.changed.add(node.id)
+
+    def _put(self, node: Node) -> None:
+        self._nodes[node.id] = node
+        self.changed.add(node.id)
+        due = node.last_heard + self._timeout_s
+        self._check_at = due if self._check_at is None else min(self._check_at, due)
 
     def excuse(self, seconds: float) -> None:
         """Time in which nobody listened does not count as the nodes' silence."""
@@ -142,6 +163,7 @@ class NodeTable:
         info.state, info.drain_message = DRAINING, message
         info.drain_deadline = at.wall + deadline_s if deadline_s > 0 else 0
         node.info = info
+        self.changed.add(node.id)
         told = self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))
         return [_persist(info), *self.drain_order(node, at), *told]
 
@@ -154,8 +176,13 @@ class NodeTable:
         return self.tell(node.id, gcs_pb2.GcsToNode(drain=gcs_pb2.Drain(deadline_s=deadline_s)))
 
     def expired(self, at: Moment) -> list[NodeId]:
-        """Nodes that were silent for the whole timeout."""
-        return [node.id for node in self if at.steady - node.last_heard >= self._timeout_s]
+        """Nodes that were silent for the whole timeout. cost: O(1) until one could be, then O(n)."""
+        if self._check_at is None or at.steady < self._check_at:
+            return []
+        expired = [node.id for node in self if at.steady - node.last_heard >= self._timeout_s]
+        oldest = min((node.last_heard for node in self), default=None)
+        self._check_at = oldest + self._timeout_s if oldest is not None else None
+        return expired
 
     def bury(self, node: Node, cause: common_pb2.DeathCause, at: Moment) -> list[Command]:
         """Declare a node dead, to itself and to all others."""
@@ -164,7 +191,8 @@ class NodeTable:
         info.state, info.ended_at = DEAD, at.wall
         info.death_cause.CopyFrom(cause)
         del self._nodes[node.id]
-        self._changed.pop(node.id, None)
+        self._unshared.pop(node.id, None)
+        self.changed.add(node.id)
         self._dead[node.id] = info
         commands: list[Command] = [_persist(info)]
         if node.session is not None:
@@ -186,10 +214,10 @@ class NodeTable:
 
     def share_resources(self, at: Moment) -> list[Command]:
         """Send changed free resources to the other nodes, at most every SHARE_INTERVAL_S."""
-        if not self._changed or at.steady - self._shared_at < SHARE_INTERVAL_S:
+        if not self._unshared or at.steady - self._shared_at < SHARE_INTERVAL_S:
             return []
         self._shared_at = at.steady
-        changed, self._changed = self._changed, {}
+        changed, self._unshared = self._unshared, {}
         # One message for all, although who changed does not need its own: a message for each pair of nodes would be the
         # square of them.
         only = next(iter(changed)) if len(changed) == 1 else None
@@ -202,8 +230,8 @@ class NodeTable:
 
     def deadline(self) -> float | None:
         """When (Moment.steady) something is due next: a death, or sharing free resources."""
-        due = [min(node.last_heard for node in self) + self._timeout_s] if self._nodes else []
-        if self._changed:
+        due = [self._check_at] if self._check_at is not None else []
+        if self._unshared:
             due.append(self._shared_at + SHARE_INTERVAL_S)
         return min(due, default=None)
 

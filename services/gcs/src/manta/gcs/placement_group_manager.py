@@ -18,6 +18,7 @@ from manta.gcs.group_state import GroupState
 from manta.gcs.node import NodeTable
 from manta.gcs.placement_group import PlacementGroup
 from manta.gcs.placement_group_table import PlacementGroupTable
+from manta.gcs.placement_view import PlacementView
 from manta.gcs.promise import Promises
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
@@ -36,10 +37,10 @@ class PlacementGroupManager:
     changed twice in it is written once.
     """
 
-    def __init__(self, nodes: NodeTable, epoch: int, promises: Promises[NodeId]) -> None:
+    def __init__(self, nodes: NodeTable, epoch: int, promises: Promises[NodeId], view: PlacementView) -> None:
         self._nodes, self._promises = nodes, promises
         self.table = PlacementGroupTable()
-        self.placement = GroupPlacement(self.table, nodes, promises)
+        self.placement = GroupPlacement(self.table, view)
         self.use = BundleUse(self.table, nodes)
         self.audience = GroupAudience()
         self._orders = BundleOrders(nodes)
@@ -237,7 +238,7 @@ class PlacementGroupManager:
         """The node cannot take the bundle, or has not what it should commit; ask it again after its next word."""
         node = self._nodes.get(held.node_id)
         if node is not None:
-            node.outdated = True
+            self._nodes.distrust(node)
         if held.index in group.reservation.placed:
             return self._lost(group, [held], f"node {held.node_id.hex()} refused to commit: {reason}", at)
         self._abandon(group, _given_up("another bundle of its group could not be reserved"))

@@ -1,60 +1,54 @@
-"""The nodes as actors are placed on them, kept from one decision to the next."""
+"""The nodes as actors and bundles are placed on them, kept from one decision to the next."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from manta.common.ids import NodeId
+from manta.common.resources import ResourceSet
 from manta.common.scheduling import ClusterIndex, NodeView
 from manta.gcs.actor_table import ActorTable
 from manta.gcs.node import Node, NodeTable
 from manta.gcs.promise import Promises
-from manta.proto.common.v1 import common_pb2
 
 
 class PlacementView:
-    """What nodes have, less what they were promised to give and do not count yet."""
+    """What nodes have, less what they were promised to give and do not count yet.
+
+    The tables name the nodes that changed in `nodes.changed`; nobody else may take them out of it.
+    """
 
     def __init__(self, nodes: NodeTable, actors: ActorTable, promises: Promises[NodeId]) -> None:
         self._nodes, self._actors, self._promises = nodes, actors, promises
         self._index = ClusterIndex()
-        # What each node's entry was made of: a node that attaches anew has another one.
-        self._infos: dict[NodeId, common_pb2.NodeInfo] = {}
 
     def current(self) -> ClusterIndex:
-        """The view as of now; what the caller puts into it holds until the node's own count says otherwise.
+        """The view as the tables have it. cost: O(nodes that changed since the last call)."""
+        changed = self._nodes.changed
+        while changed:
+            node_id = changed.pop()
+            node = self._nodes.get(node_id)
+            if node is None:
+                self._index.remove(node_id)
+            else:
+                self._take(node)
+        return self._index
 
-        cost: a comparison for each node; only what changed is ranked anew.
-        """
-        index = self._index
-        for node in self._nodes:
-            self._take(node)
-        if len(index) > len(self._nodes):
-            for node_id in [node_id for node_id in index if self._nodes.get(node_id) is None]:
-                index.remove(node_id)
-                del self._infos[node_id]
-        return index
+    def take(self, node_id: NodeId, amount: ResourceSet, running: int = 0) -> None:
+        """Count so much as used until current() is called next; by then it is promised, or was only set aside."""
+        seen = self._index[node_id]
+        self._index.put(replace(seen, available=seen.available - amount, running=seen.running + running))
+        self._nodes.changed.add(node_id)
 
     def _take(self, node: Node) -> None:
-        node_id = node.id
-        promised = self._promises.out_of(node_id)
-        available = node.available - promised if promised else node.available
-        running = self._actors.count_on(node_id)
-        seen = self._index.get(node_id)
-        if (
-            seen is not None
-            and self._infos[node_id] is node.info
-            and seen.available == available
-            and seen.running == running
-            and seen.schedulable == node.schedulable
-        ):
-            return
-        self._infos[node_id] = node.info
+        promised = self._promises.out_of(node.id)
         self._index.put(
             NodeView(
-                node_id=node_id,
+                node_id=node.id,
                 total=node.total,
-                available=available,
+                available=node.available - promised if promised else node.available,
                 labels=dict(node.info.labels),
-                running=running,
+                running=self._actors.count_on(node.id),
                 schedulable=node.schedulable,
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from manta.common.resources import ResourceSet
@@ -14,7 +14,9 @@ _NOTHING = ResourceSet()
 class Promises(Generic[Place]):
     """From when a node is told to take something until its own count of what is free shows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[Place], None] = lambda place: None) -> None:
+        """changed: hears of each place out of which something else is promised than before."""
+        self._tell = changed
         self._made: dict[Hashable, tuple[Place, ResourceSet]] = {}
         self._sums: dict[Place, ResourceSet] = {}
 
@@ -23,6 +25,7 @@ class Promises(Generic[Place]):
         self.keep(key)
         self._made[key] = (place, amount)
         self._sums[place] = self.out_of(place) + amount
+        self._tell(place)
 
     def keep(self, key: Hashable) -> bool:
         """The place's own count speaks from now on. returns: whether there was a promise."""
@@ -35,6 +38,7 @@ class Promises(Generic[Place]):
             self._sums[place] = left
         else:
             self._sums.pop(place, None)
+        self._tell(place)
         return True
 
     def out_of(self, place: Place) -> ResourceSet:

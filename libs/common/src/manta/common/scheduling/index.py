@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 
 from manta.common.ids import NodeId
+from manta.common.resources import ResourceSet
 from manta.common.scheduling.ranking import Ranking, Shape
 from manta.common.scheduling.view import NodeView
 
@@ -26,6 +27,8 @@ class ClusterIndex(Mapping[NodeId, NodeView]):
         self._changes: OrderedDict[NodeId, int] = OrderedDict()
         self._change = 0
         self._rankings: OrderedDict[Shape, tuple[Ranking, int]] = OrderedDict()
+        self._idle: tuple[ClusterIndex, int] | None = None
+        self.total = ResourceSet()  # of all nodes
         for node in nodes:
             self.put(node)
 
@@ -45,6 +48,11 @@ class ClusterIndex(Mapping[NodeId, NodeView]):
 
     def put(self, node: NodeView) -> None:
         """A node is new or changed. cost: O(1); rankings learn of it when they are asked for."""
+        before = self._nodes.get(node.node_id)
+        if before is None:
+            self.total = self.total + node.total
+        elif before.total is not node.total:
+            self.total = self.total - before.total + node.total
         self._nodes[node.node_id] = node
         self._change += 1
         self._changes[node.node_id] = self._change
@@ -52,8 +60,12 @@ class ClusterIndex(Mapping[NodeId, NodeView]):
 
     def remove(self, node_id: NodeId) -> None:
         """The node is dead. cost: O(rankings)."""
-        if self._nodes.pop(node_id, None) is not None:
+        before = self._nodes.pop(node_id, None)
+        if before is not None:
+            self.total = self.total - before.total
             del self._changes[node_id]
+            if self._idle is not None:
+                self._idle[0].remove(node_id)
             for ranking, _ in self._rankings.values():
                 ranking.remove(node_id)
 
@@ -69,11 +81,7 @@ class ClusterIndex(Mapping[NodeId, NodeView]):
             self._rankings.move_to_end(shape)
             if seen == self._change:
                 return ranking
-            changed: list[NodeId] = []
-            for node_id in reversed(self._changes):
-                if self._changes[node_id] <= seen:
-                    break
-                changed.append(node_id)
+            changed = self._changed_since(seen)
             # Sorting all at once is cheaper than moving most of them one by one.
             if 4 * len(changed) > len(self._nodes):
                 ranking = Ranking(shape, self._nodes.values())
@@ -82,3 +90,24 @@ class ClusterIndex(Mapping[NodeId, NodeView]):
                     ranking.put(self._nodes[node_id])
         self._rankings[shape] = (ranking, self._change)
         return ranking
+
+    def idle(self) -> ClusterIndex:
+        """The same nodes with nothing in use, to find what could ever be; not to be changed by the caller.
+
+        cost: O(c) for c nodes changed since it was last asked for.
+        """
+        known, seen = self._idle if self._idle is not None else (ClusterIndex(), 0)
+        for node_id in self._changed_since(seen):
+            node, before = self._nodes[node_id], known.get(node_id)
+            if before is None or before.total != node.total or before.labels != node.labels:
+                known.put(NodeView(node_id=node_id, total=node.total, available=node.total, labels=node.labels))
+        self._idle = known, self._change
+        return known
+
+    def _changed_since(self, seen: int) -> list[NodeId]:
+        changed: list[NodeId] = []
+        for node_id in reversed(self._changes):
+            if self._changes[node_id] <= seen:
+                break
+            changed.append(node_id)
+        return changed
