@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -38,9 +39,14 @@ class StandIn:
         self.dirty: set[Any] = set()
         self.woken: list[Any] = []
         self.known: dict[bytes, StandInPeer] = {}
+        self.recovery = self
+        self.reported: list[tuple[bytes, list[bytes], int]] = []
 
     def get(self, worker_id: bytes, _node_id: bytes = b"") -> StandInPeer:
         return self.known.setdefault(worker_id, StandInPeer(worker_id))
+
+    def copies_lost(self, object_id: bytes, nodes: Sequence[bytes], generation: int) -> None:
+        self.reported.append((object_id, list(nodes), generation))
 
     def watch(self, _peer: Any) -> None: ...
 
@@ -111,3 +117,22 @@ def test_a_ready_object_is_answered_at_once_and_the_borrower_s_node_counts_as_a_
     assert len(peer.sent) == 1
     entry = process.objects.get(OBJECT)
     assert entry is not None and entry.nodes == (b"M" * 28, NODE)
+
+
+def test_a_report_that_copies_are_gone_says_which_ones_it_is_about(process: StandIn, inquiries: Inquiries) -> None:
+    ref = ObjectRef(OBJECT, (NODE, OWNER))
+    entry = process.objects.borrow(OBJECT, (NODE, OWNER))
+    inquiries.want(ref)
+    (number,) = inquiries._requests
+    stored = worker_pb2.StoredObject(size=9, node_ids=[NODE], generation=3)
+    inquiries.on_objects(
+        worker_pb2.Objects(items=[worker_pb2.Objects.Item(request_id=number, object_id=OBJECT, stored=stored)])
+    )
+    assert entry.generation == 3
+    process.objects.forget_copies(OBJECT)
+    entry.generation = 3  # a borrower only looks again
+    inquiries.want(ref, [NODE])
+    (item,) = worker_pb2.ObjectsWanted.FromString(process.known[OWNER].sent[-1][1]).items
+    assert (list(item.lost_at), item.generation) == ([NODE], 3)
+    inquiries.on_wanted(process.get(BORROWER), worker_pb2.ObjectsWanted(items=[item]))  # type: ignore[arg-type]
+    assert process.reported == [(OBJECT, [NODE], 3)]

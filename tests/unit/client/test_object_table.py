@@ -72,3 +72,22 @@ def test_an_answer_ends_the_asking() -> None:
     entry.asked = True
     table.set_value(X, VALUE)
     assert not entry.asked and entry.value == VALUE
+
+
+def test_an_object_whose_last_copy_is_lost_is_waited_for_again() -> None:
+    table = ObjectTable()
+    entry = table.create(X)
+    table.set_stored(X, 7, (b"n1",))
+    assert table.stored_at(b"n1") == [X] and table.stored_at(b"n2") == []
+    table.forget_copies(X)
+    assert (entry.state, entry.nodes, entry.generation) == (ObjectState.PENDING, (), 1)
+    assert not table.when_ready(X, nobody) and table.stored_at(b"n1") == []
+    assert table.set_stored(X, 7, (b"n2",)) == [nobody]
+    assert entry.generation == 1
+
+
+def test_only_our_own_objects_are_ours_to_make_again() -> None:
+    table = ObjectTable()
+    table.borrow(X, OWNER)
+    table.set_stored(X, 7, (b"n1",))
+    assert table.stored_at(b"n1") == []

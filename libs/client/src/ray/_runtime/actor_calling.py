@@ -134,7 +134,7 @@ class ActorCaller:
             process.submitter.pending[task_id] = record
             taken = calls.submit(record)
             if taken:
-                self._line_up(actor)
+                self.line_up(actor)
         if not taken:
             process.submitter.fail(record, self._actors.refusal_of(actor))
         process.submitter.fail_if_cut_off(record)
@@ -219,9 +219,9 @@ class ActorCaller:
                 actor.calls.withdraw(record)
         record.queued_at = time()
         # Whoever called us does what is queued: a chain of calls may be longer than the stack is deep.
-        self._line_up(actor)
+        self.line_up(actor)
 
-    def _line_up(self, actor: Actor) -> None:
+    def line_up(self, actor: Actor) -> None:
         """A call can go: at once to an idle actor; else with its neighbours, when the reading thread gets to it."""
         process = self._process
         with process.lock:

@@ -16,7 +16,7 @@ from ray._runtime.actor_creation import ActorCreator
 from ray._runtime.actor_record import HANDLE_PREFIX, Actor
 from ray._runtime.gcs_client import GcsError
 from ray._runtime.object_ref import ObjectRef
-from ray._runtime.system_errors import error_value
+from ray._runtime.system_errors import error_value, not_computed
 from ray._runtime.task_record import TaskRecord
 
 if TYPE_CHECKING:
@@ -320,6 +320,21 @@ class Actors:
         else:
             self._forget_unused(actor)
         return again
+
+    def resubmit(self, record: TaskRecord) -> None:
+        """Make a call that ended once more; its arguments are there."""
+        process = self._process
+        actor = self._actors.get(record.actor_id)
+        with process.lock:
+            taken = actor is not None and actor.calls.submit(record)
+        if actor is None:
+            process.submitter.end(record, not_computed(record.return_ids()[0], "REF_NOT_FOUND", record.actor_id))
+        elif not taken:
+            process.submitter.end(record, self.refusal_of(actor))
+        else:
+            self._caller.line_up(actor)
+            if actor.status is None:
+                self.subscribe(actor)
 
     def kill(self, actor_id: bytes, no_restart: bool) -> None:
         request = gcs_pb2.KillActorRequest(actor_id=actor_id, no_restart=no_restart)

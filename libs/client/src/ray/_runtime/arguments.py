@@ -149,6 +149,20 @@ def fill(process: Process, message: worker_pb2.Task, refs: list[ObjectRef]) -> N
             argument.ref.owner.node_id, argument.ref.owner.worker_id = owner
 
 
+def refresh(process: Process, message: worker_pb2.Task) -> None:
+    """Name the values of stored arguments anew: they were made again since, and all are ready. The lock is held."""
+    for argument in message.arguments:
+        entry = process.objects.get(argument.ref.object_id) if argument.HasField("stored") else None
+        if entry is None:
+            continue
+        if entry.state is ObjectState.INLINE:
+            assert entry.value is not None
+            argument.value.CopyFrom(entry.value)
+        else:
+            argument.stored.size = entry.size
+            argument.stored.node_ids[:] = entry.nodes
+
+
 def decode(value: Any, resolved: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Put the values of the refs into their places. value: what was pickled; resolved: in the order of the refs."""
     if len(value) == 2:

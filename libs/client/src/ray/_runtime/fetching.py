@@ -196,7 +196,11 @@ class Fetcher:
         object_id = ref._id
         owner = ref._owner or process.address
         lost: list[bytes] = []
+        generation = entry.generation
         while True:
+            if entry.generation != generation:
+                lost.clear()
+                generation = entry.generation
             # What is here needs but a round trip to the object manager, which no timeout is meant to cut short.
             here = process.node_id in entry.nodes
             timeout = None if deadline is None or here else max(0.0, deadline - time.monotonic())
@@ -208,29 +212,30 @@ class Fetcher:
 
                     raise RaySystemError("ray.shutdown() was called before this was there") from None
                 lost.extend(node for node in error.lost_at or entry.nodes if node not in lost)
-                self._report_lost(ref, entry, lost, str(error))
+                log.debug("copies_not_found object_id=%s reason=%s", object_id.hex(), error)
+                self._report_lost(ref, entry, lost, generation)
+                # It is made again, or its owner named other nodes meanwhile.
+                self.await_ready([ref], 1, deadline, stop_at_error=False)
                 if entry.state is ObjectState.INLINE:
                     return self._load(ref, deadline)
-                # The owner named other nodes meanwhile.
-                self.await_ready([ref], 1, deadline, stop_at_error=False)
             else:
                 if entry.owner is None and process.node_id not in entry.nodes:
                     with process.lock:
                         process.objects.add_node(object_id, process.node_id)
                 return value
 
-    def _report_lost(self, ref: ObjectRef, entry: ObjectEntry, lost: Sequence[bytes], why: str) -> None:
-        """No copy at these nodes: the owner may know others, or that there are none."""
-        from ray._runtime.system_errors import object_lost
-
+    def _report_lost(self, ref: ObjectRef, entry: ObjectEntry, lost: Sequence[bytes], generation: int) -> None:
+        """No copy at these nodes: the owner may know others, or has to make it again."""
         process = self._process
+        if entry.owner is None:
+            with process.lock:
+                process.recovery.copies_lost(ref._id, lost, generation)
+            process.after_lock()
+            return
         with process.lock:
-            if entry.owner is None:
-                if not process.objects.drop_nodes(ref._id, set(lost)):
-                    process.objects.set_value(ref._id, object_lost(ref._id, why))
-                return
-            entry.state = ObjectState.PENDING
-        self._process.inquiries.want(ref, lost)
+            if entry.state is ObjectState.STORED and entry.generation == generation:
+                entry.state = ObjectState.PENDING
+        process.inquiries.want(ref, lost)
 
     # -- wait and futures
 

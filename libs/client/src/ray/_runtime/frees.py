@@ -57,11 +57,14 @@ class Frees:
         for object_id in record.return_ids():
             entry = process.objects.get(object_id)
             kept = entry.nodes if entry is not None and entry.state is ObjectState.STORED else ()
-            stale = [node for node in tried if node not in kept]
-            if stale:
-                if not self._stale:
-                    process.reactor.call_soon(self.send)
-                self._stale.append((object_id, stale))
+            self.copies(object_id, [node for node in tried if node not in kept])
+
+    def copies(self, object_id: bytes, nodes: list[bytes]) -> None:
+        """Free copies at these nodes that are not those of the object; the lock is held."""
+        if nodes:
+            if not self._stale:
+                self._process.reactor.call_soon(self.send)
+            self._stale.append((object_id, nodes))
 
     def connected(self) -> None:
         """There is an object manager again."""

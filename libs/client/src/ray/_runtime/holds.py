@@ -38,6 +38,8 @@ class HoldMessenger:
             elif type(cmd) is command.Forget:
                 process.objects.remove(cmd.object_id)
                 process.reads.recent.forget(cmd.object_id)
+                if process.recovery.specs:
+                    process.recovery.freed(cmd.object_id)
             elif type(cmd) is command.ReplyReady:
                 if len(cmd.task_id) == TASK_ID_SIZE:
                     process.executor.calls.replies.released(cmd.task_id, cmd.kept)
@@ -77,6 +79,8 @@ class HoldMessenger:
             process.to_free.append((object_id, list(entry.nodes)))
         if len(object_id) == 28 and process.actors is not None:
             process.actors.handle_freed(object_id)
+        if process.recovery.specs:
+            process.recovery.freed(object_id)
 
     def _send_hold(
         self, owner: bytes, action: worker_pb2.Holds.Item.Action, cmd: command.SendAdd | command.SendDrop

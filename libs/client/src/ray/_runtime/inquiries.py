@@ -40,7 +40,9 @@ class Inquiries:
             self._requests[request_id] = ref._id, worker_id
             peer = process.peers.get(worker_id, node_id)
             process.watch(peer)
-            item = worker_pb2.ObjectsWanted.Item(request_id=request_id, object_id=ref._id, lost_at=lost)
+            item = worker_pb2.ObjectsWanted.Item(
+                request_id=request_id, object_id=ref._id, lost_at=lost, generation=entry.generation
+            )
             peer.queue(worker_pb2.OBJECTS_WANTED, worker_pb2.ObjectsWanted(items=[item]).SerializeToString())
             process.dirty.add(peer)
         process.after_lock()
@@ -82,6 +84,9 @@ class Inquiries:
                     continue
                 if item.HasField("stored"):
                     waiters = process.objects.set_stored(object_id, item.stored.size, tuple(item.stored.node_ids))
+                    entry = process.objects.get(object_id)
+                    if entry is not None:
+                        entry.generation = item.stored.generation
                 elif item.HasField("value"):
                     waiters = process.objects.set_value(object_id, item.value)
                 else:
@@ -101,11 +106,9 @@ class Inquiries:
                     self._answer(peer, request_id, object_id)
 
             with process.lock:
+                if item.lost_at:
+                    process.recovery.copies_lost(object_id, item.lost_at, item.generation)
                 entry = process.objects.get(object_id)
-                if entry is not None and item.lost_at and entry.state is ObjectState.STORED:
-                    left = process.objects.drop_nodes(object_id, set(item.lost_at))
-                    if not left:
-                        process.objects.set_value(object_id, object_lost(object_id, "no node holds a copy"))
                 # One that asks again, its connection broke, waits already: only its last request is answered.
                 repeated = waiting in self._awaited
                 ready = entry is None or entry.state is not ObjectState.PENDING
@@ -115,6 +118,7 @@ class Inquiries:
                         process.objects.when_ready(object_id, ready_now)
             if ready:
                 self._answer(peer, item.request_id, object_id)
+        process.after_lock()
 
     def _answer(self, peer: Peer, request_id: int, object_id: bytes) -> None:
         item = worker_pb2.Objects.Item(request_id=request_id, object_id=object_id)
@@ -124,6 +128,7 @@ class Inquiries:
         elif entry.state is ObjectState.STORED:
             item.stored.size = entry.size
             item.stored.node_ids.extend(entry.nodes)
+            item.stored.generation = entry.generation
         else:
             assert entry.value is not None
             item.value.CopyFrom(entry.value)

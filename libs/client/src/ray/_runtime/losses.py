@@ -39,8 +39,11 @@ class Losses:
         cause = common_pb2.DeathCause(
             kind=common_pb2.DeathCause.NODE_DIED, message=node.death_cause.message, node_id=node.node_id
         )
+        with process.lock:
+            process.recovery.node_lost(node.node_id)
         for worker_id in process.peers.of_node(node.node_id):
             self.worker_died(worker_id, cause)
+        process.after_lock()
 
     def peer_lost(self, peer: Peer) -> None:
         """A channel broke; whether the process is dead, its raylet says."""

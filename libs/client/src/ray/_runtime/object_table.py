@@ -1,7 +1,7 @@
 """What this process knows of the values of objects: a pure table, changed under the process's lock.
 
-An entry is PENDING until its value, its locations or its error is known. Small values are here; large ones are named by
-the nodes whose arenas hold them.
+An entry is PENDING until its value, its locations or its error is known, and again when its last copy was lost. Small
+values are here; large ones are named by the nodes whose arenas hold them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ObjectState(IntEnum):
 class ObjectEntry:
     """One object. `waiters` are called once, with the object id, when it leaves PENDING."""
 
-    __slots__ = ("asked", "nodes", "owner", "size", "state", "value", "waiters")
+    __slots__ = ("asked", "generation", "nodes", "owner", "size", "state", "value", "waiters")
 
     def __init__(self, owner: tuple[bytes, bytes] | None) -> None:
         self.state = ObjectState.PENDING
@@ -39,6 +39,8 @@ class ObjectEntry:
         self.waiters: list[Waiter] | None = None
         # A borrower has asked the owner and waits for the answer.
         self.asked = False
+        # How often all its copies were lost: a report that no copy is found is about those of one generation.
+        self.generation = 0
 
 
 class ObjectTable:
@@ -103,6 +105,21 @@ class ObjectTable:
             return None
         entry.nodes = tuple(node for node in entry.nodes if node not in lost)
         return entry.nodes
+
+    def forget_copies(self, object_id: bytes) -> None:
+        """No copy is left; the object is PENDING until it is made again, or fails."""
+        entry = self._entries[object_id]
+        entry.state = ObjectState.PENDING
+        entry.nodes = ()
+        entry.generation += 1
+
+    def stored_at(self, node_id: bytes) -> list[bytes]:
+        """Our own objects that have a copy at this node. cost: O(objects)."""
+        return [
+            object_id
+            for object_id, entry in self._entries.items()
+            if entry.state is ObjectState.STORED and entry.owner is None and node_id in entry.nodes
+        ]
 
     def when_ready(self, object_id: bytes, waiter: Waiter) -> bool:
         """Call `waiter` when the object is ready; True when it is already (the waiter is not called then)."""

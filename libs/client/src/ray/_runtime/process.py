@@ -45,6 +45,7 @@ from ray._runtime.raylets import RayletLink, Raylets, raylet_socket
 from ray._runtime.reactor import Reactor
 from ray._runtime.reading import Reading
 from ray._runtime.reads import Reads
+from ray._runtime.recovery import Recovery
 from ray._runtime.reference import ReferenceCounter
 from ray._runtime.remote import Remote
 from ray._runtime.submission import TaskSubmitter
@@ -127,6 +128,7 @@ class Process:
         self.item_senders = ItemSenders()
         self.fetcher = Fetcher(self)
         self.inquiries = Inquiries(self)
+        self.recovery = Recovery(self)
         self.losses = Losses(self)
         self.executor = Executor(self)
         self.reading = Reading(self.reactor, self.executor.hand_back)
@@ -213,6 +215,7 @@ class Process:
 
     def _arena_connected(self, fd: int) -> None:
         self.reactor.add(fd, self.arena.on_readable)
+        self.recovery.arena_size = self.arena.welcome.size
         self.frees.connected()
 
     def note_drop(self, object_id: bytes) -> None:

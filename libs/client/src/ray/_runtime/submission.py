@@ -92,7 +92,7 @@ class TaskSubmitter:
         returns = self.register(record, encoded.held())
         if not encoded.refs:
             record.message = message.SerializeToString()
-            self._ready(record, cache[3])
+            self.ready(record, cache[3])
         else:
             refs, key = encoded.refs, cache[3]
             arguments.when_ready(process, record, refs, lambda: self._complete(record, message, refs, key))
@@ -168,9 +168,10 @@ class TaskSubmitter:
             # Whoever called us does what is queued: a chain of tasks may be longer than the stack is deep.
             self.end(record, error)
             return
-        self._ready(record, key)
+        self.ready(record, key)
 
-    def _ready(self, record: TaskRecord, key: SchedulingKey) -> None:
+    def ready(self, record: TaskRecord, key: SchedulingKey) -> None:
+        """All arguments of a task are there."""
         process = self._process
         with process.lock:
             if record.task_id not in self.pending:
@@ -298,8 +299,11 @@ class TaskSubmitter:
         if record.kind is not None:
             process.task_events.ended(record, reply)
         woken = process.woken
+        stored_ids: list[bytes] | None = None
         if record.generator is not None:
             process.generators.settle(record.generator, reply)
+        if record.kept:
+            process.recovery.sift(peer, record, reply)
         for result in reply.returns:
             object_id = result.object_id
             if result.HasField("stored"):
@@ -307,6 +311,9 @@ class TaskSubmitter:
                 stored = result.stored
                 if object_id in process.objects:
                     waiters = process.objects.set_stored(object_id, stored.size, tuple(stored.node_ids))
+                    if stored_ids is None:
+                        stored_ids = []
+                    stored_ids.append(object_id)
                 else:
                     # Nobody wants it any more, but the copy exists.
                     process.to_free.append((object_id, list(stored.node_ids)))
@@ -321,6 +328,9 @@ class TaskSubmitter:
                 process.holds.apply(process.refs.result_contains(object_id, peer.worker_id, inners))
         if record.tried_at:
             process.frees.earlier(record)
+        if stored_ids is not None or record.kept:
+            made = [result.object_id for result in reply.returns if not result.HasField("stored")]
+            process.recovery.finished(record, stored_ids or [], made)
         if record.held or reply.kept:
             kept = [(ref.object_id, ref.number) for ref in reply.kept]
             for object_id in record.held:
@@ -378,9 +388,12 @@ class TaskSubmitter:
         process.task_events.failed(record, value)
         if record.generator is not None:
             process.generators.fail(record.generator, value)
-        for object_id in record.return_ids():
-            waiters = process.objects.set_value(object_id, value)
-            process.woken.extend((waiter, object_id) for waiter in waiters)
+        if record.kept:
+            process.recovery.failed(record, value)
+        else:
+            for object_id in record.return_ids():
+                waiters = process.objects.set_value(object_id, value)
+                process.woken.extend((waiter, object_id) for waiter in waiters)
         process.frees.earlier(record)
         if record.held:
             process.holds.apply(process.refs.task_finished(record.held))

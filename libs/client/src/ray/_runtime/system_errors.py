@@ -27,6 +27,17 @@ def object_lost(object_id: bytes, why: str) -> common_pb2.Value:
     return error_value(ObjectLostError(object_id.hex(), why))
 
 
+def not_computed(object_id: bytes, reason: str, culprit: bytes) -> common_pb2.Value:
+    """For an object that was lost and cannot be computed again, because of itself or of what it is made from."""
+    from ray.exceptions import ObjectReconstructionFailedError
+
+    message = None
+    if culprit != object_id:
+        why = ObjectReconstructionFailedError.REASON_MESSAGES[reason]
+        message = f"its task needs object {culprit.hex()}, which is gone too: {why}"
+    return error_value(ObjectReconstructionFailedError(object_id.hex(), reason, message))
+
+
 def owner_died(object_id: bytes) -> common_pb2.Value:
     from ray.exceptions import OwnerDiedError
 

@@ -21,6 +21,11 @@ _PER_PREFIX: Final = 1 << (8 * _COUNTER)
 _FIRST_PUT: Final = 1 << 31
 
 
+def is_put(object_id: bytes) -> bool:
+    """Whether the object was put, and is not the result of a task."""
+    return int.from_bytes(object_id[TASK_ID_SIZE:], "little") >= _FIRST_PUT
+
+
 class TaskIds:
     """The ids that one process hands out for one job."""
 

@@ -56,6 +56,7 @@ class TaskRecord:
         "definition",
         "generator",
         "held",
+        "kept",
         "kind",
         "lease_id",
         "message",
@@ -103,6 +104,8 @@ class TaskRecord:
         # The task that submitted it; empty in a driver.
         self.parent = b""
         self.held: tuple[bytes, ...] = ()
+        # Its specification is part of the lineage: see recovery.py.
+        self.kept = False
         self.missing = 0
         self.lease_id: bytes | None = None
         # The nodes of attempts that died.

@@ -86,13 +86,13 @@ class ObjectReconstructionFailedError(ObjectLostError):
 
     REASON_MESSAGES = {  # noqa: RUF012 - a constant table, public upstream
         "PUT": "it was made by ray.put, which leaves nothing to compute it from",
-        "MAX_ATTEMPTS_EXCEEDED": "the task that makes it has used its max_retries",
-        "LINEAGE_EVICTED": "the record of how to compute it was dropped to stay within the lineage limit",
+        "MAX_ATTEMPTS_EXCEEDED": "what makes it has used its retries; give it more by max_retries or max_task_retries",
+        "LINEAGE_EVICTED": "the record of how to compute it was dropped for lack of room; raise max_lineage_bytes",
         "CANCELLED": "the task that makes it was cancelled",
         "BORROWED": "its owner, not this process, would have to compute it",
         "LOCAL_MODE": "local mode keeps no record of how to compute it",
         "REF_NOT_FOUND": "its owner knows no such reference any more",
-        "RETRIES_DISABLED": "the task that makes it has max_retries=0",
+        "RETRIES_DISABLED": "what makes it has max_retries=0 or max_task_retries=0",
         "LINEAGE_DISABLED": "keeping records of how to compute objects is off",
     }
 

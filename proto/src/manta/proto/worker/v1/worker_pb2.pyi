@@ -80,12 +80,14 @@ class Argument(_message.Message):
     def __init__(self, value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., stored: _Optional[_Union[StoredObject, _Mapping]] = ..., ref: _Optional[_Union[_common_pb2.ObjectReference, _Mapping]] = ...) -> None: ...
 
 class StoredObject(_message.Message):
-    __slots__ = ("size", "node_ids")
+    __slots__ = ("size", "node_ids", "generation")
     SIZE_FIELD_NUMBER: _ClassVar[int]
     NODE_IDS_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     size: int
     node_ids: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, size: _Optional[int] = ..., node_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    generation: int
+    def __init__(self, size: _Optional[int] = ..., node_ids: _Optional[_Iterable[bytes]] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Task(_message.Message):
     __slots__ = ("task_id", "definition", "args", "arguments", "num_returns", "name", "attempt", "actor_id", "incarnation", "method", "sequence", "concurrency_group", "retry_exceptions", "placement_group_id", "capture_child_tasks", "parent_task_id", "backpressure", "last_attempt", "max_calls", "items_arrived")
@@ -248,14 +250,16 @@ class DefinitionWanted(_message.Message):
 class ObjectsWanted(_message.Message):
     __slots__ = ("items",)
     class Item(_message.Message):
-        __slots__ = ("request_id", "object_id", "lost_at")
+        __slots__ = ("request_id", "object_id", "lost_at", "generation")
         REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
         OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
         LOST_AT_FIELD_NUMBER: _ClassVar[int]
+        GENERATION_FIELD_NUMBER: _ClassVar[int]
         request_id: int
         object_id: bytes
         lost_at: _containers.RepeatedScalarFieldContainer[bytes]
-        def __init__(self, request_id: _Optional[int] = ..., object_id: _Optional[bytes] = ..., lost_at: _Optional[_Iterable[bytes]] = ...) -> None: ...
+        generation: int
+        def __init__(self, request_id: _Optional[int] = ..., object_id: _Optional[bytes] = ..., lost_at: _Optional[_Iterable[bytes]] = ..., generation: _Optional[int] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[ObjectsWanted.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[ObjectsWanted.Item, _Mapping]]] = ...) -> None: ...
