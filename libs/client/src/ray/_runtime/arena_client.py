@@ -184,11 +184,6 @@ class ArenaClient:
         reply: pb.DescribeReply = self._answer(connection, call, pb.DESCRIBE, request, None)
         return reply
 
-    @staticmethod
-    def copy_into(destination: memoryview, source: Any) -> None:
-        """See the function of that name."""
-        copy_into(destination, source)
-
     # ---- for the runtime
 
     @property
