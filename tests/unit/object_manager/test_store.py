@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 from manta.object_manager.arena import Arena
+from manta.object_manager.client_id import ClientId
+from manta.object_manager.extent_service import ExtentService
 from manta.object_manager.incoming import Incoming
 from manta.object_manager.memory import MARGIN_BYTES, ArenaMemory
 from manta.object_manager.node_table import NodeTable
-from manta.object_manager.object_table import ClientId, ObjectTable
+from manta.object_manager.object_table import ObjectTable
 from manta.object_manager.pulls import OpenStream, Pulls
 from manta.object_manager.reservation import Reservations
 from manta.object_manager.store import Store
@@ -48,9 +50,10 @@ class NoPuller:
 def both_of(size: int, available: int = 1 << 40) -> tuple[Store, Incoming]:
     memory = ArenaMemory(size, available=lambda: available)
     table, reservations, writes = ObjectTable(Arena(memory.size)), Reservations(memory), Writes()
-    incoming = Incoming(table, Pulls(budget=1, streams=1), NodeTable(), reservations, writes)
+    extents = ExtentService(table, reservations)
+    incoming = Incoming(table, Pulls(budget=1, streams=1), NodeTable(), reservations, writes, extents)
     incoming.attach(NoPuller())  # type: ignore[arg-type]
-    return Store(memory, table, reservations, writes), incoming
+    return Store(memory, table, reservations, writes, extents), incoming
 
 
 def store_of(size: int, available: int = 1 << 40) -> Store:

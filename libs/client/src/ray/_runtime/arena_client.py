@@ -28,8 +28,8 @@ from ray._runtime.arena_errors import (
     ArenaRefused,
     ArenaTimeout,
     ObjectNotFound,
-    error_of,
 )
+from ray._runtime.arena_replies import dispatcher
 from ray._runtime.pins import Pinned
 from ray._runtime.writable import Writable, copy_into
 
@@ -67,6 +67,7 @@ class ArenaClient:
 
     path: its socket, of any length. hello: who we are. on_released: told, inside a destructor and on any thread, that
     the last view of an object ended; it may only append to a queue and wake somebody, who then calls flush().
+    on_extent: told, on any thread, that there is an extent: somebody is to call expire_extents() every now and then.
     connect_timeout_s: how long a call waits for an object manager that is being started again.
     """
 
@@ -79,12 +80,14 @@ class ArenaClient:
         on_released: Callable[[bytes], None] | None = None,
         on_connected: Callable[[int], None] | None = None,
         on_disconnected: Callable[[int], None] | None = None,
+        on_extent: Callable[[], None] | None = None,
         connect_timeout_s: float = 30.0,
     ) -> None:
         self.path = path
         self.on_released = on_released
         self.on_connected = on_connected
         self.on_disconnected = on_disconnected
+        self.on_extent = on_extent
         self._hello = hello_bytes(token, PROTOCOL, hello.SerializeToString())
         self._connect_timeout_s = connect_timeout_s
         self._connection: ArenaConnection | None = None
@@ -105,6 +108,15 @@ class ArenaClient:
         request = pb.Create(request_id=call.request_id, object_id=object_id, size=size, owner=_address(owner))
         reply: pb.Created = self._answer(connection, call, pb.CREATE, request, None)
         return None if reply.exists else Writable(connection, object_id, size, reply.offset)
+
+    def writable(self, object_id: bytes, size: int, owner: Owner) -> Writable | None:
+        """As create, but without a round trip when this process holds an extent with room.
+
+        An object that is here already, by an earlier attempt of its task, is then written once more: see Seal.
+        """
+        connection = self._connected()
+        writable = connection.extents.writable(object_id, size, WorkerAddress(node_id=owner[0], worker_id=owner[1]))
+        return self.create(object_id, size, owner) if writable is None else writable
 
     def get(
         self,
@@ -201,7 +213,7 @@ class ArenaClient:
         connection = self._connection
         if connection is None:
             return
-        connection.read_available(self._dispatcher(connection))
+        connection.read_available(dispatcher(connection))
         self.flush()
 
     def flush(self) -> None:
@@ -215,6 +227,20 @@ class ArenaClient:
             pass  # nobody holds pins for us any more
         self._notice(connection)
 
+    def expire_extents(self) -> bool:
+        """Give extents back that were not used of late. returns: whether there are others, to be looked at again."""
+        connection = self._connection
+        if connection is None:
+            return False
+        more = connection.extents.expire()
+        self.flush()
+        return more
+
+    def holds_extents(self) -> bool:
+        """Whether there are extents to expire."""
+        connection = self._connection
+        return connection is not None and connection.extents.holds
+
     def close(self) -> None:
         """End the connection. Views stay valid: while there are any, the socket lives on and tells when they end."""
         with self._connecting:
@@ -223,6 +249,7 @@ class ArenaClient:
         if connection is None:
             return
         connection.leave_epoll()
+        connection.extents.close()
         connection.end_calls(ArenaDisconnected("the arena client was closed meanwhile"))
         try:
             connection.flush()
@@ -298,6 +325,7 @@ class ArenaClient:
                 raise ArenaDisconnected(f"object manager at {self.path}: {error}") from error
             connection.mapping.on_released = self.on_released
             connection.on_closing = self.on_disconnected
+            connection.extents.on_held = self.on_extent
             self._connection = connection
         finally:
             self._connecting.release()
@@ -319,7 +347,7 @@ class ArenaClient:
     ) -> Any:
         started = time.monotonic()
         deadline = None if timeout is None else started + timeout
-        dispatch = self._dispatcher(connection)
+        dispatch = dispatcher(connection)
         try:
             connection.send(kind, request)
             while not connection.wait(call, deadline, dispatch, _SAY_SO_S):
@@ -353,44 +381,6 @@ class ArenaClient:
             connection.send(kind, message)
         except ArenaDisconnected:
             self._notice(connection)  # there is nobody to whom this would matter
-
-    def _dispatcher(self, connection: ArenaConnection) -> Callable[[int, bytes], None]:
-        def dispatch(kind: int, payload: bytes) -> None:
-            if kind == pb.LOCATED:
-                self._located(connection, pb.Located.FromString(payload))
-            elif kind == pb.CREATED:
-                self._created(connection, pb.Created.FromString(payload))
-            elif kind == pb.DESCRIBED:
-                described = pb.DescribeReply.FromString(payload)
-                call = connection.pending.pop(described.request_id, None)
-                if call is not None:
-                    call.finish(described)
-            else:
-                log.warning("arena_frame_ignored kind=%d", kind)
-
-        return dispatch
-
-    def _located(self, connection: ArenaConnection, reply: pb.Located) -> None:
-        call = connection.pending.pop(reply.request_id, None)
-        if reply.failure.code:
-            if call is not None:
-                call.finish(error_of(reply.failure))
-        elif call is not None:
-            # Made here, so that a caller that gives up meanwhile drops it, and with it the pin.
-            call.finish(connection.mapping.adopt(reply.object_id, reply.offset, reply.size))
-        else:
-            connection.mapping.outgoing.append((reply.object_id,))
-
-    def _created(self, connection: ArenaConnection, reply: pb.Created) -> None:
-        call = connection.pending.pop(reply.request_id, None)
-        if call is None:
-            return
-        if reply.failure.code:
-            call.finish(error_of(reply.failure))
-            return
-        call.finish(reply)
-        if call.abandoned and not reply.exists:
-            connection.queue(pb.ABORT, pb.Abort(object_id=call.object_id))
 
 
 def _address(owner: Owner | None) -> WorkerAddress | None:

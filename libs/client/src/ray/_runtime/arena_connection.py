@@ -23,6 +23,7 @@ from manta.common.channel.hello import HelloRefused, read_answer
 from manta.common.channel.paths import short_path
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_errors import ArenaDisconnected
+from ray._runtime.extent_writer import ExtentWriter
 from ray._runtime.pins import Mapping
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class ArenaConnection:
         self.fd = self.socket.fileno()
         self.problem: ArenaDisconnected | None = None
         self.on_closing: Callable[[int], None] | None = None
+        self.extents = ExtentWriter(self)
         self.pending: dict[int, Call] = {}
         self._sending = threading.Lock()
         self._reading = threading.Lock()

@@ -23,6 +23,7 @@ from ray._runtime.arena_client import ArenaClient
 from ray._runtime.arena_wait import arena_wait_s
 from ray._runtime.cancelling import Canceller
 from ray._runtime.executor import Executor
+from ray._runtime.extent_expiry import ExtentExpiry
 from ray._runtime.fetching import Fetcher
 from ray._runtime.finalizer_calls import FinalizerCalls
 from ray._runtime.frees import Frees
@@ -143,6 +144,7 @@ class Process:
             on_released=lambda _object_id: self._ask_drain(),
             on_connected=self._arena_connected,
             on_disconnected=self.reactor.remove,
+            on_extent=ExtentExpiry(self).held,
             connect_timeout_s=arena_wait_s(),
         )
         self._helpers: ThreadPoolExecutor | None = None
@@ -360,7 +362,7 @@ class Process:
         """
         object_id = object_id or self.ids.next_put()
         large = serialized.size > serialization.INLINE_LIMIT
-        pin = stored.store(self, object_id, serialized, self.address) if large else None
+        pin = stored.store_put(self, object_id, serialized) if large else None
         with self.lock:
             if self.drops:
                 self.drain_drops()

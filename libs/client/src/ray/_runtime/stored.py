@@ -26,15 +26,26 @@ log = logging.getLogger("ray.runtime")
 _ATTEMPTS: Final = 3
 
 
-def store(process: Process, object_id: bytes, serialized: Serialized, owner: tuple[bytes, bytes]) -> Pinned | None:
-    """Write a value of stored_size() bytes into the arena as a primary copy; returns a pin of it if it is ours.
+def store_put(process: Process, object_id: bytes, serialized: Serialized) -> Pinned | None:
+    """Write a value of our own, under an id that was never used before, as `store`; returns a pin of it."""
+    return _store(process, object_id, serialized, process.address, keep_pin=True)
+
+
+def store(process: Process, object_id: bytes, serialized: Serialized, owner: tuple[bytes, bytes]) -> None:
+    """Write a value of stored_size() bytes into the arena as a primary copy.
 
     raises: ObjectStoreFullError when it finds no room; ObjectManagerUnavailableError when the node's stays away.
     """
+    _store(process, object_id, serialized, owner, keep_pin=False)
+
+
+def _store(
+    process: Process, object_id: bytes, serialized: Serialized, owner: tuple[bytes, bytes], *, keep_pin: bool
+) -> Pinned | None:
     size = serialized.stored_size()
     for left in reversed(range(_ATTEMPTS)):
         try:
-            return _write(process, object_id, serialized, size, owner)
+            return _write(process, object_id, serialized, size, owner, keep_pin)
         except ArenaFull as full:
             from ray.exceptions import ObjectStoreFullError
 
@@ -55,19 +66,19 @@ def unavailable(gone: ArenaDisconnected) -> Exception:
 
 
 def _write(
-    process: Process, object_id: bytes, serialized: Serialized, size: int, owner: tuple[bytes, bytes]
+    process: Process, object_id: bytes, serialized: Serialized, size: int, owner: tuple[bytes, bytes], keep_pin: bool
 ) -> Pinned | None:
     try:
-        writable = process.arena.create(object_id, size, owner)
+        writable = process.arena.writable(object_id, size, owner)
     except ArenaFull:
         # What was dropped just now makes room; its frees go out ahead on the same connection.
         process.settle_drops()
-        writable = process.arena.create(object_id, size, owner)
+        writable = process.arena.writable(object_id, size, owner)
     if writable is None:  # an earlier attempt of the same task had stored it
         return None
     with writable:
         serialized.write_to(writable.view, copy_into)
-        return writable.seal(keep_pin=owner == process.address)
+        return writable.seal(keep_pin=keep_pin)
 
 
 def load_stored(

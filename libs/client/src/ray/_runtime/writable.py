@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
-from ray._runtime.arena_connection import ArenaConnection
 from ray._runtime.arena_errors import ArenaRefused
 from ray._runtime.pins import Mapping, Pinned
+
+if TYPE_CHECKING:
+    from manta.proto.common.v1.common_pb2 import WorkerAddress
+    from ray._runtime.arena_connection import ArenaConnection
+    from ray._runtime.extents import Part
 
 # From here a second thread pays for itself.
 _PARALLEL_BYTES: Final = 1024 * 1024
@@ -16,13 +20,26 @@ _COPY_THREADS: Final = 4
 
 
 class Writable:
-    """A reserved range: fill `view`, then seal. As a context it aborts what was not sealed."""
+    """A reserved range: fill `view`, then seal. As a context it aborts what was not sealed.
 
-    __slots__ = ("_connection", "_offset", "_open", "object_id", "size", "view")
+    part: of an extent, if it lies in one; the object manager hears of the object, and of its owner, when it is sealed.
+    """
 
-    def __init__(self, connection: ArenaConnection, object_id: bytes, size: int, offset: int) -> None:
+    __slots__ = ("_connection", "_offset", "_open", "_owner", "_part", "object_id", "size", "view")
+
+    def __init__(
+        self,
+        connection: ArenaConnection,
+        object_id: bytes,
+        size: int,
+        offset: int,
+        part: Part | None = None,
+        owner: WorkerAddress | None = None,
+    ) -> None:
         self._connection = connection
         self._offset = offset
+        self._part = part
+        self._owner = owner
         self._open = True
         self.object_id = object_id
         self.size = size
@@ -37,7 +54,17 @@ class Writable:
         if not self._open:
             raise ArenaRefused(f"object {self.object_id.hex()} was sealed or aborted before")
         self._open = False
-        self._connection.queue(pb.SEAL, pb.Seal(object_id=self.object_id, keep_pin=keep_pin))
+        seal = pb.Seal(object_id=self.object_id, keep_pin=keep_pin)
+        if self._part is not None:
+            seal = pb.Seal(
+                object_id=self.object_id,
+                keep_pin=keep_pin,
+                extent=self._part.extent,
+                offset=self._offset,
+                size=self.size,
+                owner=self._owner,
+            )
+        self._connection.queue(pb.SEAL, seal)
         mapping: Mapping = self._connection.mapping
         pin = mapping.adopt(self.object_id, self._offset, self.size) if keep_pin else None
         self._connection.flush()
@@ -52,7 +79,12 @@ class Writable:
         self.view = self._connection.mapping.writable[:0]
         if self._open:
             self._open = False
-            self._connection.queue(pb.ABORT, pb.Abort(object_id=self.object_id))
+            if self._part is None:
+                self._connection.queue(pb.ABORT, pb.Abort(object_id=self.object_id))
+                return
+            returned = pb.ExtentReturned()
+            returned.parts.add(extent=self._part.extent, offset=self._part.offset, size=self._part.size)
+            self._connection.queue(pb.EXTENT_RETURNED, returned)
 
     def __enter__(self) -> Writable:
         return self

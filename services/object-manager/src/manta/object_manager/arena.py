@@ -99,10 +99,29 @@ class Arena:
             end = after
         self._add(start, end)
 
+    def split(self, taken: Range, offset: int, size: int) -> list[Range]:
+        """Make a part of a range that was handed out a range by itself; returns what is left before and behind it.
+
+        raises: ValueError when the part is not inside it, or not on ALIGNMENT.
+        """
+        part = Range(offset, size)
+        if self._taken.get(taken.offset) != taken.size:
+            raise ValueError(f"{taken} was not handed out by this arena")
+        if offset % ALIGNMENT or size % ALIGNMENT or size <= 0 or offset < taken.offset or part.end > taken.end:
+            raise ValueError(f"{part} is no part of {taken} in steps of {ALIGNMENT} bytes")
+        rests = [Range(taken.offset, offset - taken.offset), Range(part.end, taken.end - part.end)]
+        rests = [rest for rest in rests if rest.size]
+        for piece in (*rests, part):
+            self._taken[piece.offset] = piece.size
+        return rests
+
+    def largest_warm(self) -> int:
+        """The largest size that `allocate` would grant now without touching fresh memory."""
+        return self._by_size[-1][0] if self._by_size else 0
+
     def largest(self) -> int:
         """The largest size that `allocate` would grant now."""
-        warm = self._by_size[-1][0] if self._by_size else 0
-        return max(warm, self.size - self._start_of.get(self.touched, self.touched))
+        return max(self.largest_warm(), self.size - self._start_of.get(self.touched, self.touched))
 
     def validate(self) -> None:
         """Check every invariant. raises: AssertionError that names the broken one. cost: O(N log N)."""

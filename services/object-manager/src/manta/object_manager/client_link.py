@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from google.protobuf.message import Message
-from manta.object_manager.object_table import ClientId
+from manta.object_manager.client_id import ClientId
 
 
 class Client(Protocol):

@@ -21,7 +21,7 @@ from manta.common.credentials import Token
 from manta.common.logs import get
 from manta.common.process import open_pidfd
 from manta.common.version import VersionMismatch
-from manta.object_manager.object_table import ClientId
+from manta.object_manager.client_id import ClientId
 from manta.proto.common.v1.common_pb2 import Hello, Refused, Welcome
 
 # A request names at most some thousand objects; data never comes this way.
@@ -31,6 +31,7 @@ HELLO_TIMEOUT_S: Final = 10.0
 
 _CREDENTIALS: Final = struct.Struct("3i")
 _BACKLOG: Final = 1024
+_REST_BYTES: Final = 256 * 1024
 
 _log = get("manta.object_manager")
 
@@ -64,6 +65,20 @@ class LocalClient(asyncio.Protocol):
         _log.warning("client_connection_ended", pid=self.pid, name=self.hello.name, reason=reason)
         if self._transport is not None:
             self._transport.abort()
+
+    def read_rest(self) -> None:
+        """Take what the process sent before its end. Its sockets are closed before its pidfd tells."""
+        if self._transport is None or self.closed:
+            return
+        fileno = self._transport.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(fileno)) as sock:
+            try:
+                while not self._transport.is_closing() and (data := sock.recv(_REST_BYTES, socket.MSG_DONTWAIT)):
+                    self.data_received(data)
+            except BlockingIOError:
+                pass  # a process that it forked holds a copy of the socket
+            except OSError as error:
+                _log.debug("rest_not_read", pid=self.pid, reason=str(error))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -240,6 +255,7 @@ class ClientServer:
             asyncio.get_running_loop().remove_reader(pidfd)
             os.close(pidfd)
         if client._transport is not None and not client.closed:
+            client.read_rest()
             client._transport.abort()  # a grandchild may hold a copy of the socket
         client.closed = True
         self._on_gone(client)

@@ -31,12 +31,18 @@ def register(
         memory.labels(Location="SPILLED", ObjectState=state).set(0)
         memory.labels(Location="MMAP_DISK", ObjectState=state).set(0)
     readings: tuple[tuple[str, str, Callable[[], float]], ...] = (
-        ("ray_object_store_available_memory", "Free bytes of the arena", lambda: store.memory.size - _bytes(table)),
+        ("ray_object_store_available_memory", "Free bytes of the arena", lambda: table.available_bytes),
         ("ray_object_store_used_memory", "Bytes in ranges of live objects", lambda: _bytes(table)),
         ("ray_object_store_num_local_objects", "Objects in the arena", lambda: len(table)),
         ("manta_arena_size_bytes", "Size of the arena", lambda: store.memory.size),
         ("manta_arena_reserved_bytes", "Bytes that the kernel backs with pages", lambda: store.memory.reserved),
         ("manta_arena_pinned_bytes", "Bytes in ranges that somebody pins", lambda: table.pinned_bytes),
+        (
+            "manta_arena_extents_bytes",
+            "Bytes that clients hold ahead for what they will write",
+            lambda: table.extents.bytes,
+        ),
+        ("manta_arena_extents", "Extents that clients hold", lambda: len(table.extents)),
         ("manta_arena_evictable_bytes", "Bytes of secondary copies that may go", lambda: table.evictable_bytes),
         ("manta_arena_evicted_bytes", "Bytes of secondary copies that went", lambda: table.evicted_bytes),
         ("manta_arena_evicted_objects", "Secondary copies that went", lambda: table.evicted_objects),

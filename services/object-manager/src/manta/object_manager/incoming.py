@@ -10,11 +10,13 @@ from typing import Protocol
 
 from manta.common.ids import NodeId, ObjectId
 from manta.common.logs import get
+from manta.object_manager.client_id import ClientId
 from manta.object_manager.client_link import Client
+from manta.object_manager.extent_service import ExtentService
 from manta.object_manager.memory import MemoryShort
 from manta.object_manager.messages import located, owner_of, short_of_memory
 from manta.object_manager.node_table import NodeTable, NotThere, Peer
-from manta.object_manager.object_table import ClientId, Copy, Entry, Exists, Full, ObjectTable, Owner
+from manta.object_manager.object_table import Copy, Entry, Exists, Full, ObjectTable, Owner, State
 from manta.object_manager.pulls import Command, OpenStream, Pulls, Receive, Rest, StopStream, Tell, WaiterId
 from manta.object_manager.reservation import Reservations
 from manta.object_manager.writes import Writes
@@ -56,6 +58,7 @@ class Incoming:
         nodes: NodeTable,
         reservations: Reservations,
         writes: Writes,
+        extents: ExtentService,
         *,
         unknown_node_wait_s: float = 5.0,
     ) -> None:
@@ -67,6 +70,7 @@ class Incoming:
         self._table = table
         self._reservations = reservations
         self._writes = writes
+        self._extents = extents
         self._unknown_node_wait_s = unknown_node_wait_s
         self._puller: Puller | None = None
         self._requests: dict[tuple[ClientId, int], _Waiting] = {}
@@ -207,11 +211,26 @@ class Incoming:
             self._unknown.setdefault(command.node_id, []).append(command)
             asyncio.get_running_loop().call_later(self._unknown_node_wait_s, self._still_unknown, command)
             return []
-        if peer is NotThere.DEAD or peer.flight == self.own_flight_address:
+        if peer is NotThere.DEAD:
             return self.pulls.missing(command.object_id, command.attempt)
+        if peer.flight == self.own_flight_address:
+            if not self._extents.anything_unheard():
+                return self._look_again(command)
+            self._extents.when_settled(lambda: self._run(self._look_again(command)))
+            return []
         asyncio.get_running_loop().call_later(command.patience_s, self._overdue, command)
         puller.open(command, peer.flight)
         return []
+
+    def _look_again(self, command: OpenStream) -> list[Command]:
+        """This node itself is said to have the object, and all that was on its way is here."""
+        object_id = command.object_id
+        if not self.pulls.is_current(object_id, command.attempt):
+            return []
+        present = self._table.find(object_id)
+        if present is not None and present.state is State.SEALED:
+            return self.pulls.present(object_id)
+        return self.pulls.missing(object_id, command.attempt)
 
     def _overdue(self, command: OpenStream) -> None:
         commands = self.pulls.overdue(command.object_id, command.attempt)
@@ -232,6 +251,13 @@ class Incoming:
             self._run(self.pulls.missing(command.object_id, command.attempt))
 
     def _receive(self, command: Receive, puller: Puller) -> list[Command]:
+        size = command.size
+        if self._table.has_room(size) or not self._table.room_in_extents(size):
+            return self._take_room(command, puller)
+        self._extents.when_returned(lambda: self._receive_now(command))
+        return []
+
+    def _take_room(self, command: Receive, puller: Puller) -> list[Command]:
         writer = _writer(command.attempt)
         result = self._table.create(writer, command.object_id, command.size, command.owner, Copy.SECONDARY)
         if isinstance(result, Full):
@@ -245,6 +271,11 @@ class Incoming:
             return []
         self._writes.when_settled(command.object_id, lambda: self._receive_again(command))
         return []
+
+    def _receive_now(self, command: Receive) -> None:
+        assert self._puller is not None
+        if self.pulls.is_receiving(command.object_id, command.attempt):
+            self._run(self._take_room(command, self._puller))
 
     def _receive_again(self, command: Receive) -> None:
         assert self._puller is not None

@@ -14,6 +14,7 @@ from manta.common.settings import describe, host_of, load
 from manta.object_manager.allocator import keep_buffers
 from manta.object_manager.arena import Arena
 from manta.object_manager.client_server import ClientServer
+from manta.object_manager.extent_service import ExtentService
 from manta.object_manager.flight_pull import FlightPuller
 from manta.object_manager.flight_server import FlightServer
 from manta.object_manager.gauges import register
@@ -74,8 +75,11 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
     nodes = NodeTable()
     reservations = Reservations(memory, idle=lambda: table.writing == 0)
     writes = Writes()
-    store = Store(memory, table, reservations, writes)
-    incoming = Incoming(table, pulls, nodes, reservations, writes, unknown_node_wait_s=settings.unknown_node_wait_s)
+    extents = ExtentService(table, reservations)
+    store = Store(memory, table, reservations, writes, extents)
+    incoming = Incoming(
+        table, pulls, nodes, reservations, writes, extents, unknown_node_wait_s=settings.unknown_node_wait_s
+    )
     puller = FlightPuller(incoming, memory, token, tls, loop, threads=settings.pull_streams)
     incoming.attach(puller)
     channels = PeerChannels(token, tls)
@@ -97,6 +101,7 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
         flight_address=flight_address,
         object_manager_address=rpc_address,
         metrics_address=metrics_address,
+        extents=True,
     ).SerializeToString()
     requests = Requests(store, incoming, frees)
     clients = ClientServer(
@@ -105,7 +110,7 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
         welcome=lambda: welcome,
         descriptors=(memory.descriptor, memory.read_descriptor),
         on_frame=requests.handle,
-        on_closed=incoming.client_closed,
+        on_closed=requests.client_closed,
         on_gone=store.client_gone,
     )
     register(metrics, store, incoming, clients, transfers, frees)

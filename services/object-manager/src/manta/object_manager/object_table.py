@@ -9,12 +9,12 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final, NewType
+from typing import Final
 
 from manta.common.ids import JobId, NodeId, ObjectId, WorkerId, job_of_object
 from manta.object_manager.arena import Arena, Range, rounded
-
-ClientId = NewType("ClientId", int)
+from manta.object_manager.client_id import ClientId, NotAllowed
+from manta.object_manager.extent import Extents
 
 
 class State(Enum):
@@ -55,6 +55,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an extent that an object was written to. size: bytes of the object."""
+
+    object_id: ObjectId
+    extent: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Full:
     """Why nothing could be reserved; bytes."""
 
@@ -81,10 +91,6 @@ class Exists(Enum):
     BEING_WRITTEN = auto()
 
 
-class NotAllowed(Exception):
-    """A request that contradicts the object's state; the client is at fault and gets this text."""
-
-
 _S: Final = State
 
 
@@ -93,6 +99,7 @@ class ObjectTable:
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
+        self.extents = Extents(arena)
         self._entries: dict[ObjectId, Entry] = {}
         self._of_client: dict[ClientId, set[ObjectId]] = {}
         self._of_worker: dict[WorkerId, set[ObjectId]] = {}
@@ -115,8 +122,13 @@ class ObjectTable:
 
     @property
     def pinned_bytes(self) -> int:
-        """Bytes in ranges that a reader, a writer or a transfer pins."""
-        return self._pinned_bytes
+        """Bytes in ranges that a reader, a writer or a transfer pins; an extent is its client's to write to."""
+        return self._pinned_bytes + self.extents.bytes
+
+    @property
+    def available_bytes(self) -> int:
+        """Free bytes, maybe in several ranges."""
+        return self._arena.available
 
     @property
     def evictable_bytes(self) -> int:
@@ -141,7 +153,7 @@ class ObjectTable:
             return Exists.BEING_WRITTEN
         taken = self._take(size)
         if taken is None:
-            return Full(size, self._arena.used, self._pinned_bytes, self._arena.size)
+            return Full(size, self._arena.used, self.pinned_bytes, self._arena.size)
         entry = Entry(object_id, size, taken, copy, owner, client)
         self._entries[object_id] = entry
         self._of_client.setdefault(client, set()).add(object_id)
@@ -149,6 +161,41 @@ class ObjectTable:
         self._pinned_bytes += taken.size
         self.writing += 1
         return entry
+
+    def has_room(self, size: int) -> bool:
+        """Whether an object of that size fits without evicting any."""
+        return rounded(size) <= self._arena.largest()
+
+    def room_in_extents(self, size: int) -> bool:
+        """Whether it could fit if clients gave up what they hold ahead, or if some were evicted besides."""
+        return self.extents.bytes > 0 and rounded(size) <= (
+            self._arena.available + self._evictable_bytes + self.extents.bytes
+        )
+
+    def adopt(self, client: ClientId, part: Part, owner: Owner, *, keep_pin: bool) -> Entry | Exists:
+        """A part of an extent becomes a sealed primary copy.
+
+        When the object is here already (of a repeated attempt), that one stays and the part goes back to the arena; but
+        a client that keeps a pin reads its own part, which then stays in its extent. BEING_WRITTEN: nothing was done.
+        raises: NotAllowed when the part is not in an extent of this client.
+        """
+        present = self._entries.get(part.object_id)
+        if present is None:
+            taken = self.extents.take(client, part.extent, part.offset, part.size)
+            entry = Entry(part.object_id, part.size, taken, Copy.PRIMARY, owner, None, State.SEALED)
+            self._entries[part.object_id] = entry
+            self._of_worker.setdefault(owner.worker_id, set()).add(part.object_id)
+            if keep_pin:
+                self.pin(client, part.object_id)
+            return entry
+        if present.state is not _S.SEALED:
+            return Exists.BEING_WRITTEN
+        present.freed = False
+        if keep_pin:
+            self.pin(client, part.object_id)
+        else:
+            self.extents.give_back(client, part.extent, part.offset, part.size)
+        return Exists.SEALED
 
     def seal(self, client: ClientId, object_id: ObjectId, *, keep_pin: bool) -> Entry:
         """End the writing; the write pin becomes a read pin or goes. raises: NotAllowed for anybody but the writer."""
@@ -203,13 +250,14 @@ class ObjectTable:
         return found
 
     def drop_client(self, client: ClientId) -> list[ObjectId]:
-        """The process is gone: it loses its pins, and what it was writing; returns the ids of the latter."""
+        """The process is gone: it loses its pins, its extents and what it was writing; returns the ids of these."""
         unfinished = []
         for object_id in self._of_client.pop(client, ()):
             entry = self._entries[object_id]
             if entry.creator == client:
                 unfinished.append(object_id)
             self._drop_pin_of(entry, client)
+        self.extents.drop_client(client)
         return unfinished
 
     def drop_owners(self, workers: Collection[WorkerId]) -> int:
@@ -238,14 +286,14 @@ class ObjectTable:
     def validate(self) -> None:
         """Check every invariant. raises: AssertionError that names the broken one. cost: O(objects log objects)."""
         self._arena.validate()
+        self.extents.validate()
         position = 0
-        for entry in sorted(self._entries.values(), key=lambda item: (item.range.offset, item.range.size)):
-            if entry.range.size == 0:
-                continue
-            assert entry.range.offset >= position, f"{entry} overlaps its predecessor"
-            position = entry.range.end
+        ranges = [*(entry.range for entry in self._entries.values() if entry.range.size), *self.extents.holes()]
+        for taken in sorted(ranges, key=lambda item: item.offset):
+            assert taken.offset >= position, f"{taken} overlaps its predecessor"
+            position = taken.end
         entries = self._entries.values()
-        assert self._arena.used == sum(entry.range.size for entry in entries), "the arena holds ranges of no object"
+        assert self._arena.used == sum(taken.size for taken in ranges), "the arena holds ranges of no object"
         assert self._pinned_bytes == sum(entry.range.size for entry in entries if entry.pinned), "pinned bytes differ"
         assert self.writing == sum(entry.creator is not None for entry in entries), "the count of writers differs"
         assert not [entry for entry in entries if entry.freed and not entry.pinned], "a free object was kept"

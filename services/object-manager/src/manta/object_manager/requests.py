@@ -6,10 +6,10 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from manta.common.channel.framing import ProtocolError
 from manta.common.ids import OBJECT_ID_SIZE, JobId, NodeId, WorkerId
+from manta.object_manager.client_id import NotAllowed
 from manta.object_manager.client_server import LocalClient
 from manta.object_manager.incoming import Incoming
 from manta.object_manager.node_table import Peer
-from manta.object_manager.object_table import NotAllowed
 from manta.object_manager.remote_free import RemoteFrees
 from manta.object_manager.store import Store
 from manta.proto.common.v1.common_pb2 import NodeInfo, Role
@@ -27,12 +27,15 @@ class Requests:
         self._frees = frees
         self._handlers: dict[int, tuple[type[Message], Callable[[LocalClient, Any], None]]] = {
             pb.CREATE: (pb.Create, self._create),
-            pb.SEAL: (pb.Seal, store.seal),
+            pb.SEAL: (pb.Seal, self._seal),
             pb.ABORT: (pb.Abort, store.abort),
             pb.GET: (pb.Get, self._get),
             pb.GET_CANCELLED: (pb.GetCancelled, incoming.cancel_get),
             pb.RELEASE: (pb.Release, store.release),
             pb.FREE: (pb.Free, self._free),
+            pb.EXTENT_WANTED: (pb.ExtentWanted, store.extents.wanted),
+            pb.EXTENT_RETURNED: (pb.ExtentReturned, store.extents.returned),
+            pb.EXTENTS_ANSWERED: (pb.ExtentsAnswered, store.extents.answered),
             pb.DESCRIBE: (pb.DescribeRequest, self._describe),
             pb.NODES: (pb.Nodes, self._nodes),
             pb.WORKERS_DIED: (pb.WorkersDied, self._workers_died),
@@ -52,9 +55,18 @@ class Requests:
         except NotAllowed as error:
             raise ProtocolError(str(error)) from error
 
+    def client_closed(self, client: LocalClient) -> None:
+        """The connection ended; the process may live on, with views."""
+        self._incoming.client_closed(client)
+        self._store.extents.client_closed(client)
+
     def _create(self, client: LocalClient, request: pb.Create) -> None:
         _check_object_id(request.object_id)
         self._store.create(client, request)
+
+    def _seal(self, client: LocalClient, request: pb.Seal) -> None:
+        _check_object_id(request.object_id)
+        self._store.seal(client, request)
 
     def _get(self, client: LocalClient, request: pb.Get) -> None:
         _check_object_id(request.object_id)
@@ -62,13 +74,17 @@ class Requests:
 
     def _free(self, client: LocalClient, request: pb.Free) -> None:
         here: list[bytes] = []
+        maybe: list[bytes] = []
         for item in request.items:
             elsewhere = [NodeId(node) for node in item.node_ids if not self._incoming.is_own_node(NodeId(node))]
-            if not item.only_there or len(elsewhere) < len(item.node_ids):
+            if len(elsewhere) < len(item.node_ids):
                 here.append(item.object_id)
+            elif not item.only_there:
+                maybe.append(item.object_id)
             for node_id in elsewhere:
                 self._frees.add(node_id, item.object_id)
         self._store.free(here)
+        self._store.free_if_here(maybe)
 
     def _describe(self, client: LocalClient, request: pb.DescribeRequest) -> None:
         client.send(pb.DESCRIBED, self._store.describe(request))

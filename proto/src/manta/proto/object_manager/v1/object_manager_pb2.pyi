@@ -24,6 +24,11 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FREE: _ClassVar[Kind]
     DESCRIBE: _ClassVar[Kind]
     DESCRIBED: _ClassVar[Kind]
+    EXTENT_WANTED: _ClassVar[Kind]
+    EXTENT_GRANTED: _ClassVar[Kind]
+    EXTENT_RETURNED: _ClassVar[Kind]
+    EXTENTS_ASKED: _ClassVar[Kind]
+    EXTENTS_ANSWERED: _ClassVar[Kind]
     NODES: _ClassVar[Kind]
     WORKERS_DIED: _ClassVar[Kind]
     JOB_ENDED: _ClassVar[Kind]
@@ -41,21 +46,28 @@ RELEASE: Kind
 FREE: Kind
 DESCRIBE: Kind
 DESCRIBED: Kind
+EXTENT_WANTED: Kind
+EXTENT_GRANTED: Kind
+EXTENT_RETURNED: Kind
+EXTENTS_ASKED: Kind
+EXTENTS_ANSWERED: Kind
 NODES: Kind
 WORKERS_DIED: Kind
 JOB_ENDED: Kind
 
 class ArenaWelcome(_message.Message):
-    __slots__ = ("size", "flight_address", "object_manager_address", "metrics_address")
+    __slots__ = ("size", "flight_address", "object_manager_address", "metrics_address", "extents")
     SIZE_FIELD_NUMBER: _ClassVar[int]
     FLIGHT_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     OBJECT_MANAGER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    EXTENTS_FIELD_NUMBER: _ClassVar[int]
     size: int
     flight_address: str
     object_manager_address: str
     metrics_address: str
-    def __init__(self, size: _Optional[int] = ..., flight_address: _Optional[str] = ..., object_manager_address: _Optional[str] = ..., metrics_address: _Optional[str] = ...) -> None: ...
+    extents: bool
+    def __init__(self, size: _Optional[int] = ..., flight_address: _Optional[str] = ..., object_manager_address: _Optional[str] = ..., metrics_address: _Optional[str] = ..., extents: _Optional[bool] = ...) -> None: ...
 
 class Create(_message.Message):
     __slots__ = ("request_id", "object_id", "size", "owner")
@@ -82,18 +94,71 @@ class Created(_message.Message):
     def __init__(self, request_id: _Optional[int] = ..., offset: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., exists: _Optional[bool] = ...) -> None: ...
 
 class Seal(_message.Message):
-    __slots__ = ("object_id", "keep_pin")
+    __slots__ = ("object_id", "keep_pin", "extent", "offset", "size", "owner")
     OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     KEEP_PIN_FIELD_NUMBER: _ClassVar[int]
+    EXTENT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
     object_id: bytes
     keep_pin: bool
-    def __init__(self, object_id: _Optional[bytes] = ..., keep_pin: _Optional[bool] = ...) -> None: ...
+    extent: int
+    offset: int
+    size: int
+    owner: _common_pb2.WorkerAddress
+    def __init__(self, object_id: _Optional[bytes] = ..., keep_pin: _Optional[bool] = ..., extent: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ...) -> None: ...
 
 class Abort(_message.Message):
     __slots__ = ("object_id",)
     OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     object_id: bytes
     def __init__(self, object_id: _Optional[bytes] = ...) -> None: ...
+
+class ExtentWanted(_message.Message):
+    __slots__ = ("size",)
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    def __init__(self, size: _Optional[int] = ...) -> None: ...
+
+class ExtentGranted(_message.Message):
+    __slots__ = ("extent", "offset", "size")
+    EXTENT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    extent: int
+    offset: int
+    size: int
+    def __init__(self, extent: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
+
+class ExtentReturned(_message.Message):
+    __slots__ = ("parts",)
+    class Part(_message.Message):
+        __slots__ = ("extent", "offset", "size")
+        EXTENT_FIELD_NUMBER: _ClassVar[int]
+        OFFSET_FIELD_NUMBER: _ClassVar[int]
+        SIZE_FIELD_NUMBER: _ClassVar[int]
+        extent: int
+        offset: int
+        size: int
+        def __init__(self, extent: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    parts: _containers.RepeatedCompositeFieldContainer[ExtentReturned.Part]
+    def __init__(self, parts: _Optional[_Iterable[_Union[ExtentReturned.Part, _Mapping]]] = ...) -> None: ...
+
+class ExtentsAsked(_message.Message):
+    __slots__ = ("round", "give_back")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    GIVE_BACK_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    give_back: bool
+    def __init__(self, round: _Optional[int] = ..., give_back: _Optional[bool] = ...) -> None: ...
+
+class ExtentsAnswered(_message.Message):
+    __slots__ = ("round",)
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    def __init__(self, round: _Optional[int] = ...) -> None: ...
 
 class Get(_message.Message):
     __slots__ = ("request_id", "object_id", "node_ids", "owner")
@@ -207,7 +272,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, request_id: _Optional[int] = ..., with_objects: _Optional[bool] = ...) -> None: ...
 
 class DescribeReply(_message.Message):
-    __slots__ = ("request_id", "arena_size", "used", "touched", "objects_count", "pins_count", "objects")
+    __slots__ = ("request_id", "arena_size", "used", "touched", "objects_count", "pins_count", "objects", "extents")
     class Object(_message.Message):
         __slots__ = ("object_id", "size", "sealed", "primary", "freed", "pins", "owner")
         OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -232,6 +297,7 @@ class DescribeReply(_message.Message):
     OBJECTS_COUNT_FIELD_NUMBER: _ClassVar[int]
     PINS_COUNT_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    EXTENTS_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     arena_size: int
     used: int
@@ -239,4 +305,5 @@ class DescribeReply(_message.Message):
     objects_count: int
     pins_count: int
     objects: _containers.RepeatedCompositeFieldContainer[DescribeReply.Object]
-    def __init__(self, request_id: _Optional[int] = ..., arena_size: _Optional[int] = ..., used: _Optional[int] = ..., touched: _Optional[int] = ..., objects_count: _Optional[int] = ..., pins_count: _Optional[int] = ..., objects: _Optional[_Iterable[_Union[DescribeReply.Object, _Mapping]]] = ...) -> None: ...
+    extents: int
+    def __init__(self, request_id: _Optional[int] = ..., arena_size: _Optional[int] = ..., used: _Optional[int] = ..., touched: _Optional[int] = ..., objects_count: _Optional[int] = ..., pins_count: _Optional[int] = ..., objects: _Optional[_Iterable[_Union[DescribeReply.Object, _Mapping]]] = ..., extents: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,114 @@
+"""Extents as the client that holds them uses them: objects are carved off the front, without a message.
+
+A pure core: no lock, no clock; times are seconds of any one clock, sizes and offsets bytes of the arena.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+ALIGNMENT: Final = 64
+# Larger objects are asked for one by one: the copy takes far longer than the answer.
+LARGEST_OBJECT: Final = 8 * 1024 * 1024
+SMALLEST_EXTENT: Final = 4 * 1024 * 1024
+LARGEST_EXTENT: Final = 64 * 1024 * 1024
+# So many objects an extent: its two messages are shared by that many.
+OBJECTS: Final = 16
+# Two such writes this close to each other are "often"; an extent unused for as long goes back.
+OFTEN_S: Final = 1.0
+# After a refusal, or after room was asked back.
+PAUSE_S: Final = 1.0
+# An extent is asked for while this share of the present one is left.
+_LEFT: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes [offset, offset + size) of the arena, in an extent of that number; size is a multiple of ALIGNMENT."""
+
+    extent: int
+    offset: int
+    size: int
+
+
+class Extents:
+    """What one connection holds: the extent in use, and the one after it.
+
+    arena_bytes: its size. Objects over a 64th of it are never carved.
+    """
+
+    def __init__(self, arena_bytes: int) -> None:
+        self._largest_object = min(LARGEST_OBJECT, arena_bytes // 64)
+        self._current = Part(0, 0, 0)  # what is left of it
+        self._whole = 0  # bytes that it had
+        self._spare: Part | None = None
+        self._asked = False
+        self._written_at = float("-inf")
+        self._used_at = float("-inf")
+        self._paused_until = float("-inf")
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything to give back."""
+        return self._current.size > 0 or self._spare is not None
+
+    @property
+    def bytes(self) -> int:
+        """Not carved yet."""
+        return self._current.size + (self._spare.size if self._spare is not None else 0)
+
+    def suits(self, size: int) -> bool:
+        """Whether an object of that size may be carved."""
+        return 0 < size <= self._largest_object
+
+    def carve(self, size: int, now: float) -> tuple[Part | None, list[Part]]:
+        """A part for an object of that size, None when there is none; and what is not to be used any more."""
+        rounded = -(-size // ALIGNMENT) * ALIGNMENT
+        over: list[Part] = []
+        if rounded > self._current.size and self._spare is not None:
+            if self._current.size:
+                over.append(self._current)
+            self._current, self._spare = self._spare, None
+            self._whole = self._current.size
+        left = self._current
+        if rounded > left.size:
+            return None, over
+        self._used_at = now
+        part = Part(left.extent, left.offset, rounded)
+        self._current = Part(left.extent, left.offset + rounded, left.size - rounded)
+        return part, over
+
+    def wish(self, size: int, now: float) -> int:
+        """After each write of an object of that size: how large an extent to ask for now, 0 for none."""
+        often = now - self._written_at < OFTEN_S
+        self._written_at = now
+        if self._asked or self._spare is not None or not often or now < self._paused_until:
+            return 0
+        if self._current.size >= max(size, self._whole // _LEFT):
+            return 0
+        self._asked = True
+        return min(max(SMALLEST_EXTENT, OBJECTS * size), LARGEST_EXTENT)
+
+    def granted(self, part: Part, now: float) -> None:
+        """The answer to the wish; of size 0 when it is refused."""
+        self._asked = False
+        if not part.size:
+            self._paused_until = now + PAUSE_S
+            return
+        self._used_at = now
+        self._spare = part
+
+    def give_back(self, now: float) -> list[Part]:
+        """Room is short: all that is not carved, and nothing new for a while."""
+        self._paused_until = now + PAUSE_S
+        return self._drop()
+
+    def expire(self, now: float) -> list[Part]:
+        """All that is not carved, if nothing was carved for OFTEN_S."""
+        return self._drop() if now - self._used_at >= OFTEN_S else []
+
+    def _drop(self) -> list[Part]:
+        parts = [part for part in (self._current, self._spare) if part is not None and part.size]
+        self._current, self._whole, self._spare = Part(0, 0, 0), 0, None
+        return parts
