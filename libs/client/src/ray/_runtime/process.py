@@ -19,11 +19,8 @@ from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime import cluster_view, current, ref_pickling, serialization, stored
 from ray._runtime.actors import Actors
-from ray._runtime.arena_client import ArenaClient
-from ray._runtime.arena_wait import arena_wait_s
 from ray._runtime.cancelling import Canceller
 from ray._runtime.executor import Executor
-from ray._runtime.extent_expiry import ExtentExpiry
 from ray._runtime.fetching import Fetcher
 from ray._runtime.finalizer_calls import FinalizerCalls
 from ray._runtime.frees import Frees
@@ -42,6 +39,7 @@ from ray._runtime.object_table import ObjectTable, Waiter
 from ray._runtime.peer_frames import PeerFrames
 from ray._runtime.peers import PeerTable
 from ray._runtime.placement_groups import PlacementGroups
+from ray._runtime.process_arena import arena_of
 from ray._runtime.raylets import RayletLink, Raylets, raylet_socket
 from ray._runtime.reactor import Reactor
 from ray._runtime.reading import Reading
@@ -137,16 +135,7 @@ class Process:
         self.gcs = gcs
         gcs.on_statuses = self.actors.on_statuses
         self.reads = Reads(self)
-        self.arena = ArenaClient(
-            object_manager_socket,
-            identity.token,
-            identity.hello(),
-            on_released=lambda _object_id: self._ask_drain(),
-            on_connected=self._arena_connected,
-            on_disconnected=self.reactor.remove,
-            on_extent=ExtentExpiry(self).held,
-            connect_timeout_s=arena_wait_s(),
-        )
+        self.arena = arena_of(self, object_manager_socket, identity)
         self._helpers: ThreadPoolExecutor | None = None
         self.raylet: RayletLink = RayletLink(identity.node_id, self)
         self._welcomed: Future[common_pb2.Welcome] = Future()
@@ -209,27 +198,23 @@ class Process:
                     log.exception("waiter_failed object=%s", object_id.hex())
             if self.to_free:
                 if self.frees.sending():
-                    self._ask_drain()
+                    self.ask_drain()
                     return
                 self.frees.send()
         if self.retirement is not None:
             self.retirement.look()
 
-    def _arena_connected(self, fd: int) -> None:
-        self.reactor.add(fd, self.arena.on_readable)
-        self.recovery.arena_size = self.arena.welcome.size
-        self.frees.connected()
-
     def note_drop(self, object_id: bytes) -> None:
         """A ref, or the last view, was collected. Runs in a destructor: no lock; a later reader counts it."""
         self.drops.append(object_id)
-        self._ask_drain()
+        self.ask_drain()
 
     def drop_handle(self, actor_id: bytes, weak: bool) -> None:
         self._handle_drops.append((actor_id, weak))
-        self._ask_drain()
+        self.ask_drain()
 
-    def _ask_drain(self) -> None:
+    def ask_drain(self) -> None:
+        """Something was appended that the reader is to empty. On any thread, also in a destructor."""
         if not self._drain_asked and not self.closing:
             self._drain_asked = True
             self.reactor.call_soon(self._drain)

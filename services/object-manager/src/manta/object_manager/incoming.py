@@ -185,6 +185,20 @@ class Incoming:
         if present is not None and present.creator is not None and present.creator > 0:
             self._writes.when_settled(waiting.object_id, lambda: self._bring(waiting))
             return
+        if present is None and not waiting.node_ids and self._extents.anything_unheard():
+            self._extents.when_settled(lambda: self._bring_what_is_known(waiting))
+            return
+        self._request(waiting)
+
+    def _bring_what_is_known(self, waiting: _Waiting) -> None:
+        """All that was on its way is here; nobody says where else the object is."""
+        if not waiting.done:
+            if self._table.find(waiting.object_id) is not None:
+                self._bring(waiting)
+            else:
+                self._request(waiting)
+
+    def _request(self, waiting: _Waiting) -> None:
         self._run(self.pulls.request(waiting.waiter, waiting.object_id, waiting.node_ids, waiting.owner))
 
     def _run(self, commands: list[Command]) -> None:

@@ -1,0 +1,32 @@
+"""The door to the node's arena, joined to a process: its sockets to the reactor, its news to who is to hear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ray._runtime.arena_client import ArenaClient
+from ray._runtime.arena_wait import arena_wait_s
+from ray._runtime.extent_expiry import ExtentExpiry
+
+if TYPE_CHECKING:
+    from ray._runtime.links import Identity
+    from ray._runtime.process import Process
+
+
+def arena_of(process: Process, path: str, identity: Identity) -> ArenaClient:
+    """path: the object manager's socket. It connects when it is first used."""
+
+    def connected(fd: int) -> None:
+        process.reactor.add(fd, process.arena.on_readable)
+        process.frees.connected()
+
+    return ArenaClient(
+        path,
+        identity.token,
+        identity.hello(),
+        on_released=lambda _object_id: process.ask_drain(),
+        on_connected=connected,
+        on_disconnected=process.reactor.remove,
+        on_extent=ExtentExpiry(process).held,
+        connect_timeout_s=arena_wait_s(),
+    )
