@@ -1,8 +1,9 @@
 """How long one decision of the scheduler takes, and how that grows with the cluster.
 
 Each line is a cluster of nodes with 64 CPUs in which decision after decision is taken and its outcome put into the
-view, as a raylet does with what it sends on. The last column has as many other nodes change between two decisions as
-news arrive in 1 ms when every node tells its free resources ten times a second.
+view, as a raylet does with what it sends on; then the same for placement groups, as the GCS does. The column "news"
+has as many other nodes change between two decisions as news arrive in 1 ms when every node tells its free resources
+ten times a second.
 
     python benchmarks/scheduling.py [--nodes 100,500,2000,5000] [--decisions 20000]
 """
@@ -29,6 +30,7 @@ from manta.common.scheduling import (
     Spread,
     choose,
 )
+from manta.common.scheduling.bundles import BundleRequest, BundleStrategy, GroupRequest, place_bundles
 
 ONE = ResourceSet.from_floats({"CPU": 1})
 ZONE = LabelConstraint("zone", LabelOperator.IN, ("a", "b"))
@@ -54,6 +56,15 @@ def decide(index: ClusterIndex, request: Request, rng: Random) -> None:
         raise SystemExit(f"no room any more: {chosen}; give fewer --decisions or more --nodes")
     node = index[chosen]
     index.put(replace(node, available=node.available - ONE, spread=node.spread + 1))
+
+
+def decide_group(index: ClusterIndex, request: GroupRequest) -> None:
+    plan = place_bundles(request, index)
+    if not isinstance(plan, tuple):
+        raise SystemExit(f"no room any more: {plan}; give fewer --decisions or more --nodes")
+    for node_id, bundle in zip(plan, request.bundles, strict=True):
+        node = index[node_id]
+        index.put(replace(node, available=node.available - bundle.resources))
 
 
 def median_us(step: Callable[[], None], before: Callable[[], None], count: int) -> float:
@@ -98,6 +109,16 @@ def main() -> None:
             median_us(functools.partial(decide, index, REQUESTS["DEFAULT"], rng), news(index, rng), count // 10)
         )
         print(f"{nodes:>6}  " + "".join(f"{column:>10.1f}" for column in columns), flush=True)
+    print(
+        f"\n{'nodes':>6}  " + "".join(f"{s.name:>14}" for s in BundleStrategy) + "   groups of 4 bundles (us, median)"
+    )
+    for nodes in [int(text) for text in arguments.nodes.split(",")]:
+        columns = []
+        for strategy in BundleStrategy:
+            group = GroupRequest(bundles=(BundleRequest(ONE),) * 4, strategy=strategy)
+            step = functools.partial(decide_group, cluster(nodes), group)
+            columns.append(median_us(step, lambda: None, min(arguments.decisions // 4, nodes * 8)))
+        print(f"{nodes:>6}  " + "".join(f"{column:>14.1f}" for column in columns), flush=True)
 
 
 if __name__ == "__main__":

@@ -183,6 +183,7 @@ def test_a_gcs_killed_at_any_point_leaves_table_ledgers_and_store_the_same(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)  # each point restarts a GCS, and waits until all agree
 def test_a_gcs_killed_at_many_points(groups: GroupCluster) -> None:
     run_points(groups, SOAK_POINTS, seed=2)
     check_store(groups)

@@ -1,6 +1,8 @@
 """Nodes: attaching, silence, final death, and what they are told of each other."""
 
-from manta.gcs.events import Moment
+import pytest
+from manta.gcs.events import Moment, SessionId
+from manta.gcs.node import DELIVERIES_PER_S, SHARE_INTERVAL_S, NodeTable
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
 
@@ -95,6 +97,27 @@ def test_free_resources_are_shared_in_batches() -> None:
     (last,) = gcs.take_told(2, "resource_news")
     (news,) = last.nodes  # type: ignore[attr-defined]
     assert dict(news.available.amounts) == {"CPU": 20_000}
+
+
+def test_a_large_cluster_in_which_all_changes_is_told_less_often() -> None:
+    """The work of it is who changed times who hears; a single change is told as soon as in a small one."""
+    table = NodeTable(death_timeout_s=1e9)
+
+    def attach_all(at: float) -> None:
+        for number in range(1_000):
+            info = common_pb2.NodeInfo(node_id=number.to_bytes(28, "big"))
+            table.attach(gcs_pb2.AttachNode(info=info), SessionId(number), Moment(at, at))
+
+    def next_share_after(at: float) -> float:
+        assert table.share_resources(Moment(at, at))
+        table.attach(gcs_pb2.AttachNode(info=common_pb2.NodeInfo(node_id=bytes(28))), SessionId(0), Moment(at, at))
+        due = table.deadline()
+        assert due is not None and not table.share_resources(Moment(due - 0.001, at))
+        return due - at
+
+    attach_all(0.0)
+    assert next_share_after(1.0) == 1_000 * 1_000 / DELIVERIES_PER_S
+    assert next_share_after(9.0) == pytest.approx(SHARE_INTERVAL_S)
 
 
 def test_what_changed_on_several_nodes_goes_out_in_one_message_to_each() -> None:

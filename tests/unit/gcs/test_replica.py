@@ -71,7 +71,7 @@ class Client:
 
     async def reply(self) -> gcs_pb2.GcsReply:
         async with asyncio.timeout(DEADLINE_S):
-            return (await anext(self.batches))[0]
+            return gcs_pb2.GcsReply.FromString((await anext(self.batches))[0])
 
 
 def intercept(monkeypatch: pytest.MonkeyPatch, store: Store, before: Any = None, after: Any = None) -> None:
@@ -157,7 +157,7 @@ async def test_a_deposed_leader_sends_everyone_away_and_campaigns_again(replica:
     await store.delete(ROOT + b"leader")
     assert (await client.reply()).error.code == gcs_pb2.Error.NOT_LEADER
     async with asyncio.timeout(DEADLINE_S):
-        assert (await anext(node.batches()))[0].refused.code == gcs_pb2.Error.NOT_LEADER
+        assert gcs_pb2.GcsToNode.FromString((await anext(node.batches()))[0]).refused.code == gcs_pb2.Error.NOT_LEADER
     assert (await term_of(replica, after=term)).epoch > term.epoch
 
 
@@ -167,12 +167,12 @@ async def test_a_raylet_of_a_higher_epoch_makes_it_step_down_once(replica: Repli
     message = attach(1, epoch=term.epoch + 10_000)
     await term.inbox.put(NodeAttached(now(), session, message))
     async with asyncio.timeout(DEADLINE_S):
-        assert (await anext(outbox.batches()))[0].refused.code == gcs_pb2.Error.NOT_LEADER
+        assert gcs_pb2.GcsToNode.FromString((await anext(outbox.batches()))[0]).refused.code == gcs_pb2.Error.NOT_LEADER
     successor = await term_of(replica, after=term)
     session, outbox = successor.open_node()
     await successor.inbox.put(NodeAttached(now(), session, message))
     async with asyncio.timeout(DEADLINE_S):
-        assert "another store" in (await anext(outbox.batches()))[0].refused.message
+        assert "another store" in gcs_pb2.GcsToNode.FromString((await anext(outbox.batches()))[0]).refused.message
     assert replica.term is successor
 
 

@@ -13,6 +13,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from manta.common import logs
 from manta.common.credentials import TlsFiles, Token
@@ -96,7 +97,8 @@ class RpcServer:
         """Serve a service with the implementation's methods of the same names, before start.
 
         Unary answers: async def name(request, context); streamed ones: an async generator of the same parameters.
-        A streamed request is an async iterator. raises: TypeError naming methods that are missing.
+        A streamed request is an async iterator. Bytes in place of an answer are its encoding. raises: TypeError
+        naming methods that are missing.
         """
         missing = [
             method.name for method in service.methods if not callable(getattr(implementation, method.name, None))
@@ -112,7 +114,7 @@ class RpcServer:
             handlers[method.name] = getattr(grpc, f"{kind}_rpc_method_handler")(
                 behaviour,
                 request_deserializer=GetMessageClass(method.input_type).FromString,
-                response_serializer=GetMessageClass(method.output_type).SerializeToString,
+                response_serializer=_serialized,
             )
             self._methods.append((path, kind))
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
@@ -223,6 +225,10 @@ class _Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         except ValueError as error:
             return grpc.StatusCode.FAILED_PRECONDITION, f"{self._part} speaks protocol {PROTOCOL}; {_VERSION}: {error}"
         return None
+
+
+def _serialized(answer: Message | bytes) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
 class MultiCallable(Protocol):

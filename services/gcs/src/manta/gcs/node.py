@@ -18,6 +18,10 @@ DEAD = common_pb2.NodeInfo.DEAD
 DRAINING = common_pb2.NodeInfo.DRAINING
 DEAD_LIMIT = 1000
 SHARE_INTERVAL_S = 0.1
+# Who changed, times who hears of it: beyond it a share comes later, so that the work does not grow with the square of
+# the nodes. The longest interval stays below the 2 s for which a raylet counts what it sent to a node.
+DELIVERIES_PER_S = 2_000_000
+LONGEST_SHARE_INTERVAL_S = 1.5
 SHORTEST_DRAIN_S = 0.001  # 0 would mean that there is no deadline
 
 
@@ -54,7 +58,7 @@ class NodeTable:
         self._nodes: dict[NodeId, Node] = {}
         self._dead: OrderedDict[NodeId, common_pb2.NodeInfo] = OrderedDict()
         self._unshared: dict[NodeId, None] = {}  # free resources not yet shared with the other nodes
-        self._shared_at = float("-inf")
+        self._share_at = float("-inf")  # not before
         self._check_at: float | None = None  # no node dies of silence before
         # Nodes that look different to who places something on them than when they were last taken out of this.
         self.changed: set[NodeId] = set()
@@ -213,10 +217,12 @@ class NodeTable:
         return [Tell(n.session, message) for n in self if n.session is not None and n.id != but]
 
     def share_resources(self, at: Moment) -> list[Command]:
-        """Send changed free resources to the other nodes, at most every SHARE_INTERVAL_S."""
-        if not self._unshared or at.steady - self._shared_at < SHARE_INTERVAL_S:
+        """Send changed free resources to the other nodes, at most every SHARE_INTERVAL_S; in large clusters, while much
+        changes, less often."""
+        if not self._unshared or at.steady < self._share_at:
             return []
-        self._shared_at = at.steady
+        worth_s = len(self._unshared) * len(self) / DELIVERIES_PER_S
+        self._share_at = at.steady + min(max(SHARE_INTERVAL_S, worth_s), LONGEST_SHARE_INTERVAL_S)
         changed, self._unshared = self._unshared, {}
         # One message for all, although who changed does not need its own: a message for each pair of nodes would be the
         # square of them.
@@ -232,7 +238,7 @@ class NodeTable:
         """When (Moment.steady) something is due next: a death, or sharing free resources."""
         due = [self._check_at] if self._check_at is not None else []
         if self._unshared:
-            due.append(self._shared_at + SHARE_INTERVAL_S)
+            due.append(self._share_at)
         return min(due, default=None)
 
 

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from manta.common import logs
 from manta.common.ids import NodeId
 from manta.common.version import PROTOCOL
+from manta.gcs.batch_encoding import BatchEncoding
 from manta.gcs.events import ClientAsked, ClientLeft, NodeAttached, NodeDetached, NodeSaid, SessionId
 from manta.gcs.gcs_metrics import GcsMetrics
 from manta.gcs.outbox import Outbox
@@ -34,7 +35,7 @@ class GcsService:
 
     async def Connect(
         self, batches: AsyncIterator[gcs_pb2.ClientBatch], context: Any
-    ) -> AsyncGenerator[gcs_pb2.GcsBatch, None]:
+    ) -> AsyncGenerator[gcs_pb2.GcsBatch | bytes, None]:
         """Drivers, workers and tools."""
         first = await _first(batches, context)
         requests = list(first.requests)
@@ -58,13 +59,14 @@ class GcsService:
             version=str(PROTOCOL),
             session_name=term.identity.session_name,
         )
-        outbox.put(gcs_pb2.GcsReply(request_id=requests[0].request_id, welcome=welcome))
+        outbox.put(gcs_pb2.GcsReply(request_id=requests[0].request_id, welcome=welcome).SerializeToString())
         reader = asyncio.create_task(
             self._read_client(term, session, outbox, requests[1:], batches), name="gcs-client-reader"
         )
+        encoding = BatchEncoding(gcs_pb2.GcsBatch(), "replies")
         try:
             async for replies in outbox.batches():
-                yield gcs_pb2.GcsBatch(replies=replies)
+                yield encoding.join(replies)
         finally:
             await self._end(term, session, reader, outbox, "client")
             if self._term() is term:
@@ -72,7 +74,7 @@ class GcsService:
 
     async def Attach(
         self, batches: AsyncIterator[gcs_pb2.NodeBatch], context: Any
-    ) -> AsyncGenerator[gcs_pb2.GcsToNodeBatch, None]:
+    ) -> AsyncGenerator[gcs_pb2.GcsToNodeBatch | bytes, None]:
         """Raylets."""
         first = await _first(batches, context)
         messages = list(first.messages)
@@ -91,9 +93,10 @@ class GcsService:
         reader = asyncio.create_task(
             self._read_node(term, session, node_id, outbox, messages[1:], batches), name="gcs-node-reader"
         )
+        encoding = BatchEncoding(gcs_pb2.GcsToNodeBatch(epoch=term.epoch), "messages")
         try:
             async for taken in outbox.batches():
-                yield gcs_pb2.GcsToNodeBatch(epoch=term.epoch, messages=taken)
+                yield encoding.join(taken)
         finally:
             await self._end(term, session, reader, outbox, "node")
             if self._term() is term:
@@ -111,7 +114,7 @@ class GcsService:
         self,
         term: Term,
         session: SessionId,
-        outbox: Outbox[gcs_pb2.GcsReply],
+        outbox: Outbox,
         waiting: list[gcs_pb2.ClientRequest],
         batches: AsyncIterator[gcs_pb2.ClientBatch],
     ) -> None:
@@ -121,7 +124,7 @@ class GcsService:
                     if request.WhichOneof("body") == "hello":
                         raise _MalformedError("a second hello")
                     if not term.inbox.offer(ClientAsked(now(), session, request)):
-                        outbox.put(FULL.reply(request.request_id))
+                        outbox.put(FULL.reply(request.request_id).SerializeToString())
                 batch = await anext(batches, None)
                 if batch is None:
                     return
@@ -132,7 +135,7 @@ class GcsService:
         term: Term,
         session: SessionId,
         node_id: NodeId,
-        outbox: Outbox[gcs_pb2.GcsToNode],
+        outbox: Outbox,
         waiting: list[gcs_pb2.NodeToGcs],
         batches: AsyncIterator[gcs_pb2.NodeBatch],
     ) -> None:
@@ -147,9 +150,7 @@ class GcsService:
                     return
                 waiting = list(batch.messages)
 
-    async def _end(
-        self, term: Term, session: SessionId, reader: asyncio.Task[None], outbox: Outbox[Any], kind: str
-    ) -> None:
+    async def _end(self, term: Term, session: SessionId, reader: asyncio.Task[None], outbox: Outbox, kind: str) -> None:
         reader.cancel()
         (outcome,) = await asyncio.gather(reader, return_exceptions=True)
         term.forget(session)
@@ -171,7 +172,7 @@ class _MalformedError(Exception):
 class _Closing:
     """Ends the stream with its reader, and says why."""
 
-    def __init__(self, outbox: Outbox[Any]) -> None:
+    def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
     def __enter__(self) -> None:

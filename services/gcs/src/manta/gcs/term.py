@@ -23,8 +23,6 @@ from manta.proto.gcs.v1 import gcs_pb2
 BATCH_LIMIT = 200
 COMPLAIN_AFTER_S = 30.0
 STALL_S = 1.0  # being this late is no ordinary load
-ClientOutbox = Outbox[gcs_pb2.GcsReply]
-NodeOutbox = Outbox[gcs_pb2.GcsToNode]
 log = logs.get("gcs")
 
 
@@ -49,18 +47,19 @@ class Term:
         self.identity = core.identity
         self.inbox = Inbox(inbox_limit)
         self._numbers = itertools.count(1)
-        self._clients: dict[SessionId, ClientOutbox] = {}
-        self._nodes: dict[SessionId, NodeOutbox] = {}
+        self._clients: dict[SessionId, Outbox] = {}
+        self._nodes: dict[SessionId, Outbox] = {}
+        self._last_told: tuple[gcs_pb2.GcsToNode, bytes] | None = None
         metrics.inbox_depth.set_function(lambda: len(self.inbox))
 
-    def open_client(self) -> tuple[SessionId, ClientOutbox]:
-        session, outbox = SessionId(next(self._numbers)), ClientOutbox()
+    def open_client(self) -> tuple[SessionId, Outbox]:
+        session, outbox = SessionId(next(self._numbers)), Outbox()
         self._clients[session] = outbox
         self._metrics.sessions.labels(kind="client").set(len(self._clients))
         return session, outbox
 
-    def open_node(self) -> tuple[SessionId, NodeOutbox]:
-        session, outbox = SessionId(next(self._numbers)), NodeOutbox()
+    def open_node(self) -> tuple[SessionId, Outbox]:
+        session, outbox = SessionId(next(self._numbers)), Outbox()
         self._nodes[session] = outbox
         self._metrics.sessions.labels(kind="node").set(len(self._nodes))
         return session, outbox
@@ -102,10 +101,10 @@ class Term:
         """Tell everyone to go elsewhere, and end all streams."""
         self.inbox.close()
         for client in self._clients.values():
-            client.put(gcs_pb2.GcsReply(error=error))
+            client.put(gcs_pb2.GcsReply(error=error).SerializeToString())
             client.close("this replica stopped leading")
         for node in self._nodes.values():
-            node.put(gcs_pb2.GcsToNode(refused=error))
+            node.put(gcs_pb2.GcsToNode(refused=error).SerializeToString())
             node.close("this replica stopped leading")
 
     async def _commit(self, groups: list[list[Command]]) -> None:
@@ -117,6 +116,7 @@ class Term:
         await self._write([group for group in writes if group])
         for command in _flat(groups):
             self._perform(command)
+        self._last_told = None
         self._metrics.show(self._core)
 
     def _measure(self, events: list[Event], groups: list[list[Command]]) -> None:
@@ -144,16 +144,22 @@ class Term:
             else:
                 return
 
+    def _encoded(self, message: gcs_pb2.GcsToNode) -> bytes:
+        """Once for all nodes that are told the same, one after the other."""
+        if self._last_told is None or self._last_told[0] is not message:
+            self._last_told = message, message.SerializeToString()
+        return self._last_told[1]
+
     def _perform(self, command: Command) -> None:
         match command:
             case Answer(session=session, reply=reply):
                 client = self._clients.get(session)
                 if client is not None:
-                    client.put(reply)
+                    client.put(reply.SerializeToString())
             case Tell(session=session, message=message):
                 node = self._nodes.get(session)
                 if node is not None:
-                    node.put(message)
+                    node.put(self._encoded(message))
             case Close(session=session, reason=reason):
                 outbox = self._nodes.get(session) or self._clients.get(session)
                 if outbox is not None:
