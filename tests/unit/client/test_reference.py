@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from ray._runtime.borrower import BorrowState
-from ray._runtime.reference import Command, ProtocolError, ReferenceCounter
+from ray._runtime.reference import NOTHING, RESTS, Command, ProtocolError, ReferenceCounter
 from ray._runtime.reference_command import (
     Forget,
     Free,
@@ -319,6 +319,47 @@ def test_an_inner_ref_moves_behind_the_shield_of_the_object_it_came_from(counter
     counter.received_in_object([(X, CALLER)], OUTER)
     assert shown(counter.drop_local(OUTER)) == [("Forget", Forget(OUTER))]
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ((X, 1),)))]
+
+
+def test_a_ref_out_of_an_object_in_use_rests_between_two_reads_and_says_nothing(counter: ReferenceCounter) -> None:
+    outer_add = borrow_in_task(counter, OUTER)
+    counter.on_ack(OWNER, outer_add.request_id, False)
+    counter.received_in_object([(X, OTHER), (X, OTHER)], OUTER)
+    first, last = counter.drop_local(X), counter.drop_local(X)
+    assert first is NOTHING and last is RESTS
+    assert counter.received_in_object([(X, OTHER)], OUTER) == []
+    with pytest.raises(ValueError, match="more often"):
+        counter.drop_local(X), counter.drop_local(X)
+    assert [type(command) for command in counter.drop_local(OUTER)] == [Forget, SendDrop, Forget]
+    assert_empty(counter)
+
+
+def test_a_resting_ref_that_came_out_of_an_object_of_ours_ends_with_it(counter: ReferenceCounter) -> None:
+    counter.create(OUTER)
+    counter.received_in_object([(X, OTHER), (Y, OTHER)], OUTER)
+    assert counter.drop_local(X) is RESTS
+    commands = counter.drop_local(OUTER)
+    assert Forget(X) in commands and Free(OUTER) in commands
+    (add,) = only(commands, SendAdd)
+    assert isinstance(add, SendAdd) and add.object_id == Y, "what is in use is registered, what rests is not"
+
+
+def test_a_resting_ref_does_not_move_behind_another_shield(counter: ReferenceCounter) -> None:
+    counter.received_in_task([(OUTER, OWNER)], TASK, CALLER)
+    counter.received_in_object([(X, CALLER)], OUTER)
+    assert counter.drop_local(X) is RESTS
+    assert {Forget(OUTER), Forget(X)} == set(counter.drop_local(OUTER))
+    assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ()))]
+    assert_empty(counter)
+
+
+def test_a_resting_ref_ends_with_its_owner(counter: ReferenceCounter) -> None:
+    counter.create(OUTER)
+    counter.received_in_object([(X, OTHER)], OUTER)
+    counter.drop_local(X)
+    assert OwnerDied(X) in counter.process_died(OTHER)
+    counter.drop_local(OUTER)
+    assert_empty(counter)
 
 
 def test_a_ref_out_of_an_object_not_in_use_is_refused(counter: ReferenceCounter) -> None:

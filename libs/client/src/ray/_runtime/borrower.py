@@ -4,6 +4,9 @@ A borrow begins SHIELDED: a task that we execute, or an object that we hold, kee
 is a shield. Before a shield ends, each borrow behind it is registered with its owner (ADDING, then HELD), or moves
 behind the shield of what held the shield. LOST borrows have no owner to talk to.
 
+A borrow behind the shield of an object that loses its last use rests there: its owner need not hear of it, and if the
+object is read again, and with it the ref, nothing has to be made anew. It ends with the shield.
+
 Sets that are iterated are dicts, for their order: the same events must give the same commands in every run.
 """
 
@@ -92,6 +95,11 @@ class Borrow:
             self.shield.inners.pop(object_id, None)
         self.shield = shield
         shield.inners[object_id] = None
+
+    def may_rest(self) -> bool:
+        """Whether the borrow can stay although nothing here uses it."""
+        shield = self.shield
+        return shield is not None and not shield.caller and self.given is None
 
     def expose(self, object_id: bytes) -> None:
         """Take a borrow from behind its shield, if it has one."""

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic
 
 from ray._ids import BaseID
-from ray._runtime.ref_pickling import ref_pickled, ref_unpickled
+from ray._runtime.ref_pickling import ref_pickled, ref_unpickled, refs_met
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,7 +49,10 @@ class ObjectRef(BaseID, Generic[T_co]):
     def __del__(self) -> None:
         process = self._process
         if process is not None:
-            process.note_drop(self._id)
+            # As Process.note_drop does; a value may hold ten thousand refs, and a call costs more than this.
+            process.drops.append(self._id)
+            if not process.drain_asked:
+                process.ask_drain()
 
     @classmethod
     def size(cls) -> int:
@@ -153,5 +156,9 @@ class _WithRef:
 
 def _rebuild(object_id: bytes, owner: tuple[bytes, bytes] | None) -> ObjectRef:
     ref = ObjectRef(object_id, owner)
-    ref_unpickled(ref)
+    arrived = refs_met.arrived
+    if arrived is not None:
+        arrived.append(ref)
+    else:
+        ref_unpickled(ref)
     return ref

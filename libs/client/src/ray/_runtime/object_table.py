@@ -71,6 +71,12 @@ class ObjectTable:
             entry = self._entries[object_id] = ObjectEntry(owner)
         return entry
 
+    def rest(self, object_id: bytes) -> None:
+        """Nothing here uses a borrowed object for now: nothing is kept of it but its name."""
+        entry = self._entries.get(object_id)
+        if entry is not None and (entry.state is not ObjectState.PENDING or entry.asked or entry.waiters):
+            del self._entries[object_id]
+
     def set_value(self, object_id: bytes, value: common_pb2.Value) -> list[Waiter]:
         """The value arrived; returns who waited. An object freed meanwhile is left alone."""
         entry = self._entries.get(object_id)

@@ -45,7 +45,7 @@ from ray._runtime.reactor import Reactor
 from ray._runtime.reading import Reading
 from ray._runtime.reads import Reads
 from ray._runtime.recovery import Recovery
-from ray._runtime.reference import ReferenceCounter
+from ray._runtime.reference import RESTS, ReferenceCounter
 from ray._runtime.remote import Remote
 from ray._runtime.submission import TaskSubmitter
 from ray._runtime.task_events import TaskEvents
@@ -107,7 +107,7 @@ class Process:
         # Filled by destructors, which may not take the lock: see note_drop.
         self.drops: collections.deque[bytes] = collections.deque()
         self._handle_drops: collections.deque[tuple[bytes, bool]] = collections.deque()
-        self._drain_asked = False
+        self.drain_asked = False
         # Filled under the lock, emptied by after_lock.
         self.dirty: set[Peer | RayletLink] = set()
         self.woken: list[tuple[Waiter, bytes]] = []
@@ -215,12 +215,12 @@ class Process:
 
     def ask_drain(self) -> None:
         """Something was appended that the reader is to empty. On any thread, also in a destructor."""
-        if not self._drain_asked and not self.closing:
-            self._drain_asked = True
+        if not self.drain_asked and not self.closing:
+            self.drain_asked = True
             self.reactor.call_soon(self._drain)
 
     def _drain(self) -> None:
-        self._drain_asked = False
+        self.drain_asked = False
         with self.lock:
             self.drain_drops()
         self.after_lock()
@@ -238,14 +238,17 @@ class Process:
 
     def drain_drops(self) -> None:
         """Count the references that were collected; the lock is held."""
-        drops, handles = self.drops, self._handle_drops
+        drops, handles, drop_local = self.drops, self._handle_drops, self.refs.drop_local
         while drops or handles:
             if handles:
                 self.actors.drop_handle(*handles.popleft())
                 continue
-            commands = self.refs.drop_local(drops.popleft())
+            object_id = drops.popleft()
+            commands = drop_local(object_id)
             if commands:
                 self.holds.apply(commands)
+            elif commands is RESTS:
+                self.objects.rest(object_id)
 
     # -- references
 
@@ -254,17 +257,21 @@ class Process:
         borrow, ours = self.objects.borrow, self.worker_id
         with self.lock:
             items = []
-            owners: dict[tuple[bytes, bytes], None] = {}
+            last: tuple[bytes, bytes] | None = None
+            worker_id = b""
             for ref in refs:
                 owner = ref._owner
-                if owner is None:
-                    owner = ref._owner = self.address
-                items.append((ref._id, owner[1]))
-                if owner[1] != ours:
-                    borrow(ref._id, owner)
-                    owners[owner] = None
-            for node_id, worker_id in owners:
-                self.peers.get(worker_id, node_id)
+                if owner is not last or owner is None:
+                    # Neighbours of one value mostly have one owner, and share its address.
+                    if owner is None:
+                        owner = ref._owner = self.address
+                    last, worker_id = owner, owner[1]
+                    if worker_id != ours:
+                        self.peers.get(worker_id, owner[0])
+                object_id = ref._id
+                items.append((object_id, worker_id))
+                if worker_id != ours:
+                    borrow(object_id, owner)
             commands = receive(self.refs, items)
             for ref in refs:
                 # From here on the end of a ref is counted.

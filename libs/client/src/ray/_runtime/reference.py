@@ -74,6 +74,14 @@ Arrivals = Sequence[tuple[bytes, bytes]]
 NOTHING: Final[Commands] = ()
 
 
+class _Rests(tuple[Command, ...]):
+    """No commands either, and told apart from NOTHING: Python has but one empty tuple."""
+
+
+# The end of the last use of a borrow that stays; see borrower.py.
+RESTS: Final[Commands] = _Rests()
+
+
 class ProtocolError(ValueError):
     """A peer sent what no correct process sends; close its connection and log the text."""
 
@@ -98,7 +106,10 @@ class ReferenceCounter:
         self._entries[object_id].local += 1
 
     def drop_local(self, object_id: bytes) -> Commands:
-        """Count one less. raises: KeyError, ValueError when dropped more often than added."""
+        """Count one less. returns: RESTS when that was the last use of a borrow, and its record stays.
+
+        raises: KeyError, ValueError when dropped more often than added.
+        """
         entry = self._entries[object_id]
         local = entry.local - 1
         if local < 0:
@@ -106,9 +117,12 @@ class ReferenceCounter:
         entry.local = local
         if local or entry.submitted or entry.contained:
             return NOTHING
-        if entry.extra is None:
+        extra = entry.extra
+        if extra is None:
             del self._entries[object_id]
             return (Free(object_id),)
+        if type(extra) is Borrow and extra.may_rest():
+            return RESTS
         work = Work()
         work.objects.append(object_id)
         return self._state.settle(work)
@@ -409,7 +423,8 @@ class ReferenceCounter:
         peer = state.borrows.peers.get(worker)
         if peer is not None:
             for object_id in tuple(peer.borrowed):
-                state.lose(object_id, OwnerDied(object_id), work)
+                if object_id in peer.borrowed:  # one that rested ends with what it rested behind
+                    state.lose(object_id, OwnerDied(object_id), work)
             for request in tuple(peer.requests.values()):
                 state.answered(request, work)
             del state.borrows.peers[worker]

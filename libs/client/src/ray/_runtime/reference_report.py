@@ -28,7 +28,7 @@ def report(process: Process, wanted: raylet_pb2.ReferencesWanted) -> raylet_pb2.
         reply.total = len(object_ids)
         for object_id in object_ids[: wanted.limit]:
             counts = process.refs.counts(object_id)
-            if counts is None:
+            if counts is None or not (counts.local or counts.submitted or counts.contained or counts.borrow is None):
                 continue
             entry = process.objects.get(object_id)
             item = reply.items.add(

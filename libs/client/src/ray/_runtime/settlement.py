@@ -204,7 +204,8 @@ class Settlement:
         if given is not None:
             if borrow.shield is not None:
                 for inner in tuple(given.inners):
-                    self.borrow(inner).protect(inner, borrow.shield)
+                    if not self._end_resting(inner, work):
+                        self.borrow(inner).protect(inner, borrow.shield)
             else:
                 self.register_all(given, given, work)
             if given.waits:
@@ -221,6 +222,15 @@ class Settlement:
             number = self.next_number()
             work.out.append(SendDrop(borrow.owner, object_id, self.worker_id, b"", borrow.number, number))
         work.out.append(Forget(object_id))
+
+    def _end_resting(self, object_id: bytes, work: Work) -> bool:
+        """End a borrow that only rested behind its shield. returns: whether it did."""
+        entry = self.entries[object_id]
+        if entry.local or entry.submitted or entry.contained:
+            return False
+        assert isinstance(entry.extra, Borrow), "only borrows are behind shields"
+        self._end_borrow(object_id, entry.extra, work)
+        return True
 
     def _end_task(self, shield: Shield, work: Work) -> None:
         """Register what the task still protects, or if that is done, release its reply."""
@@ -245,6 +255,8 @@ class Settlement:
     def register_all(self, shield: Shield, waiter: Shield | None, work: Work, all_but: bytes = b"") -> None:
         """Register every borrow behind a shield, except those of one owner; `waiter` ends only after the Acks."""
         for inner in tuple(shield.inners):
+            if self._end_resting(inner, work):
+                continue
             borrow = self.borrow(inner)
             # A dead owner's borrows are about to become LOST, which takes them from behind their shields.
             if borrow.owner != all_but and borrow.owner not in self.dead:
