@@ -357,3 +357,43 @@ def test_async_and_threaded_actors_on_another_node_answer_and_are_cancelled(clus
         ray.cancel(ref)
         with pytest.raises(ray.exceptions.TaskCancelledError):
             ray.get(ref, timeout=20)
+
+
+def test_many_arguments_and_results_that_no_single_message_could_hold_cross_nodes(cluster: Cluster) -> None:
+    @ray.remote(num_cpus=0, resources={"x": 1})
+    def total(*parts: bytes) -> int:
+        return sum(len(part) for part in parts)
+
+    @ray.remote(num_cpus=0, resources={"x": 1}, num_returns=1500)
+    def split() -> list[bytes]:
+        return [bytes([index % 256]) * 90_000 for index in range(1500)]
+
+    parts = [bytes([index % 256]) * 90_000 for index in range(1500)]
+    assert ray.get(total.remote(*parts), timeout=60) == 1500 * 90_000  # 129 MiB
+    refs = [ray.put(part) for part in parts]
+    assert ray.get(total.remote(*refs), timeout=60) == 1500 * 90_000
+    del refs
+    made = split.remote()
+    assert [part[0] for part in ray.get(made, timeout=60)] == [index % 256 for index in range(1500)]
+    assert ray.get(total.remote(*made), timeout=60) == 1500 * 90_000
+
+
+def test_a_batch_of_calls_that_no_single_message_could_hold_crosses_nodes(cluster: Cluster) -> None:
+    @ray.remote(num_cpus=0, resources={"x": 1})
+    class Counter:
+        def __init__(self) -> None:
+            self.bytes = 0
+
+        def add(self, data: bytes) -> int:
+            self.bytes += len(data)
+            return self.bytes
+
+    counter = Counter.remote()
+    data = [ray.put(bytes(90_000)) for _ in range(10)]
+
+    @ray.remote(num_cpus=0, resources={"x": 1})
+    def size(*parts: bytes) -> int:
+        return sum(len(part) for part in parts)
+
+    assert ray.get([size.remote(*data) for _ in range(200)], timeout=60) == [900_000] * 200
+    assert ray.get([counter.add.remote(bytes(90_000)) for _ in range(1600)], timeout=60)[-1] == 144_000_000

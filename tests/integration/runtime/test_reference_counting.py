@@ -22,7 +22,8 @@ def described() -> Any:
 
 
 def used() -> int:
-    return int(described().used)
+    reply = described()
+    return int(reply.used + reply.extents)
 
 
 @pytest.fixture(autouse=True)

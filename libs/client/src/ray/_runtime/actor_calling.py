@@ -13,7 +13,7 @@ from ray._runtime.object_ref import ObjectRef
 from ray._runtime.ref_pickling import count_arrived
 from ray._runtime.task_kind import TaskKind, kind_of_call
 from ray._runtime.task_record import TaskRecord, Timing
-from ray._runtime.wire import FIRST_RETURN, incarnation_field, plain_task, repeated_field
+from ray._runtime.wire import FIRST_RETURN, frames, incarnation_field, plain_task, repeated_field
 
 if TYPE_CHECKING:
     from ray._runtime.actor_record import Actor
@@ -209,10 +209,7 @@ class ActorCaller:
         """All arguments are ready."""
         process = self._process
         with process.lock:
-            error = arguments.first_error(process.objects, refs)
-            if error is None:
-                arguments.fill(process, message, refs)
-                record.message = message.SerializeToString()
+            error = arguments.complete(process, record, message, refs)
         if error is not None:
             process.submitter.end(record, error)
             with process.lock:
@@ -246,13 +243,14 @@ class ActorCaller:
         process = self._process
         assert actor.peer is not None, "an actor that is alive has an address"
         suffix = incarnation_field(actor.calls.incarnation)
-        parts = [self._header]
+        parts: list[bytes] = []
         now = time()
         for call in calls:
             call.sent_to, call.sent_at = actor.peer, now
             attempt = call.attempt_fields() if call.attempt else b""
             parts.append(repeated_field(_TASKS_FIELD, call.message + suffix + attempt))
-        actor.peer.queue(worker_pb2.TASKS, b"".join(parts))
+        for frame in frames(self._header, parts):
+            actor.peer.queue(worker_pb2.TASKS, frame)
         process.dirty.add(actor.peer)
 
 

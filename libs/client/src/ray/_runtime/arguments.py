@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
 from ray._runtime.serialization import ERROR, INLINE_LIMIT, serialize
+from ray._runtime.system_errors import error_value
 
 if TYPE_CHECKING:
     from manta.proto.common.v1 import common_pb2
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from ray._runtime.process import Process
     from ray._runtime.serialization import Serialized
     from ray._runtime.task_record import TaskRecord
+
+# What one call carries in its message altogether, and a reply in its own.
+TASK_INLINE_LIMIT: Final = 10 * 1024 * 1024
+# Ids of refs count too: a message beyond this could not be sent.
+MESSAGE_LIMIT: Final = 64 * 1024 * 1024
+_MANY_REFS: Final = 100_000
 
 _NOTHING: Final[tuple[()]] = ()
 
@@ -58,9 +65,9 @@ def encode(
             return _encode_with_refs(process, args, kwargs, name, limit)
     serialized = _serialize(args, kwargs, (args, kwargs), name)
     if serialized.size > limit:
-        large_args, large_kwargs = _put_large(process, args, kwargs)
+        large_args, large_kwargs, _ = _put_large(process, args, kwargs, INLINE_LIMIT)
         return _encode_with_refs(process, large_args, large_kwargs, name)
-    return Arguments(serialized.to_proto(), refs, serialized.contained)
+    return Arguments(_value_of(serialized, name), refs, serialized.contained)
 
 
 def _encode_with_refs(
@@ -83,10 +90,13 @@ def _encode_with_refs(
             plain_kwargs[keyword] = None
     serialized = _serialize(tuple(plain), plain_kwargs, (tuple(plain), plain_kwargs, positions, keywords), name)
     if serialized.size > limit:
-        large_args, large_kwargs = _put_large(process, args, kwargs)
-        if large_args != args or large_kwargs != kwargs:
-            return _encode_with_refs(process, large_args, large_kwargs, name)
-    return Arguments(serialized.to_proto(), refs, serialized.contained)
+        for most in (INLINE_LIMIT, TASK_INLINE_LIMIT // (2 * (len(args) + len(kwargs)))):
+            large_args, large_kwargs, changed = _put_large(process, args, kwargs, most)
+            if changed:
+                return _encode_with_refs(process, large_args, large_kwargs, name)
+            if serialized.size <= TASK_INLINE_LIMIT:
+                break
+    return Arguments(_value_of(serialized, name), refs, serialized.contained)
 
 
 def _serialize(args: tuple[Any, ...], kwargs: dict[str, Any], whole: object, name: str) -> Serialized:
@@ -105,20 +115,20 @@ def _serialize(args: tuple[Any, ...], kwargs: dict[str, Any], whole: object, nam
 
 
 def _put_large(
-    process: Process, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Replace every argument whose pickled form is over the inline limit by a ref to it in the object store."""
-    return (
-        tuple(_put_if_large(process, arg) for arg in args),
-        {keyword: _put_if_large(process, arg) for keyword, arg in kwargs.items()},
-    )
+    process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], most: int
+) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    """Replace every argument whose pickled form is over `most` bytes by a ref to it; and whether there was one."""
+    new_args = tuple(_put_if_large(process, arg, most) for arg in args)
+    new_kwargs = {keyword: _put_if_large(process, arg, most) for keyword, arg in kwargs.items()}
+    changed = any(new is not old for new, old in zip(new_args, args, strict=True))
+    return new_args, new_kwargs, changed or any(new_kwargs[keyword] is not kwargs[keyword] for keyword in kwargs)
 
 
-def _put_if_large(process: Process, value: Any) -> Any:
+def _put_if_large(process: Process, value: Any, most: int) -> Any:
     if isinstance(value, ObjectRef):
         return value
     serialized = serialize(value)
-    if serialized.size <= INLINE_LIMIT:
+    if serialized.size <= most:
         return value
     return process.put_serialized(serialized)
 
@@ -133,20 +143,56 @@ def first_error(objects: ObjectTable, refs: list[ObjectRef]) -> common_pb2.Value
 
 
 def fill(process: Process, message: worker_pb2.Task, refs: list[ObjectRef]) -> None:
-    """Name the values of the refs in the message; all are ready. The lock is held."""
+    """Name the values of the refs in the message; all are ready. The lock is held.
+
+    Small ones are in it, up to TASK_INLINE_LIMIT; those beyond it the worker asks their owner for.
+    """
+    room = TASK_INLINE_LIMIT
     for ref in refs:
         entry = process.objects.get(ref._id)
         assert entry is not None, "a ref that is held has an entry"
         argument = message.arguments.add()
-        if entry.state is ObjectState.INLINE:
+        inline = entry.state is ObjectState.INLINE
+        if inline:
             assert entry.value is not None
-            argument.value.CopyFrom(entry.value)
+            room -= entry.value.ByteSize()
+        if inline and room >= 0:
+            argument.value.CopyFrom(entry.value)  # type: ignore[arg-type]
         else:
-            argument.stored.size = entry.size
-            argument.stored.node_ids.extend(entry.nodes)
+            if not inline:
+                argument.stored.size = entry.size
+                argument.stored.node_ids.extend(entry.nodes)
             argument.ref.object_id = ref._id
             owner = ref._owner or process.address
             argument.ref.owner.node_id, argument.ref.owner.worker_id = owner
+
+
+def complete(
+    process: Process, record: TaskRecord, message: worker_pb2.Task, refs: list[ObjectRef]
+) -> common_pb2.Value | None:
+    """Serialize the message of a call whose arguments all are ready; the lock is held. returns: why the call fails."""
+    error = first_error(process.objects, refs)
+    if error is None:
+        fill(process, message, refs)
+        data = message.SerializeToString()
+        if len(data) > MESSAGE_LIMIT:
+            return error_value(_too_large(record.name, len(data)))
+        record.message = data
+    return error
+
+
+def _too_large(name: str, size: int) -> ValueError:
+    return ValueError(
+        f"the message of a call of {name} has {size} bytes, over the limit of {MESSAGE_LIMIT}: it names too many refs; "
+        "put them into one object with ray.put() and pass that"
+    )
+
+
+def _value_of(serialized: Serialized, name: str) -> common_pb2.Value:
+    value = serialized.to_proto()
+    if len(serialized.contained) > _MANY_REFS and value.ByteSize() > MESSAGE_LIMIT:
+        raise _too_large(name, value.ByteSize())
+    return value
 
 
 def refresh(process: Process, message: worker_pb2.Task) -> None:

@@ -21,7 +21,8 @@ from ray._runtime.task_record import Timing
 log = logging.getLogger("ray.runtime")
 
 WARN_BYTES: Final = 10 * 1024 * 1024
-LIMIT_BYTES: Final = 256 * 1024 * 1024
+# As a frame of its own; upstream's FUNCTION_SIZE_ERROR_THRESHOLD is as much.
+LIMIT_BYTES: Final = 100 * 1024 * 1024
 _KEEP: Final = 1024
 
 
@@ -41,7 +42,7 @@ def define(target: Callable[..., Any] | type, name: str) -> Definition:
     """Pickle a function or class.
 
     Refs that it captures are pinned for the job by the pickling hook, since nobody can tell when the last worker has
-    dropped the definition. raises: TypeError when it cannot be pickled; ValueError when it is larger than 256 MiB.
+    dropped the definition. raises: TypeError when it cannot be pickled; ValueError when it is larger than 100 MiB.
     """
     file = io.BytesIO()
     try:

@@ -97,6 +97,8 @@ class Execution:
         # The ref lives as long as its views do; without it a value kept by the task would lose its object.
         ref = ObjectRef(object_id, owner)
         self._count([ref])
+        if not argument.HasField("stored"):  # a small one beyond what the message may hold
+            return self.process.fetcher.get([ref], None)[0]
         nodes = list(argument.stored.node_ids)
         try:
             return load_stored(self.process, object_id, nodes, owner, None, self._receiver(object_id))

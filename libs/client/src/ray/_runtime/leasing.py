@@ -14,7 +14,7 @@ from ray._runtime import lease_manager
 from ray._runtime.lease_demand import Place
 from ray._runtime.object_table import ObjectState
 from ray._runtime.system_errors import task_cancelled
-from ray._runtime.wire import repeated_field
+from ray._runtime.wire import frames, repeated_field
 
 if TYPE_CHECKING:
     from ray._runtime.api import TaskOptions
@@ -189,7 +189,7 @@ class Leasing:
     def _push(self, lease: Lease, tasks: list[TaskRecord]) -> None:
         route: Route = lease.route  # type: ignore[assignment]
         peer = route.peer
-        parts = [route.header]
+        parts: list[bytes] = []
         now = time()
         for task in tasks:
             task.lease_id = lease.lease_id
@@ -199,7 +199,8 @@ class Leasing:
                 peer.known_definitions.add(definition.digest)
                 parts.append(self._definition_part(definition))
         parts.extend([repeated_field(_TASKS_FIELD, task.message) for task in tasks])
-        peer.queue(worker_pb2.TASKS, b"".join(parts))
+        for frame in frames(route.header, parts):
+            peer.queue(worker_pb2.TASKS, frame)
         self._process.dirty.add(peer)
 
     def _definition_part(self, definition: Definition) -> bytes:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from manta.common.channel.framing import MAX_FRAME_BYTES
+from manta.common.channel.framing import MAX_MESSAGE_BYTES
 from manta.common.channel.hello import hello_bytes
 from manta.common.channel.paths import short_path
 from manta.common.ids import short
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ray._runtime.reactor import Reactor
 
 RECONNECT_S: Final = 0.2
-# Less the two bytes of a frame's kind.
-MAX_PAYLOAD_BYTES: Final = MAX_FRAME_BYTES - 2
+# What both carriers take: gRPC's message holds a kind and lengths besides. A larger one would be sent again for ever.
+MAX_PAYLOAD_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
 
 
 class Channel(Protocol):

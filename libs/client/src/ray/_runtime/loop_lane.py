@@ -236,5 +236,5 @@ class LoopLane:
 
 
 def _is_large(incoming: Incoming) -> bool:
-    """Whether an argument is in an arena."""
-    return any(argument.HasField("stored") for argument in incoming.task.arguments)
+    """Whether an argument has to be brought."""
+    return any(not argument.HasField("value") for argument in incoming.task.arguments)

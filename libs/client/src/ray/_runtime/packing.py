@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
+from ray._runtime.arguments import TASK_INLINE_LIMIT
 from ray._runtime.execution import END, advance
 from ray._runtime.serialization import INLINE_LIMIT, Serialized
 from ray._runtime.stored import store
@@ -49,9 +50,12 @@ def pack_returns(
         return {}
     contained: dict[bytes, list[tuple[bytes, bytes]]] = {}
     values = [_single(execution, result)] if count == 1 else _several(execution, result, count)
+    room = TASK_INLINE_LIMIT
     for index, value in enumerate(values, 1):
         object_id = _return_id(execution, index)
-        owners = pack_value(execution, reply.returns.add(object_id=object_id), value)
+        message = reply.returns.add(object_id=object_id)
+        owners = pack_value(execution, message, value, min(INLINE_LIMIT, room))
+        room = max(0, room - message.value.ByteSize()) if message.HasField("value") else room
         if owners:
             contained[object_id] = owners
     return contained
@@ -98,15 +102,17 @@ def _first_items(execution: Execution, generator: Generator[Any, Any, Any], coun
     return items
 
 
-def pack_value(execution: Execution, message: worker_pb2.Return, value: Any) -> list[tuple[bytes, bytes]]:
-    """Put one result into its message, which names the object; a large one goes into the arena.
+def pack_value(
+    execution: Execution, message: worker_pb2.Return, value: Any, inline: int = INLINE_LIMIT
+) -> list[tuple[bytes, bytes]]:
+    """Put one result into its message, which names the object; one of over `inline` bytes goes into the arena.
 
     returns: the refs inside, as (id, owner). raises: Failure when it cannot be pickled, or finds no room.
     """
     process = execution.process
     try:
         serialized = serialization.serialize(value)
-        if serialized.size <= INLINE_LIMIT:
+        if serialized.size <= inline:
             message.value.CopyFrom(serialized.to_proto())
         else:
             _store(process, execution, message, serialized)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from manta.proto.worker.v1 import worker_pb2
-from ray._runtime.wire import repeated_field
+from ray._runtime.wire import frames, repeated_field
 
 if TYPE_CHECKING:
     from ray._runtime.incoming import Incoming
@@ -80,6 +80,7 @@ class Replies:
         with self._process.lock:
             ready, self._ready = self._ready, {}
             for channel, parts in ready.items():
-                channel.queue(worker_pb2.REPLIES, b"".join(parts))
+                for frame in frames(b"", parts):
+                    channel.queue(worker_pb2.REPLIES, frame)
         for channel in ready:
             channel.flush()

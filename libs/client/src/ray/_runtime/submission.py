@@ -159,10 +159,8 @@ class TaskSubmitter:
     ) -> None:
         process = self._process
         with process.lock:
-            error = arguments.first_error(process.objects, refs)
+            error = arguments.complete(process, record, message, refs)
             if error is None and not record.cancelled:
-                arguments.fill(process, message, refs)
-                record.message = message.SerializeToString()
                 key = self.leasing.key_near(key, refs)
         if error is not None:
             # Whoever called us does what is queued: a chain of tasks may be longer than the stack is deep.

@@ -6,6 +6,7 @@ others the last counts. So a task is serialized once, when it is submitted, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from manta.proto.worker.v1 import worker_pb2
@@ -22,6 +23,21 @@ FIRST_ITEM: Final = 2
 
 # Task.last_attempt, to be appended to a serialized Task. The field number takes two bytes.
 LAST_ATTEMPT: Final = worker_pb2.Task(last_attempt=True).SerializeToString()
+
+
+# Frames are not joined beyond this. The parts of one are far smaller: what a task or a reply holds inline is bounded.
+JOIN_BYTES: Final = 32 * 1024 * 1024
+
+
+def frames(header: bytes, parts: Sequence[bytes]) -> Iterator[bytes]:
+    """Messages that begin with `header` and together have all parts, in their order, at most JOIN_BYTES or one part."""
+    size, begin = 0, 0
+    for end, part in enumerate(parts):
+        size += len(part)
+        if size > JOIN_BYTES and end > begin:
+            yield b"".join((header, *parts[begin:end]))
+            size, begin = len(part), end
+    yield b"".join((header, *parts[begin:]))
 
 
 def varint(number: int) -> bytes:

@@ -16,6 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from manta.common import logs
+from manta.common.channel.framing import MAX_MESSAGE_BYTES
 from manta.common.credentials import TlsFiles, Token
 from manta.common.version import PROTOCOL, Version, VersionMismatch, check
 
@@ -27,7 +28,6 @@ StatusCode = grpc.StatusCode
 RpcFailed = grpc.aio.AioRpcError
 Channel = grpc.aio.Channel
 
-MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024
 
 _AUTHORIZATION: Final = "authorization"
 _VERSION: Final = "manta-version"

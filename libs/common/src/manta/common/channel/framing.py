@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from typing import Final
 
 MAX_FRAME_BYTES: Final = 512 * 1024 * 1024
+# Of any gRPC message, and so of a frame that may have to go to another node.
+MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024
 
 _HEADER: Final = struct.Struct("<IH")
 _HEADER_SIZE: Final = _HEADER.size
