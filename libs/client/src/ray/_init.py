@@ -166,7 +166,8 @@ def init(
                     node_ip=kwargs.get("_node_ip_address") or "127.0.0.1",
                     temp_dir=temp_dir,
                     system_config=system_config,
-                )
+                ),
+                meanwhile=_import_runtime,
             )
             found = ClusterAddress(node.gcs_addresses, node.session_dir)
         else:
@@ -231,6 +232,11 @@ def _again(ignore: bool) -> RayContext:
     if _connection is not None:
         return _connection.context
     return _context_of(current.runtime(), None)
+
+
+def _import_runtime() -> None:
+    """What connecting needs; it takes as long as a service takes to start, so it is done beside them."""
+    import ray._runtime.connect  # noqa: F401
 
 
 def _connect(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ray._node.options import NodeOptions
@@ -124,11 +124,12 @@ class LocalNode:
         return -1
 
 
-def start_local(options: NodeOptions) -> LocalNode:
+def start_local(options: NodeOptions, meanwhile: Callable[[], object] = lambda: None) -> LocalNode:
     """Start a node on this machine and wait until it serves.
 
-    raises: ValueError for resources that cannot be; NodeStartError after node_start_timeout_s, or when a service ends
-    before. cost: some 0.5 s on 2 cores, nearly all of it the services' imports.
+    meanwhile: done while the services start. raises: ValueError for resources that cannot be; NodeStartError after
+    node_start_timeout_s, or when a service ends before. cost: some 0.5 s on 2 cores, nearly all of it the services'
+    imports.
     """
     spec = _spec(options)
     ready_reader, ready_writer = os.pipe()
@@ -164,6 +165,7 @@ def start_local(options: NodeOptions) -> LocalNode:
         try:
             with open(spec_writer, "w") as writer:
                 json.dump(spec, writer)
+            meanwhile()
             ready = _wait_ready(reader.fileno(), options.node_start_timeout_s)
         except BaseException:
             supervisor.terminate()

@@ -79,7 +79,8 @@ async def serve(settings: GcsSettings, token: Token) -> None:
                 store_name=shown_store,
                 hybrid=settings.hybrid,
             )
-            service.replica = replica = Replica(store, options, gcs_metrics)
+            replica = Replica(store, options, gcs_metrics)
+            service.open(replica)
             await _run(replica, stop, settings.ready_fd, {"address": address, "metrics": f"127.0.0.1:{metrics_port}"})
             await server.stop(STOP_GRACE_S)
         finally:

@@ -55,6 +55,8 @@ class Replica:
         self._disproved_epoch = 0
         self.term: Term | None = None
         self.served = asyncio.Event()  # set while `term` is
+        # From when it has first served, or found that another leads.
+        self.decided = asyncio.Event()
 
     async def run(self) -> None:
         """Campaign and serve until cancelled. raises: RecordError, ChunksDamaged, StoreConfigError: do not start."""
@@ -63,7 +65,7 @@ class Replica:
             leadership = Leadership(self._store, self._root + b"leader", self._options.address.encode())
             self._leadership = leadership
             mirror = Mirror(self._store, self._root, without=self._root + b"chunks/")
-            following = asyncio.create_task(_follow(mirror, leadership), name="gcs-mirror")
+            following = asyncio.create_task(self._follow(mirror, leadership), name="gcs-mirror")
             try:
                 await leadership.campaign()
                 followed = await mirror.reached(leadership.epoch)
@@ -118,6 +120,7 @@ class Replica:
         await term.begin()
         self.term = term
         self.served.set()
+        self.decided.set()
         followed = isinstance(source, Mirror)
         size = {"nodes": len(core.nodes), "jobs": core.jobs.running_count}
         log.info("serving", epoch=leadership.epoch, followed=followed, **size)
@@ -146,8 +149,8 @@ class Replica:
             term.end(gcs_pb2.Error(code=gcs_pb2.Error.NOT_LEADER, message=text))
             self._metrics.standing_by()
 
-
-async def _follow(mirror: Mirror, leadership: Leadership) -> None:
-    """Only a standby follows: who leads at once loads once."""
-    await leadership.standing_by.wait()
-    await mirror.follow()
+    async def _follow(self, mirror: Mirror, leadership: Leadership) -> None:
+        """Only a standby follows: who leads at once loads once."""
+        await leadership.standing_by.wait()
+        self.decided.set()
+        await mirror.follow()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, NoReturn
 
@@ -22,6 +23,9 @@ from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 
 FIRST_MESSAGE_TIMEOUT_S = 30.0
+# Whoever comes while a replica starts is kept for so long, until it serves or knows who does: a refusal would cost a
+# new cluster one pause between two tries in each of its processes.
+START_S = 2.0
 FULL = RequestRefused(UNAVAILABLE, "the GCS has more requests than it can take; repeat this one in a moment")
 log = logs.get("gcs")
 
@@ -30,8 +34,14 @@ class GcsService:
     """Implements manta.gcs.v1.Gcs. A stream's fault ends that stream only."""
 
     def __init__(self, metrics: GcsMetrics) -> None:
-        self.replica: Replica | None = None  # set once the store is open
+        self.replica: Replica | None = None
+        self._opened = asyncio.Event()
         self._metrics = metrics
+
+    def open(self, replica: Replica) -> None:
+        """The store is open, and this replica campaigns."""
+        self.replica = replica
+        self._opened.set()
 
     async def Connect(
         self, batches: AsyncIterator[gcs_pb2.ClientBatch], context: Any
@@ -41,7 +51,7 @@ class GcsService:
         requests = list(first.requests)
         if not requests or requests[0].WhichOneof("body") != "hello":
             await _abort_malformed(context, "the first request of a stream must be a hello")
-        term = self._term()
+        term = await self._started()
         if term is None:
             error = await self._refusal()
             yield gcs_pb2.GcsBatch(
@@ -80,7 +90,7 @@ class GcsService:
         messages = list(first.messages)
         if not messages or messages[0].WhichOneof("body") != "attach":
             await _abort_malformed(context, "the first message of a stream must be an attach")
-        term = self._term()
+        term = await self._started()
         if term is None:
             error = await self._refusal()
             yield gcs_pb2.GcsToNodeBatch(messages=[gcs_pb2.GcsToNode(refused=error)])
@@ -101,6 +111,15 @@ class GcsService:
             await self._end(term, session, reader, outbox, "node")
             if self._term() is term:
                 await term.inbox.put(NodeDetached(now(), session, node_id))
+
+    async def _started(self) -> Term | None:
+        """The term, also one that begins in a moment; None when this replica does not lead."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                await self._opened.wait()
+                if self.replica is not None:
+                    await self.replica.decided.wait()
+        return self._term()
 
     def _term(self) -> Term | None:
         return self.replica.term if self.replica is not None else None
