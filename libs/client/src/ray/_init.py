@@ -28,6 +28,7 @@ LOG_FORMAT: Final = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(mes
 KNOWN_SYSTEM_CONFIG: Final = frozenset(
     {
         "max_direct_call_object_size",
+        "max_lineage_bytes",
         "memory_monitor_refresh_ms",
         "memory_usage_threshold",
         "object_spilling_config",

@@ -100,7 +100,7 @@ class ActorCaller:
         if actor.status is None:
             self._actors.subscribe(actor)
         if record.generator is not None:
-            return process.generators.result(record.generator, returns[0])
+            return process.generators.result(record, returns[0])
         if num_returns == 1:
             return returns[0]
         return returns or None

@@ -245,14 +245,19 @@ class Fetcher:
         from ray.exceptions import GetTimeoutError
 
         deadline = None if timeout is None else time.monotonic() + timeout
-        places = self._first_ready(refs, num_returns)
-        if len(places) < num_returns:
-            with contextlib.suppress(GetTimeoutError):  # what is there by then is the answer
-                self.await_ready(refs, num_returns, deadline, stop_at_error=False)
+        while True:
             places = self._first_ready(refs, num_returns)
-        if fetch_local and any(self._is_elsewhere(refs[place]) for place in places):
-            here = {ref._id for ref in self._bring([refs[place] for place in places], deadline)}
+            if len(places) < num_returns:
+                with contextlib.suppress(GetTimeoutError):  # what is there by then is the answer
+                    self.await_ready(refs, num_returns, deadline, stop_at_error=False)
+                places = self._first_ready(refs, num_returns)
+            if not (fetch_local and any(self._is_elsewhere(refs[place]) for place in places)):
+                break
+            here, found = self._bring([refs[place] for place in places], deadline)
             places = [place for place in places if refs[place]._id in here]
+            if found:
+                break
+            # Copies of some are gone: they are looked for elsewhere, or made again.
         if len(places) == 1:
             others = [*refs[: places[0]], *refs[places[0] + 1 :]]
         else:
@@ -272,34 +277,40 @@ class Fetcher:
                     break
         return places
 
-    def _bring(self, refs: list[ObjectRef], deadline: float | None) -> list[ObjectRef]:
-        """Bring copies of these ready objects to this node; returns those that are here at the deadline.
+    def _bring(self, refs: list[ObjectRef], deadline: float | None) -> tuple[set[bytes], bool]:
+        """Bring copies of these ready objects to this node.
 
-        One that cannot be brought counts as here: getting it tells what became of it.
+        returns: those that are here at the deadline, and whether all copies were where they were thought to be; the
+        owners of those that were not are told. One that cannot be brought counts as here: getting it tells why.
         """
         process = self._process
         away = [ref for ref in refs if self._is_elsewhere(ref)]
-        if not away:
-            return refs
         gate = Gate(len(away))
         missing = {ref._id for ref in away}
+        lost: list[tuple[ObjectRef, ObjectEntry, int, Sequence[bytes]]] = []
 
-        def arrived(object_id: bytes, pin: Pinned | Exception) -> None:
+        def arrived(ref: ObjectRef, entry: ObjectEntry, generation: int, pin: Pinned | Exception) -> None:
             if isinstance(pin, Pinned):
-                process.reads.keep(object_id, pin)
-            missing.discard(object_id)
+                process.reads.keep(ref._id, pin)
+            if isinstance(pin, ObjectNotFound) and not process.closing:
+                lost.append((ref, entry, generation, pin.lost_at or entry.nodes))
+            else:
+                missing.discard(ref._id)
             gate.one_ready()
 
         for ref in away:
             entry = process.objects.get(ref._id)
             assert entry is not None, "a ref that is held has an entry"
             owner = ref._owner or process.address
-            process.arena.get_async(ref._id, list(entry.nodes), owner, functools.partial(arrived, ref._id))
+            told = functools.partial(arrived, ref, entry, entry.generation)
+            process.arena.get_async(ref._id, list(entry.nodes), owner, told)
         with process.lending(gate):
             process.reading.wait(
                 gate, SLOW_WAIT_S * 1000 if deadline is None else max(0.0, deadline - time.monotonic())
             )
-        return [ref for ref in refs if ref._id not in missing]
+        for ref, entry, generation, nodes in lost:
+            self._report_lost(ref, entry, nodes, generation)
+        return {ref._id for ref in refs} - missing, not lost
 
     def _is_elsewhere(self, ref: ObjectRef) -> bool:
         entry = self._process.objects.get(ref._id)

@@ -43,13 +43,18 @@ class Progress(NamedTuple):
 
 
 class GeneratorStream:
-    """The items of one call. limit: how many unread items the worker may be ahead; 0 for any number."""
+    """The items of one call. limit: how many unread items the worker may be ahead; 0 for any number.
 
-    __slots__ = ("_state", "_told", "arrived", "limit", "read")
+    first: of a run that makes items anew, the first that is wanted.
+    """
 
-    def __init__(self, limit: int = 0) -> None:
+    __slots__ = ("_again_from", "_state", "_told", "arrived", "limit", "read")
+
+    def __init__(self, limit: int = 0, first: int = 0) -> None:
         self.limit = limit
-        self.arrived = 0
+        self.arrived = first
+        # The first item that arrived and was lost since the present attempt began; `arrived` or more: none.
+        self._again_from = first
         self.read = 0
         self._state = S.OPEN
         self._told = Progress(0, 0)
@@ -76,6 +81,8 @@ class GeneratorStream:
         if first > self.arrived:
             raise ValueError(f"generator items from {first} on arrived, and {self.arrived} is the next one due")
         new = range(self.arrived, max(self.arrived, first + count))
+        if self._again_from == self.arrived:
+            self._again_from = new.stop
         self.arrived = new.stop
         return new
 
@@ -98,10 +105,18 @@ class GeneratorStream:
         self._told = Progress(self.arrived, self.read)
         return self._told
 
+    def lost(self, index: int) -> None:
+        """An item that arrived has to be made again; if another attempt comes, by that."""
+        self._again_from = min(self._again_from, index)
+
     def attempted(self) -> int:
-        """Another attempt begins, which knows of no progress but the number returned: of items that arrived."""
-        self._told = Progress(self.arrived, 0)
-        return self.arrived
+        """Another attempt begins, which knows of no progress but the number returned: of items that it need not send.
+
+        They have arrived, and none of them is lost.
+        """
+        first, self._again_from = min(self.arrived, self._again_from), self.arrived
+        self._told = Progress(first, 0)
+        return first
 
     def end(self) -> None:
         """No further item will come. A stream that was dropped is closed by it."""

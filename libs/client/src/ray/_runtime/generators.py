@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Final
 from manta.proto.common.v1 import common_pb2
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
+from ray._runtime.generator_replay import GeneratorReplay, index_of
 from ray._runtime.generator_stream import GeneratorStream, StreamState
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_ref_generator import DynamicObjectRefGenerator, ObjectRefGenerator
+from ray._runtime.object_table import ObjectState
 from ray._runtime.system_errors import error_value
+from ray._runtime.task_ids import TASK_ID_SIZE
 from ray._runtime.wire import FIRST_RETURN, item_id
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class Generators:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._calls: dict[bytes, GeneratorCall] = {}
+        self._replays: dict[bytes, GeneratorReplay] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -72,8 +76,10 @@ class Generators:
             if not dynamic:
                 process.refs.create(call.handle_id)
 
-    def result(self, call: GeneratorCall, completed: ObjectRef) -> ObjectRefGenerator | ObjectRef:
+    def result(self, record: TaskRecord, completed: ObjectRef) -> ObjectRefGenerator | ObjectRef:
         """What .remote() returns. completed: the task's own result."""
+        call = record.generator
+        assert isinstance(call, GeneratorCall), "it was just submitted for the first time"
         return completed if call.dynamic else ObjectRefGenerator(completed, self._process)
 
     def call_of(self, task_id: bytes) -> GeneratorCall:
@@ -146,7 +152,10 @@ class Generators:
             if process.refs.is_dead(peer.worker_id):
                 return  # read on another thread than the news of the death, which settled what becomes of the call
             call = self._calls.get(message.task_id)
-            if call is None or call.stream.state is not StreamState.OPEN:
+            replay = self._replays.get(message.task_id)
+            if replay is not None:
+                self._on_replayed(replay, peer, message)
+            elif call is None or call.stream.state is not StreamState.OPEN:
                 self._refuse(peer, message)
             else:
                 call.peer = peer
@@ -161,16 +170,22 @@ class Generators:
 
     def _arrived(self, call: GeneratorCall, peer: Peer, index: int, item: worker_pb2.Return) -> None:
         process = self._process
-        object_id = item_id(call.task_id, index)
-        if item.HasField("stored"):
-            waiters = process.objects.set_stored(object_id, item.stored.size, tuple(item.stored.node_ids))
-        else:
-            waiters = process.objects.set_value(object_id, item.value)
-        process.woken.extend((waiter, object_id) for waiter in waiters)
-        self._take_refs(peer, object_id, item)
+        self._made(call.record, peer, item_id(call.task_id, index), item)
         following = item_id(call.task_id, index + 1)
         process.objects.create(following)
         process.refs.create(following)
+
+    def _made(self, record: TaskRecord, peer: Peer, object_id: bytes, item: worker_pb2.Return) -> None:
+        """Set the value of an item, for the first time or after it was lost."""
+        process = self._process
+        if item.HasField("stored"):
+            waiters = process.objects.set_stored(object_id, item.stored.size, tuple(item.stored.node_ids))
+            process.recovery.item_stored(record, object_id)
+        else:
+            waiters = process.objects.set_value(object_id, item.value)
+            process.recovery.lineage.made(object_id)
+        process.woken.extend((waiter, object_id) for waiter in waiters)
+        self._take_refs(peer, object_id, item)
 
     def _take_refs(self, peer: Peer, object_id: bytes, item: worker_pb2.Return) -> None:
         contained = item.contained if item.HasField("stored") else item.value.contained
@@ -181,8 +196,13 @@ class Generators:
     def _unwanted(self, peer: Peer, object_id: bytes, item: worker_pb2.Return) -> None:
         """An item that nobody will read, or that came before, of another attempt: only its copy is news."""
         process = self._process
+        entry = process.objects.get(object_id)
+        if entry is not None and entry.generation and entry.state is ObjectState.PENDING:
+            record = process.submitter.pending.get(object_id[:TASK_ID_SIZE])
+            if record is not None:
+                self._made(record, peer, object_id, item)
+                return
         if item.HasField("stored"):
-            entry = process.objects.get(object_id)
             if entry is None:
                 process.to_free.append((object_id, list(item.stored.node_ids)))
             for node_id in item.stored.node_ids:
@@ -194,7 +214,7 @@ class Generators:
             self._unwanted(peer, item_id(message.task_id, index), item)
         self._tell_dropped(peer, message.task_id)
 
-    def _tell(self, call: GeneratorCall) -> None:
+    def _tell(self, call: GeneratorCall | GeneratorReplay) -> None:
         """Let the worker go on, if it needs that; the lock is held."""
         progress = call.stream.due()
         if progress is not None and call.peer is not None:
@@ -207,13 +227,52 @@ class Generators:
         peer.queue(worker_pb2.GENERATOR_DROPPED, message.SerializeToString())
         self._process.dirty.add(peer)
 
+    # -- running again, for items that were lost; the lock is held
+
+    def item_lost(self, object_id: bytes) -> None:
+        """No copy of an object is left, which may be an item: the next attempt of its task, if any, is to send it."""
+        task_id = object_id[:TASK_ID_SIZE]
+        call = self._replays.get(task_id) or self._calls.get(task_id)
+        if call is not None:
+            call.stream.lost(index_of(object_id))
+
+    def replay(self, record: TaskRecord) -> None:
+        """A call that ended is about to be submitted again."""
+        missing = self._process.recovery.lineage.missing(record.task_id)
+        record.generator = self._replays[record.task_id] = GeneratorReplay(record, missing)
+
+    def _on_replayed(self, replay: GeneratorReplay, peer: Peer, message: worker_pb2.GeneratorItems) -> None:
+        replay.peer = peer
+        replay.stream.take(message.first, len(message.items))
+        for index, item in enumerate(message.items, message.first):
+            self._unwanted(peer, item_id(message.task_id, index), item)
+        if self._process.recovery.lineage.missing(message.task_id):
+            self._tell(replay)
+        elif not replay.stopped:
+            replay.stopped = True
+            self._tell_dropped(peer, message.task_id)
+
+    def _settle_replay(self, replay: GeneratorReplay, reply: worker_pb2.TaskReply) -> None:
+        process = self._process
+        del self._replays[replay.task_id]
+        if reply.returns and replay.peer is not None:
+            self._take_refs(replay.peer, replay.task_id + FIRST_RETURN, reply.returns[0])
+        for object_id, error in replay.errors(reply, process.recovery.lineage.missing(replay.task_id)).items():
+            waiters = process.objects.set_value(object_id, error)
+            process.woken.extend((waiter, object_id) for waiter in waiters)
+            process.recovery.lineage.made(object_id)
+        del reply.returns[:]
+
     # -- endings; the lock is held
 
-    def settle(self, call: GeneratorCall, reply: worker_pb2.TaskReply) -> None:
+    def settle(self, call: GeneratorCall | GeneratorReplay, reply: worker_pb2.TaskReply) -> None:
         """The final reply of a generator: make its returns those of the caller's objects.
 
         An error becomes one more item. The task's own result is None; in a dynamic call it holds the refs of all items.
         """
+        if isinstance(call, GeneratorReplay):
+            self._settle_replay(call, reply)
+            return
         stream = call.stream
         if not reply.returns and reply.items_made > stream.arrived and stream.state is StreamState.OPEN:
             lost = reply.items_made - stream.arrived
@@ -231,8 +290,11 @@ class Generators:
         else:
             completed.value.CopyFrom(serialization.serialize(None).to_proto())
 
-    def fail(self, call: GeneratorCall, value: common_pb2.Value) -> None:
+    def fail(self, call: GeneratorCall | GeneratorReplay, value: common_pb2.Value) -> None:
         """The call ends with an error that its worker did not send: it becomes one more item."""
+        if isinstance(call, GeneratorReplay):
+            del self._replays[call.task_id]
+            return
         process, stream = self._process, call.stream
         if stream.state is StreamState.OPEN:
             object_id = item_id(call.task_id, stream.arrived)

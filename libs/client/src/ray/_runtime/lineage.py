@@ -103,7 +103,9 @@ class Lineage:
         self.limit = limit
         self.specs: dict[bytes, Spec] = {}
         self.bytes = 0
+        # Tasks that were to run again, and lost objects that could not be made.
         self.reruns = 0
+        self.failures = 0
         self._sources: dict[bytes, Source] = {}
         # Those at rest that can run, the oldest first.
         self._evictable: OrderedDict[bytes, None] = OrderedDict()
@@ -198,6 +200,7 @@ class Lineage:
         plan = self._plan(object_id, reason)
         if isinstance(plan, Fail):
             out.append(plan)
+            self.failures += 1
             self.made(object_id)
             task_id = object_id[:_TASK]
             spec = self.specs.get(task_id)

@@ -163,6 +163,7 @@ class Process:
         if link is self.raylet:
             details = raylet_pb2.RayletWelcome.FromString(welcome.details)
             self.task_events.set_interval(details.task_event_interval_ms / 1000)
+            self.recovery.lineage.limit = details.max_lineage_bytes
             if not self._welcomed.done():
                 self._welcomed.set_result(welcome)
 

@@ -73,6 +73,11 @@ class Recovery:
             inners = [(ref.object_id, ref.owner.worker_id) for ref in contained]
             process.holds.apply(process.refs.result_contains(result.object_id, peer.worker_id, inners))
 
+    def item_stored(self, record: TaskRecord, object_id: bytes) -> None:
+        """A generator made an item that lies in an arena and is referenced."""
+        if record.kept or record.retries_left or record.attempt:
+            self.lineage.item_stored(record.task_id, object_id)
+
     def finished(self, record: TaskRecord, stored: list[bytes], made: Iterable[bytes] = ()) -> None:
         """A task ended, and its arguments are counted still. stored: results in arenas that are referenced.
 
@@ -81,6 +86,8 @@ class Recovery:
         if not record.kept and not record.retries_left and not record.attempt:
             return  # it may never run again
         process, task_id = self._process, record.task_id
+        if not (stored or record.kept or task_id in self.specs):
+            return  # a generator without items that could be lost
         for object_id in made:
             self.lineage.made(object_id)
         needed, held, size, in_arenas = self._arguments(record)
@@ -152,6 +159,7 @@ class Recovery:
             return  # it was made again since
         if process.objects.drop_nodes(object_id, set(nodes)) == ():
             process.objects.forget_copies(object_id)
+            process.generators.item_lost(object_id)
             log.debug("object_lost object_id=%s nodes=%s", object_id.hex(), ",".join(node.hex() for node in nodes))
             self._perform(self.lineage.lost(object_id, _why_not(object_id, entry)))
 
@@ -184,6 +192,7 @@ class Recovery:
             elif type(command) is lineage.Rerun:
                 self._rerun(self._kept[command.task_id].record)
             elif type(command) is lineage.Fail:
+                process.task_events.look_later()
                 log.debug(
                     "object_not_recovered object_id=%s reason=%s because_of=%s",
                     *(command.object_id.hex(), command.reason.name, command.culprit.hex()),
@@ -198,6 +207,8 @@ class Recovery:
 
     def _rerun(self, record: TaskRecord) -> None:
         process = self._process
+        if record.generator is not None:
+            process.generators.replay(record)
         record.next_attempt()
         record.deferred = False
         record.tried_at = ()
@@ -231,6 +242,7 @@ class Recovery:
         if record is None:
             return  # cancelled, or the cluster is out of reach
         message = worker_pb2.Task.FromString(record.message)
+        message.backpressure = 0  # nobody reads
         # Until all arguments are there the task shows as one that waits for them.
         record.message = b""
         refs = [

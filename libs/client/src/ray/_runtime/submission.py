@@ -97,7 +97,7 @@ class TaskSubmitter:
             refs, key = encoded.refs, cache[3]
             arguments.when_ready(process, record, refs, lambda: self._complete(record, message, refs, key))
         if record.generator is not None:
-            return process.generators.result(record.generator, returns[0])
+            return process.generators.result(record, returns[0])
         if options.num_returns == 1:
             return returns[0]
         return returns or None
@@ -326,7 +326,7 @@ class TaskSubmitter:
                 process.holds.apply(process.refs.result_contains(object_id, peer.worker_id, inners))
         if record.tried_at:
             process.frees.earlier(record)
-        if stored_ids is not None or record.kept:
+        if stored_ids is not None or record.kept or record.generator is not None:
             made = [result.object_id for result in reply.returns if not result.HasField("stored")]
             process.recovery.finished(record, stored_ids or [], made)
         if record.held or reply.kept:
@@ -386,7 +386,7 @@ class TaskSubmitter:
         process.task_events.failed(record, value)
         if record.generator is not None:
             process.generators.fail(record.generator, value)
-        if record.kept:
+        if record.kept or record.generator is not None:
             process.recovery.failed(record, value)
         else:
             for object_id in record.return_ids():

@@ -113,6 +113,8 @@ class TaskEvents:
         self._full_rows = 0
         self._failures: list[Failure] = []
         self._dropped = 0
+        # What was told of lost objects: tasks that ran again, objects that could not be computed.
+        self._recoveries = (0, 0)
         # The driver's own id stands for the task that submits; a worker has to look which one it runs.
         self._parent = process.ids.own if process.is_driver else b""
         # The calls that run here and were told of, by task and attempt: as what.
@@ -260,11 +262,15 @@ class TaskEvents:
             ended, self._full, self._full_rows = self._full, [], 0
             failures, self._failures = self._failures, []
             dropped, self._dropped = self._dropped, 0
+            lineage = process.recovery.lineage
+            before, self._recoveries = self._recoveries, (lineage.reruns, lineage.failures)
             news, goes_on = self._pending_news() if self.wanted else ([], False)
         running = process.executor.lane.running()
         if not self.wanted:
             return False
-        message = task_pb2.TaskEvents(teller=process.identity.address(), pid=os.getpid(), dropped=dropped)
+        message = task_pb2.TaskEvents(teller=process.identity.address(), pid=os.getpid())
+        quiet = message.ByteSize()
+        message.dropped = dropped
         kinds: dict[TaskKind, int] = {}
         for group in ended:
             _add_finished(message, group, kinds)
@@ -276,7 +282,9 @@ class TaskEvents:
             message.live.append(task)
         self._add_running(message, running)
         goes_on = goes_on or bool(running)
-        if message.finished or message.live or message.running or dropped:
+        message.reconstructed = self._recoveries[0] - before[0]
+        message.unrecovered = self._recoveries[1] - before[1]
+        if message.ByteSize() > quiet:
             message.kinds.extend(kind.message for kind in kinds)
             process.raylet.send(raylet_pb2.TASK_EVENTS, message.SerializeToString())
         return goes_on

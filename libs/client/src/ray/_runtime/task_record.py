@@ -9,6 +9,7 @@ from ray._runtime.wire import LAST_ATTEMPT, attempt_field, items_arrived_field
 if TYPE_CHECKING:
     from ray._runtime.api import TaskOptions
     from ray._runtime.definitions import Definition
+    from ray._runtime.generator_replay import GeneratorReplay
     from ray._runtime.generators import GeneratorCall
     from ray._runtime.links import Peer
     from ray._runtime.task_kind import TaskKind
@@ -113,7 +114,7 @@ class TaskRecord:
         self.actor_id = b""
         self.sequence = 0
         self.cancelled = False
-        self.generator: GeneratorCall | None = None
+        self.generator: GeneratorCall | GeneratorReplay | None = None
         # It is done, and its reply waits at the worker for owners of refs in it.
         self.deferred = False
 

@@ -84,6 +84,9 @@ class TaskTable:
         self._counts: Counter[CountedAs] = Counter()
         # Attempts of which the details are gone, here or at their owners.
         self.dropped = 0
+        # Tasks that ran again for lost results, and lost objects that could not be computed again.
+        self.reconstructed = 0
+        self.unrecovered = 0
 
     def __len__(self) -> int:
         return len(self._live) + self._finished_count
@@ -119,6 +122,8 @@ class TaskTable:
         for running in events.running:
             self._running(running, events)
         self.dropped += events.dropped
+        self.reconstructed += events.reconstructed
+        self.unrecovered += events.unrecovered
         self._make_room()
         return wrong
 

@@ -80,6 +80,7 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
             has_gpus=core.has_gpus,
             tls=settings.tls,
             task_event_interval_ms=settings.task_event_interval_ms,
+            max_lineage_bytes=settings.max_lineage_bytes,
         ),
         settings.zygote_argv,
         settings.client_reconnect_s,

@@ -14,6 +14,7 @@ from manta.common.scheduling import HybridSettings
 from manta.common.settings import ServiceSettings, SettingsError
 
 DEFAULT_TASK_EVENT_INTERVAL_MS: Final = 1000
+DEFAULT_MAX_LINEAGE_BYTES: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class RayletSettings(ServiceSettings):
             raise SettingsError("--gcs names no address; give host:port of the GCS")
         for flag, value in (("--labels", self.labels), ("--system-config", self.system_config)):
             _object(flag, value)
-        _ = self.task_event_interval_ms
+        _ = self.task_event_interval_ms, self.max_lineage_bytes
         if any(not isinstance(value, str) for value in _object("--labels", self.labels).values()):
             raise SettingsError("--labels must map names to strings")
         if self.total.get(CPU) < 0:
@@ -78,15 +79,23 @@ class RayletSettings(ServiceSettings):
     @property
     def task_event_interval_ms(self) -> int:
         """How often processes tell about their tasks; 0: never. Named as upstream, in environment or system config."""
-        name = "task_events_report_interval_ms"
-        value = self.config.get(name, os.environ.get(f"RAY_{name}", DEFAULT_TASK_EVENT_INTERVAL_MS))
+        return self._number("task_events_report_interval_ms", DEFAULT_TASK_EVENT_INTERVAL_MS, "0 turns task events off")
+
+    @property
+    def max_lineage_bytes(self) -> int:
+        """What each process of this node may keep of how its objects were computed. Named as upstream."""
+        return self._number("max_lineage_bytes", DEFAULT_MAX_LINEAGE_BYTES, "0 keeps nothing")
+
+    def _number(self, name: str, default: int, zero: str) -> int:
+        """From system config, then the environment. raises: SettingsError unless it is a whole number from 0 on."""
+        value = self.config.get(name, os.environ.get(f"RAY_{name}", default))
         try:
-            interval = int(value)
+            number = int(value)
         except (TypeError, ValueError) as error:
-            raise SettingsError(f"{name} {value!r} is not a whole number of milliseconds") from error
-        if interval < 0:
-            raise SettingsError(f"{name} {interval} is negative; 0 turns task events off")
-        return interval
+            raise SettingsError(f"{name} {value!r} is not a whole number") from error
+        if number < 0:
+            raise SettingsError(f"{name} {number} is negative; {zero}")
+        return number
 
     @property
     def object_manager_path(self) -> str:

@@ -34,6 +34,7 @@ class WorkerSurroundings:
     has_gpus: bool
     tls: TlsFiles | None
     task_event_interval_ms: int
+    max_lineage_bytes: int
 
 
 class StartEvents(Protocol):

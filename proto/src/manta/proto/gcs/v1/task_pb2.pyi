@@ -143,7 +143,7 @@ class RunningTask(_message.Message):
     def __init__(self, task_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., status: _Optional[_Union[TaskStatus, str]] = ..., started_at: _Optional[float] = ...) -> None: ...
 
 class TaskEvents(_message.Message):
-    __slots__ = ("teller", "pid", "kinds", "finished", "live", "running", "dropped")
+    __slots__ = ("teller", "pid", "kinds", "finished", "live", "running", "dropped", "reconstructed", "unrecovered")
     TELLER_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
@@ -151,6 +151,8 @@ class TaskEvents(_message.Message):
     LIVE_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    RECONSTRUCTED_FIELD_NUMBER: _ClassVar[int]
+    UNRECOVERED_FIELD_NUMBER: _ClassVar[int]
     teller: _common_pb2.WorkerAddress
     pid: int
     kinds: _containers.RepeatedCompositeFieldContainer[TaskKind]
@@ -158,7 +160,9 @@ class TaskEvents(_message.Message):
     live: _containers.RepeatedCompositeFieldContainer[LiveTask]
     running: _containers.RepeatedCompositeFieldContainer[RunningTask]
     dropped: int
-    def __init__(self, teller: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., pid: _Optional[int] = ..., kinds: _Optional[_Iterable[_Union[TaskKind, _Mapping]]] = ..., finished: _Optional[_Iterable[_Union[FinishedTasks, _Mapping]]] = ..., live: _Optional[_Iterable[_Union[LiveTask, _Mapping]]] = ..., running: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ..., dropped: _Optional[int] = ...) -> None: ...
+    reconstructed: int
+    unrecovered: int
+    def __init__(self, teller: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., pid: _Optional[int] = ..., kinds: _Optional[_Iterable[_Union[TaskKind, _Mapping]]] = ..., finished: _Optional[_Iterable[_Union[FinishedTasks, _Mapping]]] = ..., live: _Optional[_Iterable[_Union[LiveTask, _Mapping]]] = ..., running: _Optional[_Iterable[_Union[RunningTask, _Mapping]]] = ..., dropped: _Optional[int] = ..., reconstructed: _Optional[int] = ..., unrecovered: _Optional[int] = ...) -> None: ...
 
 class StateFilter(_message.Message):
     __slots__ = ("column", "unequal", "value")
