@@ -275,3 +275,32 @@ class Stream(RuleBasedStateMachine):
 
 TestStream = Stream.TestCase
 TestStream.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+
+
+def test_an_attempt_is_asked_for_the_first_item_that_was_lost_and_all_behind_it() -> None:
+    stream = GeneratorStream()
+    stream.take(0, 5)
+    stream.lost(3)
+    stream.lost(2)
+    assert stream.attempted() == 2
+    assert stream.take(2, 4) == range(5, 6)  # the others count as the same items
+    assert stream.attempted() == 6
+
+
+def test_a_run_for_lost_items_begins_at_the_first_of_them() -> None:
+    stream = GeneratorStream(first=7)
+    assert stream.attempted() == 7
+    assert stream.take(7, 2) == range(7, 9)
+    with pytest.raises(ValueError, match="10"):
+        stream.take(10, 1)
+    stream.lost(7)
+    assert stream.attempted() == 7
+
+
+def test_a_worker_that_sends_items_again_is_told_that_it_may_go_on() -> None:
+    stream = GeneratorStream()
+    stream.take(0, WINDOW)
+    stream.lost(0)
+    assert stream.attempted() == 0
+    progress = stream.due()
+    assert progress is not None and progress.arrived == WINDOW

@@ -11,6 +11,7 @@ from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import task_pb2
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import task_events
+from ray._runtime.lineage import Lineage
 from ray._runtime.links import Peer
 from ray._runtime.system_errors import worker_crashed
 from ray._runtime.task_events import TaskEvents
@@ -35,6 +36,7 @@ class Teller:
         self.is_driver = True
         self.lock = threading.Lock()
         self.closing = False
+        self.recovery = SimpleNamespace(lineage=Lineage())
         self.reactor = SimpleNamespace(
             call_later=lambda _delay, call: self.timers.append(call), call_soon=lambda call: self.timers.append(call)
         )
@@ -186,3 +188,11 @@ def test_calls_that_run_for_long_are_told_of_once(teller: Teller) -> None:
 def _states(told: task_pb2.TaskEvents | None) -> list[int]:
     assert told is not None
     return [task.status for task in told.live]
+
+
+def test_what_was_computed_again_is_told_once_as_a_difference() -> None:
+    teller = Teller()
+    for reruns, failures in ((3, 1), (3, 1), (5, 1)):
+        teller.recovery.lineage.reruns, teller.recovery.lineage.failures = reruns, failures
+        teller.events.tell()
+    assert [(one.reconstructed, one.unrecovered) for one in teller.told] == [(3, 1), (2, 0)]

@@ -250,3 +250,10 @@ def test_the_metrics_page_counts_tasks_by_state_and_function() -> None:
     assert 'ray_tasks{Name="f",State="SUBMITTED_TO_WORKER",part="gcs"} 1.0' in page
     shown.standing_by()
     assert "ray_tasks{" not in metrics.page().decode()
+
+
+def test_lost_objects_are_counted_over_all_tellers() -> None:
+    table = TaskTable(limit=5)
+    table.take(told(reconstructed=2, unrecovered=1))
+    table.take(told(reconstructed=3))
+    assert (table.reconstructed, table.unrecovered) == (5, 1)

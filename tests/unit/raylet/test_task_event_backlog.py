@@ -38,3 +38,12 @@ def test_the_interval_comes_from_system_config_then_the_environment(monkeypatch:
     assert settings('{"task_events_report_interval_ms": 250}').task_event_interval_ms == 250
     with pytest.raises(SettingsError, match="soon"):
         _ = settings('{"task_events_report_interval_ms": "soon"}').task_event_interval_ms
+
+
+def test_the_limit_of_lineage_comes_from_system_config_then_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().max_lineage_bytes == 1 << 30
+    monkeypatch.setenv("RAY_max_lineage_bytes", "5000")
+    assert settings().max_lineage_bytes == 5000
+    assert settings('{"max_lineage_bytes": 0}').max_lineage_bytes == 0
+    with pytest.raises(SettingsError, match="-3"):
+        _ = settings('{"max_lineage_bytes": -3}').max_lineage_bytes
