@@ -74,7 +74,8 @@ def make() -> Any:
 
 
 @ray.remote
-def hold(path: str) -> None:
+def hold(begun: str, path: str) -> None:
+    Path(begun).touch()
     deadline = time.monotonic() + DEADLINE_S
     while not os.path.exists(path) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -157,8 +158,10 @@ def test_an_affinity_that_cannot_be_fails_when_hard_and_goes_elsewhere_when_soft
 def test_a_busy_node_is_waited_for_unless_the_affinity_says_otherwise(nodes: dict[str, str], tmp_path: Path) -> None:
     end = tmp_path / "end"
     here = NodeAffinitySchedulingStrategy(nodes["c"], soft=False)
-    holders = [hold.options(scheduling_strategy=here).remote(str(end)) for _ in range(2)]
-    wait_for(lambda: ray.available_resources().get("CPU", 0) <= 4, "both CPUs of c are taken")
+    begun = [tmp_path / "first", tmp_path / "second"]
+    holders = [hold.options(scheduling_strategy=here).remote(str(path), str(end)) for path in begun]
+    # Not what is free in the cluster: leases that earlier tasks left elsewhere are kept for a moment, as if in use.
+    wait_for(lambda: all(path.exists() for path in begun), "both CPUs of c are taken")
     fails = NodeAffinitySchedulingStrategy(nodes["c"], soft=False, _fail_on_unavailable=True)
     with pytest.raises(TaskUnschedulableError, match="no room"):
         ray.get(where.options(scheduling_strategy=fails).remote(), timeout=DEADLINE_S)
