@@ -16,6 +16,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 from ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
+from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import (
     DoesNotExist,
     Exists,
@@ -23,7 +24,9 @@ from ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
     NodeLabelSchedulingStrategy,
     NotIn,
+    PlacementGroupSchedulingStrategy,
 )
+from ray.util.state import list_actors, list_placement_groups, list_tasks
 
 from tests.integration.conditions import wait_for
 from tests.integration.runtime.conftest import MIB
@@ -212,4 +215,28 @@ def test_ray_status_says_why_something_waits(nodes: dict[str, str]) -> None:
 
     wait_for(lambda: says("nobody", "3 have too little nobody"), "the task's shape and why it waits are shown", 20.0)
     wait_for(lambda: says("3 excluded by label zone in nowhere"), "so are the actor's", 20.0)
+    group = placement_group([{"CPU": 99}])
+    wait_for(lambda: says("{'CPU': 99.0} * 1 (PACK)", "3 have too little CPU"), "and the group's", 20.0)
+    in_group = where.options(num_cpus=1, scheduling_strategy=PlacementGroupSchedulingStrategy(group)).remote()
+    wait_for(lambda: says("{'CPU': 1.0}: 1+ pending tasks/actors (1+ using placement groups)"), "who wants it", 20.0)
+
+    expected = {
+        task.task_id().hex(): "3 have too little nobody",
+        actor._actor_id.hex(): "label zone in nowhere",
+        group.id.hex(): "3 have too little CPU",
+        in_group.task_id().hex(): "no node",
+    }
+
+    def tells_all() -> bool:
+        pending = [("state", "=", "PENDING_NODE_ASSIGNMENT")]
+        found = {row.task_id: row.pending_reason for row in list_tasks(address, filters=pending, detail=True)}
+        pending = [("state", "=", "PENDING_CREATION")]
+        found |= {row.actor_id: row.pending_reason for row in list_actors(address, filters=pending, detail=True)}
+        pending = [("state", "=", "PENDING")]
+        for row in list_placement_groups(address, filters=pending, detail=True):
+            found[row.placement_group_id] = row.stats["pending_reason"]
+        return all(words in (found.get(identity) or "") for identity, words in expected.items())
+
+    wait_for(tells_all, "the state API says the same", 20.0)
+    remove_placement_group(group)
     del task, actor

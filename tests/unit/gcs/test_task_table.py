@@ -7,11 +7,12 @@ from manta.common.metrics import Metrics
 from manta.common.state_filter import StateFilter
 from manta.gcs.events import Moment
 from manta.gcs.gcs_metrics import GcsMetrics
+from manta.gcs.pending_reason import PendingReasons
 from manta.gcs.task_query import TaskQuery
 from manta.gcs.task_table import LINGER_S, OTHERS, CountedAs, TaskTable
 from manta.proto.gcs.v1 import gcs_pb2, task_pb2
 
-from tests.unit.gcs.core_driver import CoreDriver, address, node_id
+from tests.unit.gcs.core_driver import CoreDriver, address, node_id, resources
 
 JOB = b"\1\0\0\0"
 OWNER = address(1, 1)
@@ -51,7 +52,7 @@ def told(teller: object = OWNER, **fields: object) -> task_pb2.TaskEvents:
 
 
 def listing(table: TaskTable, *filters: StateFilter, limit: int = 100) -> task_pb2.TaskList:
-    return TaskQuery(filters, limit).answer(table, ())
+    return TaskQuery(filters, limit).answer(table, (), PendingReasons(()))
 
 
 def ids(reply: task_pb2.TaskList) -> list[bytes]:
@@ -201,6 +202,30 @@ def test_clients_ask_for_tasks_and_are_told_of_unknown_columns() -> None:
     assert (item.function, item.count) == ("f", 1)
     wanted = task_pb2.ListTasks(filters=[task_pb2.StateFilter(column="colour", value="red")], limit=10)
     assert "'colour'" in cluster.ask(list_tasks=wanted).error.message
+
+
+def test_a_task_without_a_node_tells_why_as_its_demand_does() -> None:
+    cluster = CoreDriver()
+    cluster.attach(1)
+    kind = task_pb2.TaskKind(name="f", function="f", job_id=bytes(4), resources=resources({"CPU": 9}))
+    waiting = live(1, status=task_pb2.PENDING_NODE_ASSIGNMENT)
+    waiting.kind = 0
+    cluster.say(1, task_events=task_pb2.TaskEvents(teller=address(1, 1), kinds=[kind], live=[waiting]))
+    demands = [
+        gcs_pb2.ResourceDemand(resources=resources({"CPU": cpus}), count=1, reason=reason, job_id=job)
+        for cpus, reason, job in ((9, "no node has 9", bytes(4)), (9, "another job's", b"jobb"), (3, "other", bytes(4)))
+    ]
+    cluster.say(1, heartbeat=gcs_pb2.Heartbeat(demands=demands, demands_changed=True))
+    (row,) = cluster.ask(list_tasks=task_pb2.ListTasks(limit=10)).task_list.live
+    assert row.pending_reason == "no node has 9"
+
+
+def test_a_task_that_makes_an_actor_tells_why_that_waits() -> None:
+    cluster = CoreDriver()
+    cluster.attach(1)
+    cluster.register(cluster.spec(cluster.job(), held=100))
+    (row,) = cluster.ask(list_tasks=task_pb2.ListTasks(limit=10)).task_list.live
+    assert "have too little CPU" in row.pending_reason
 
 
 def test_the_end_of_a_driver_ends_its_tasks() -> None:

@@ -49,7 +49,8 @@ def bytes_text(count: float) -> str:
 
 
 def _name(info: common_pb2.NodeInfo) -> str:
-    return info.node_name or f"node_{info.node_id.hex()}"
+    named = info.node_name and info.node_name != info.ip_address
+    return info.node_name if named else f"node_{info.node_id.hex()}"
 
 
 def _cause(info: common_pb2.NodeInfo) -> str:

@@ -11,6 +11,7 @@ from manta.gcs.commands import Answer, Command, Persist, note
 from manta.gcs.events import ClientAsked
 from manta.gcs.group_request import GroupRequests, Outcome
 from manta.gcs.node_drain import drain_node
+from manta.gcs.pending_reason import PendingReasons
 from manta.gcs.refusal import INVALID, RequestRefused, need_size
 from manta.gcs.state_query import filters_of
 from manta.gcs.task_query import COLUMNS, TaskQuery, summary
@@ -118,7 +119,8 @@ class ClientRequests:
     def list_tasks(self, event: ClientAsked) -> Outcome:
         wanted = event.request.list_tasks
         query = TaskQuery(filters_of(wanted.filters, COLUMNS), wanted.limit)
-        return gcs_pb2.GcsReply(task_list=query.answer(self._core.tasks, self._core.actors.table)), []
+        reasons = PendingReasons(demand for node in self._core.nodes for demand in node.demands)
+        return gcs_pb2.GcsReply(task_list=query.answer(self._core.tasks, self._core.actors.table, reasons)), []
 
     def summarize_tasks(self, event: ClientAsked) -> Outcome:
         return gcs_pb2.GcsReply(task_summary=summary(self._core.tasks, self._core.actors.table)), []

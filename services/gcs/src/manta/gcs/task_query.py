@@ -10,6 +10,7 @@ from manta.common.ids import NO_ACTOR, TASK_ID_SIZE
 from manta.common.state_filter import StateFilter, all_pass
 from manta.gcs.actor import Actor
 from manta.gcs.actor_state import ActorState
+from manta.gcs.pending_reason import PendingReasons
 from manta.gcs.task_table import CountedAs, Finished, Live, TaskTable
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import task_pb2
@@ -44,9 +45,14 @@ class TaskQuery:
         self._room = limit
         self._kinds: dict[int, tuple[int, task_pb2.TaskKind]] = {}
         self._reply = task_pb2.TaskList()
+        self._reasons = PendingReasons(())
 
-    def answer(self, table: TaskTable, actors: Iterable[Actor]) -> task_pb2.TaskList:
-        """cost: O(groups + live tasks + actors), and O(rows) only where a filter is for single rows."""
+    def answer(self, table: TaskTable, actors: Iterable[Actor], reasons: PendingReasons) -> task_pb2.TaskList:
+        """reasons: why tasks that have no node wait.
+
+        cost: O(groups + live tasks + actors), and O(rows) only where a filter is for single rows.
+        """
+        self._reasons = reasons
         reply = self._reply
         reply.total, reply.dropped = len(table), table.dropped
         for live in table.live():
@@ -79,6 +85,8 @@ class TaskQuery:
                 added = self._reply.live.add()
                 added.CopyFrom(task)
                 added.kind = self._kind(kind)
+                if live.status == task_pb2.PENDING_NODE_ASSIGNMENT and not task.pending_reason:
+                    added.pending_reason = self._reasons.of(kind)
 
     def _add_finished(self, group: Finished) -> None:
         kind, tasks = group
@@ -158,7 +166,14 @@ def creation_task(actor: Actor) -> Live | Finished:
     worker = common_pb2.WorkerAddress(node_id=actor.node_id or b"", worker_id=actor.worker_id)
     status = _CREATION_STATUS.get(actor.state)
     if status is not None and status != task_pb2.FINISHED:
-        return Live(kind, task_pb2.LiveTask(task_id=task_id, attempt=actor.restarts, status=status, worker=worker))
+        live = task_pb2.LiveTask(
+            task_id=task_id,
+            attempt=actor.restarts,
+            status=status,
+            worker=worker,
+            pending_reason=actor.pending_reason,
+        )
+        return Live(kind, live)
     failed = status is None and _end_of_creation(actor) == task_pb2.FAILED
     cause = actor.death_cause if failed else None
     tasks = task_pb2.FinishedTasks(

@@ -349,6 +349,7 @@ class NodeCore:
                 count=item.count,
                 reason=item.reason,
                 in_placement_groups=item.count if item.in_group else 0,
+                job_id=item.key.job_id,
             )
             for item in self.leases.queue.demands()
         ]

@@ -35,6 +35,7 @@ def actor_row(found: gcs_pb2.ActorFound) -> ActorState:
         repr_name=status.repr_name if status.repr_name != spec.class_name else "",
         num_restarts=status.restarts,
         call_site=spec.call_site or None,
+        pending_reason=status.pending_reason or None,
         label_selector={one.key: ",".join(one.values) for one in spec.strategy.label_selector} or None,
     )
 

@@ -37,6 +37,8 @@ class ActorState(StateSchema):
     call_site: str | None = column(detail=True, default=None)
     label_selector: _Dict | None = column(detail=True, default=None)
     fallback_strategy: _Dict | None = column(detail=True, default=None)
+    # Why it has no node yet; of this system's own.
+    pending_reason: str | None = column(detail=True, default=None)
 
 
 @dataclass(kw_only=True)
@@ -72,6 +74,8 @@ class TaskState(StateSchema):
     call_site: str | None = column(detail=True, default=None)
     label_selector: _Dict | None = column(detail=True, default=None)
     fallback_strategy: _Dict | None = column(detail=True, default=None)
+    # Why it has no node yet; of this system's own.
+    pending_reason: str | None = column(detail=True, default=None)
 
 
 @dataclass(kw_only=True)

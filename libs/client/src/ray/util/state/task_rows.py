@@ -43,6 +43,7 @@ def _live_row(task: task_pb2.LiveTask, kind: task_pb2.TaskKind) -> TaskState:
         worker_id=task.worker.worker_id.hex() or None,
         worker_pid=task.worker_pid or None,
         error_type=None,
+        pending_reason=task.pending_reason or None,
         **_of_kind(kind),
         **_of_times(times, _Status.Name(status)),
     )

@@ -427,16 +427,18 @@ class ClusterStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ResourceDemand(_message.Message):
-    __slots__ = ("resources", "count", "reason", "in_placement_groups")
+    __slots__ = ("resources", "count", "reason", "in_placement_groups", "job_id")
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     IN_PLACEMENT_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
     resources: _common_pb2.Resources
     count: int
     reason: str
     in_placement_groups: int
-    def __init__(self, resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., count: _Optional[int] = ..., reason: _Optional[str] = ..., in_placement_groups: _Optional[int] = ...) -> None: ...
+    job_id: bytes
+    def __init__(self, resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., count: _Optional[int] = ..., reason: _Optional[str] = ..., in_placement_groups: _Optional[int] = ..., job_id: _Optional[bytes] = ...) -> None: ...
 
 class ClusterStatus(_message.Message):
     __slots__ = ("cluster_id", "store", "epoch", "nodes", "pending_actors", "at", "pending_placement_groups")

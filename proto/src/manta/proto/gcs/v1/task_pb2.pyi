@@ -101,7 +101,7 @@ class FinishedTasks(_message.Message):
     def __init__(self, kind: _Optional[int] = ..., worker: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., worker_pid: _Optional[int] = ..., status: _Optional[_Union[TaskStatus, str]] = ..., error_type: _Optional[str] = ..., error_message: _Optional[str] = ..., told: _Optional[bool] = ..., task_ids: _Optional[bytes] = ..., parent_ids: _Optional[bytes] = ..., attempts: _Optional[_Iterable[int]] = ..., created_at: _Optional[_Iterable[float]] = ..., queued_at: _Optional[_Iterable[float]] = ..., sent_at: _Optional[_Iterable[float]] = ..., ended_at: _Optional[_Iterable[float]] = ..., execution_us: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class LiveTask(_message.Message):
-    __slots__ = ("kind", "task_id", "attempt", "status", "parent_id", "created_at", "queued_at", "sent_at", "worker", "worker_pid", "owner", "running", "started_at")
+    __slots__ = ("kind", "task_id", "attempt", "status", "parent_id", "created_at", "queued_at", "sent_at", "worker", "worker_pid", "owner", "running", "started_at", "pending_reason")
     KIND_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +115,7 @@ class LiveTask(_message.Message):
     OWNER_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    PENDING_REASON_FIELD_NUMBER: _ClassVar[int]
     kind: int
     task_id: bytes
     attempt: int
@@ -128,7 +129,8 @@ class LiveTask(_message.Message):
     owner: bytes
     running: TaskStatus
     started_at: float
-    def __init__(self, kind: _Optional[int] = ..., task_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., status: _Optional[_Union[TaskStatus, str]] = ..., parent_id: _Optional[bytes] = ..., created_at: _Optional[float] = ..., queued_at: _Optional[float] = ..., sent_at: _Optional[float] = ..., worker: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., worker_pid: _Optional[int] = ..., owner: _Optional[bytes] = ..., running: _Optional[_Union[TaskStatus, str]] = ..., started_at: _Optional[float] = ...) -> None: ...
+    pending_reason: str
+    def __init__(self, kind: _Optional[int] = ..., task_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., status: _Optional[_Union[TaskStatus, str]] = ..., parent_id: _Optional[bytes] = ..., created_at: _Optional[float] = ..., queued_at: _Optional[float] = ..., sent_at: _Optional[float] = ..., worker: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., worker_pid: _Optional[int] = ..., owner: _Optional[bytes] = ..., running: _Optional[_Union[TaskStatus, str]] = ..., started_at: _Optional[float] = ..., pending_reason: _Optional[str] = ...) -> None: ...
 
 class RunningTask(_message.Message):
     __slots__ = ("task_id", "attempt", "status", "started_at")
