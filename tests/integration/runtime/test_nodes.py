@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import re
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -397,3 +399,38 @@ def test_a_batch_of_calls_that_no_single_message_could_hold_crosses_nodes(cluste
 
     assert ray.get([size.remote(*data) for _ in range(200)], timeout=60) == [900_000] * 200
     assert ray.get([counter.add.remote(bytes(90_000)) for _ in range(1600)], timeout=60)[-1] == 144_000_000
+
+
+def test_large_arguments_are_brought_while_their_task_waits(cluster: Cluster, tmp_path: Path) -> None:
+    (node,) = cluster.worker_nodes
+
+    def metric(name: str) -> float:
+        with urllib.request.urlopen(
+            f"http://{node.local.services['object-manager']['metrics']}/metrics", timeout=10
+        ) as page:
+            found = re.search(rf"^{name}{{.*}} (\S+)$", page.read().decode(), re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
+    gate = tmp_path / "gate"
+
+    @ray.remote(num_cpus=0, resources={"x": 10})
+    def hold() -> None:
+        wait_for(gate.exists, "the test opens the gate", 60)
+
+    @ray.remote(num_cpus=0, resources={"x": 10})
+    def total(*arrays: Any) -> int:
+        return sum(int(array[0]) for array in arrays)
+
+    before = metric("manta_object_prefetched_bytes_total")
+    arrays = [ray.put(np.full(4 * MIB, number, np.uint8)) for number in (1, 2)]
+    held = hold.remote()
+    wait_for(lambda: ray.available_resources().get("x", 0) == 0, "the first task holds the node")
+    result = total.remote(*arrays)
+    wait_for(lambda: metric("manta_object_prefetched_bytes_total") - before >= 8 * MIB, "both arrays are brought")
+    assert metric("manta_object_prefetched") == 2
+    assert ray.wait([result], timeout=0) == ([], [result])
+    gate.touch()
+    assert ray.get(result, timeout=60) == 3
+    ray.get(held)
+    wait_for(lambda: metric("manta_object_prefetched") == 0, "the task has pins of its own")

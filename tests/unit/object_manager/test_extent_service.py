@@ -16,6 +16,7 @@ from manta.object_manager.incoming import Incoming
 from manta.object_manager.memory import MARGIN_BYTES, ArenaMemory
 from manta.object_manager.node_table import NodeTable, Peer
 from manta.object_manager.object_table import ObjectTable
+from manta.object_manager.prefetch import Prefetch
 from manta.object_manager.pulls import OpenStream, Pulls
 from manta.object_manager.reservation import Reservations
 from manta.object_manager.store import Store
@@ -75,9 +76,10 @@ class Node:
         memory = ArenaMemory(size, available=lambda: available)
         self.table, reservations, writes = ObjectTable(Arena(memory.size)), Reservations(memory), Writes()
         self.extents = ExtentService(self.table, reservations)
-        self.store = Store(memory, self.table, reservations, writes, self.extents)
+        self.prefetch = Prefetch(self.table, memory.size)
+        self.store = Store(memory, self.table, reservations, writes, self.extents, self.prefetch)
         self.incoming = Incoming(
-            self.table, Pulls(budget=1 << 30, streams=4), NodeTable(), reservations, writes, self.extents
+            self.table, Pulls(budget=1 << 30, streams=4), NodeTable(), reservations, writes, self.extents, self.prefetch
         )
         self.incoming.attach(NoPuller())  # type: ignore[arg-type]
         self.incoming.own_flight_address = "here:1"

@@ -13,6 +13,7 @@ from manta.object_manager.incoming import Incoming
 from manta.object_manager.memory import MARGIN_BYTES, ArenaMemory
 from manta.object_manager.node_table import NodeTable
 from manta.object_manager.object_table import ObjectTable
+from manta.object_manager.prefetch import Prefetch
 from manta.object_manager.pulls import OpenStream, Pulls
 from manta.object_manager.reservation import Reservations
 from manta.object_manager.store import Store
@@ -50,10 +51,10 @@ class NoPuller:
 def both_of(size: int, available: int = 1 << 40) -> tuple[Store, Incoming]:
     memory = ArenaMemory(size, available=lambda: available)
     table, reservations, writes = ObjectTable(Arena(memory.size)), Reservations(memory), Writes()
-    extents = ExtentService(table, reservations)
-    incoming = Incoming(table, Pulls(budget=1, streams=1), NodeTable(), reservations, writes, extents)
+    extents, prefetch = ExtentService(table, reservations), Prefetch(table, memory.size)
+    incoming = Incoming(table, Pulls(budget=1, streams=1), NodeTable(), reservations, writes, extents, prefetch)
     incoming.attach(NoPuller())  # type: ignore[arg-type]
-    return Store(memory, table, reservations, writes, extents), incoming
+    return Store(memory, table, reservations, writes, extents, prefetch), incoming
 
 
 def store_of(size: int, available: int = 1 << 40) -> Store:

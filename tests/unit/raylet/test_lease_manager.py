@@ -1,6 +1,6 @@
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
-from manta.raylet.commands import EndWorker, KillWorker, RefuseLease, SpillLease, StartWorker
+from manta.raylet.commands import BringArguments, EndWorker, KillWorker, RefuseLease, SpillLease, StartWorker
 from manta.raylet.worker_table import WorkerState
 
 from tests.unit.raylet.core_driver import HERE, JOB, THERE, CoreDriver, client
@@ -441,3 +441,36 @@ def test_the_states_of_tasks_follow_their_leases() -> None:
     assert worker is not None
     driver.core.blocked(worker)
     assert driver.core.leases.task_states()["RUNNING_IN_RAY_GET"] == 1
+
+
+def arguments(*names: bytes) -> tuple[raylet_pb2.LeaseArgument, ...]:
+    return tuple(raylet_pb2.LeaseArgument(object_id=name * 28, size=1 << 20, node_ids=[THERE]) for name in names)
+
+
+def brought(driver: CoreDriver) -> list[bytes]:
+    orders = [command for command in driver.commands if isinstance(command, BringArguments)]
+    return [argument.object_id[:1] for order in orders for argument in order.arguments]
+
+
+def test_arguments_are_brought_while_a_request_waits_for_a_worker_or_for_room() -> None:
+    driver = CoreDriver(cpu=1)
+    driver.want(arguments=arguments(b"a"))
+    assert brought(driver) == [b"a"]  # its worker has to start
+    driver.start()
+    assert len(driver.grants()) == 1 and brought(driver) == []
+    driver.want(request_id=2, arguments=arguments(b"b", b"c"))
+    assert brought(driver) == [b"b", b"c"]
+    driver.settle()
+    assert brought(driver) == []
+    driver.want(request_id=2, backlog=2, arguments=arguments(b"c", b"d"))
+    assert brought(driver) == [b"c", b"d"]
+
+
+def test_arguments_are_not_brought_for_what_is_granted_at_once_or_cannot_run_here() -> None:
+    driver = CoreDriver(cpu=1)
+    first = driver.lease()
+    driver.give_back(first)
+    driver.want(request_id=2, arguments=arguments(b"a"))
+    assert len(driver.grants()) == 1 and brought(driver) == []
+    driver.want(request_id=3, resources={"CPU": 100}, arguments=arguments(b"b"))
+    assert brought(driver) == []

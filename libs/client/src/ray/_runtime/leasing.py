@@ -11,6 +11,7 @@ from manta.common.resources import ResourceSet
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import lease_manager
+from ray._runtime.lease_arguments import large_arguments
 from ray._runtime.lease_demand import Place
 from ray._runtime.object_table import ObjectState
 from ray._runtime.system_errors import task_cancelled
@@ -45,10 +46,10 @@ class Demand:
     """A scheduling key, as raylets are asked for it.
 
     by_locality: its tasks may go where their large arguments are. near: node -> the key of those whose arguments are
-    there; bounded by the nodes.
+    there; bounded by the nodes. takes_large: some of its tasks had large arguments.
     """
 
-    __slots__ = ("by_locality", "message", "near")
+    __slots__ = ("by_locality", "message", "near", "takes_large")
 
     def __init__(self, message: raylet_pb2.LeasesWanted) -> None:
         self.message = message
@@ -56,6 +57,7 @@ class Demand:
         kind = strategy.WhichOneof("kind")
         self.by_locality = kind is None or (kind == "simple" and strategy.simple == strategy.DEFAULT)
         self.near: dict[bytes, SchedulingKey] = {}
+        self.takes_large = False
 
 
 class Leasing:
@@ -96,8 +98,6 @@ class Leasing:
         where its tasks want to be. The lock is held.
         """
         demand: Demand = key.demand  # type: ignore[assignment]
-        if not demand.by_locality:
-            return key
         process = self._process
         sizes: dict[bytes, int] = {}
         for ref in refs:
@@ -106,6 +106,9 @@ class Leasing:
                 for node_id in entry.nodes:
                     sizes[node_id] = sizes.get(node_id, 0) + entry.size
         if not sizes:
+            return key
+        demand.takes_large = True
+        if not demand.by_locality:
             return key
         most = max(sizes.values())
         holders = [node_id for node_id, size in sizes.items() if size == most]
@@ -116,6 +119,7 @@ class Leasing:
             message = raylet_pb2.LeasesWanted()
             message.CopyFrom(demand.message)
             near = demand.near[nearest] = self.manager.new_key(Demand(message))
+            near.demand.takes_large = True  # type: ignore[attr-defined]
             message.request_id = near.request_id
         if not near.queue:  # they are those of the oldest task that waits
             wanted: Demand = near.demand  # type: ignore[assignment]
@@ -171,6 +175,9 @@ class Leasing:
         demand: Demand = key.demand  # type: ignore[assignment]
         demand.message.backlog = count
         demand.message.hops = place.hops
+        if demand.takes_large:
+            del demand.message.arguments[:]
+            demand.message.arguments.extend(large_arguments(key.queue))
         link.queue(raylet_pb2.LEASES_WANTED, demand.message.SerializeToString())
         process.dirty.add(link)
 

@@ -21,7 +21,7 @@ from manta.common.credentials import Token
 from manta.common.logs import get
 from manta.common.process import open_pidfd
 from manta.common.version import VersionMismatch
-from manta.object_manager.client_id import ClientId
+from manta.object_manager.client_id import PREFETCHES, ClientId
 from manta.proto.common.v1.common_pb2 import Hello, Refused, Welcome
 
 # A request names at most some thousand objects; data never comes this way.
@@ -120,7 +120,7 @@ class ClientServer:
         self._descriptors = array.array("i", descriptors).tobytes()
         self._on_closed = on_closed
         self._on_gone = on_gone
-        self._last_id = 0
+        self._last_id = int(PREFETCHES)
         self._socket: socket.socket | None = None
         self._inode = 0
         self._accepting: asyncio.Task[None] | None = None

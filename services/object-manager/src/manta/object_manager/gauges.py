@@ -54,6 +54,8 @@ def register(
         ("manta_object_manager_clients", "Processes that are connected or hold pins", lambda: clients.clients),
         ("manta_object_pulls_active", "Objects on their way here", lambda: len(incoming.pulls)),
         ("manta_object_pulls_receiving_bytes", "Bytes reserved for them", lambda: incoming.pulls.receiving_bytes),
+        ("manta_object_prefetched", "Arguments that wait here for their task", lambda: store.prefetch.pinned),
+        ("manta_object_prefetched_bytes_total", "Of arguments so far", lambda: store.prefetch.arrived_bytes),
         ("manta_object_remote_frees_dropped", "Frees on other nodes given up", lambda: frees.dropped),
     )
     for name, doc, read in readings:

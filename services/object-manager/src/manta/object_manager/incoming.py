@@ -10,13 +10,14 @@ from typing import Protocol
 
 from manta.common.ids import NodeId, ObjectId
 from manta.common.logs import get
-from manta.object_manager.client_id import ClientId
+from manta.object_manager.client_id import PREFETCHES, ClientId
 from manta.object_manager.client_link import Client
 from manta.object_manager.extent_service import ExtentService
 from manta.object_manager.memory import MemoryShort
 from manta.object_manager.messages import located, owner_of, short_of_memory
 from manta.object_manager.node_table import NodeTable, NotThere, Peer
 from manta.object_manager.object_table import Copy, Entry, Exists, Full, ObjectTable, Owner, State
+from manta.object_manager.prefetch import Prefetch
 from manta.object_manager.pulls import Command, OpenStream, Pulls, Receive, Rest, StopStream, Tell, WaiterId
 from manta.object_manager.reservation import Reservations
 from manta.object_manager.writes import Writes
@@ -59,6 +60,7 @@ class Incoming:
         reservations: Reservations,
         writes: Writes,
         extents: ExtentService,
+        prefetch: Prefetch,
         *,
         unknown_node_wait_s: float = 5.0,
     ) -> None:
@@ -71,6 +73,7 @@ class Incoming:
         self._reservations = reservations
         self._writes = writes
         self._extents = extents
+        self.prefetch = prefetch
         self._unknown_node_wait_s = unknown_node_wait_s
         self._puller: Puller | None = None
         self._requests: dict[tuple[ClientId, int], _Waiting] = {}
@@ -91,6 +94,8 @@ class Incoming:
         entry = self._table.pin(client.id, object_id)
         if entry is not None:
             client.send(pb.LOCATED, located(request.request_id, entry))
+            if self.prefetch.pinned and client.id != PREFETCHES:
+                self.prefetch.release(object_id)
             return
         self._next_waiter += 1
         waiting = _Waiting(
@@ -266,6 +271,8 @@ class Incoming:
 
     def _receive(self, command: Receive, puller: Puller) -> list[Command]:
         size = command.size
+        if not self._table.has_room(size):
+            self.prefetch.release_all()
         if self._table.has_room(size) or not self._table.room_in_extents(size):
             return self._take_room(command, puller)
         self._extents.when_returned(lambda: self._receive_now(command))

@@ -23,6 +23,7 @@ from manta.object_manager.incoming import Incoming
 from manta.object_manager.memory import ArenaMemory, available_memory
 from manta.object_manager.node_table import NodeTable
 from manta.object_manager.object_table import ObjectTable
+from manta.object_manager.prefetch import Prefetch
 from manta.object_manager.pulls import Pulls
 from manta.object_manager.remote_free import RemoteFrees
 from manta.object_manager.requests import Requests
@@ -76,9 +77,10 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
     reservations = Reservations(memory, idle=lambda: table.writing == 0)
     writes = Writes()
     extents = ExtentService(table, reservations)
-    store = Store(memory, table, reservations, writes, extents)
+    prefetch = Prefetch(table, memory.size)
+    store = Store(memory, table, reservations, writes, extents, prefetch)
     incoming = Incoming(
-        table, pulls, nodes, reservations, writes, extents, unknown_node_wait_s=settings.unknown_node_wait_s
+        table, pulls, nodes, reservations, writes, extents, prefetch, unknown_node_wait_s=settings.unknown_node_wait_s
     )
     puller = FlightPuller(incoming, memory, token, tls, loop, threads=settings.pull_streams)
     incoming.attach(puller)

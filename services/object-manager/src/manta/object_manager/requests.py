@@ -15,7 +15,7 @@ from manta.object_manager.store import Store
 from manta.proto.common.v1.common_pb2 import NodeInfo, Role
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 
-_RAYLET_ONLY: Final = frozenset({pb.NODES, pb.WORKERS_DIED, pb.JOB_ENDED})
+_RAYLET_ONLY: Final = frozenset({pb.NODES, pb.WORKERS_DIED, pb.JOB_ENDED, pb.PREFETCH})
 
 
 class Requests:
@@ -40,6 +40,7 @@ class Requests:
             pb.NODES: (pb.Nodes, self._nodes),
             pb.WORKERS_DIED: (pb.WorkersDied, self._workers_died),
             pb.JOB_ENDED: (pb.JobEnded, self._job_ended),
+            pb.PREFETCH: (pb.Prefetch, self._prefetch),
         }
 
     def handle(self, client: LocalClient, kind: int, payload: bytes) -> None:
@@ -88,6 +89,11 @@ class Requests:
 
     def _describe(self, client: LocalClient, request: pb.DescribeRequest) -> None:
         client.send(pb.DESCRIBED, self._store.describe(request))
+
+    def _prefetch(self, client: LocalClient, request: pb.Prefetch) -> None:
+        for item in request.items:
+            _check_object_id(item.object_id)
+        self._store.prefetch.wanted(request, self._incoming.get)
 
     def _nodes(self, client: LocalClient, request: pb.Nodes) -> None:
         for node in request.nodes:

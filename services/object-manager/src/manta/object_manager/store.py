@@ -5,22 +5,19 @@ What comes from other nodes is in incoming.py. Everything here runs on the event
 
 import asyncio
 from collections.abc import Iterable
-from typing import Final
 
 from manta.common.ids import JobId, ObjectId, WorkerId
 from manta.common.logs import get
-from manta.object_manager.client_id import ClientId, NotAllowed
+from manta.object_manager.client_id import TRANSFERS, NotAllowed
 from manta.object_manager.client_link import Client
 from manta.object_manager.extent_service import ExtentService
 from manta.object_manager.memory import ArenaMemory, MemoryShort
 from manta.object_manager.messages import description, owner_of, short_of_memory
 from manta.object_manager.object_table import Copy, Entry, Exists, Full, ObjectTable, Part
+from manta.object_manager.prefetch import Prefetch
 from manta.object_manager.reservation import Reservations
 from manta.object_manager.writes import Writes
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
-
-# Holds the pins of transfers to other nodes. Clients count from 1; pulls write as the negative of their attempt.
-TRANSFERS: Final = ClientId(0)
 
 _log = get("manta.object_manager")
 
@@ -35,8 +32,9 @@ class Store:
         reservations: Reservations,
         writes: Writes,
         extents: ExtentService,
+        prefetch: Prefetch,
     ) -> None:
-        self.memory, self.table, self.extents = memory, table, extents
+        self.memory, self.table, self.extents, self.prefetch = memory, table, extents, prefetch
         self._reservations = reservations
         self._writes = writes
 
@@ -48,6 +46,8 @@ class Store:
         What clients hold ahead is asked back before anything is evicted, and before the arena counts as full.
         """
         size = request.size
+        if not self.table.has_room(size):
+            self.prefetch.release_all()
         if self.table.has_room(size) or not self.table.room_in_extents(size):
             self._create(client, request)
         else:
@@ -83,10 +83,14 @@ class Store:
         for object_id in map(ObjectId, object_ids):
             if not self.table.free((object_id,)):
                 self.extents.freed_early(object_id)
+            elif self.prefetch.pinned:
+                self.prefetch.release(object_id)
 
     def free_if_here(self, object_ids: Iterable[bytes]) -> None:
         """Objects of which nobody says that they are here."""
-        self.table.free(ObjectId(object_id) for object_id in object_ids)
+        for object_id in map(ObjectId, object_ids):
+            if self.table.free((object_id,)) and self.prefetch.pinned:
+                self.prefetch.release(object_id)
 
     def describe(self, request: pb.DescribeRequest) -> pb.DescribeReply:
         reply = pb.DescribeReply(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from manta.common.ids import ActorId, JobId, NodeId, WorkerId
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2, placement_group_pb2
+from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.lease import ClientId, Lease, WorkerKey
 
 
@@ -41,6 +42,13 @@ class RefuseLease:
     request_id: int
     reason: int
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class BringArguments:
+    """Have the object manager bring what waiting tasks take, the oldest task's first. Nobody waits for it."""
+
+    arguments: tuple[raylet_pb2.LeaseArgument, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,7 @@ Command = (
     | GrantLease
     | SpillLease
     | RefuseLease
+    | BringArguments
     | EndWorker
     | KillWorker
     | StartActor

@@ -58,6 +58,8 @@ class LeaseRequest:
     argument_bytes: Mapping[NodeId, int] = field(default_factory=dict, hash=False)
     name: str = ""
     num_threads: int = 1
+    # Large arguments of its oldest tasks, brought while it waits here.
+    arguments: tuple[raylet_pb2.LeaseArgument, ...] = field(default=(), hash=False)
     # Of the strategy: the placement group whose bundles alone may serve it.
     group: PlacementGroup | None = None
 
@@ -137,5 +139,6 @@ def request_of(client: ClientId, wanted: raylet_pb2.LeasesWanted) -> LeaseReques
         argument_bytes={NodeId(bytes.fromhex(node)): size for node, size in wanted.argument_bytes.items()},
         name=wanted.name,
         num_threads=num_threads_for(resources, env_vars_of(wanted.runtime_env)),
+        arguments=tuple(wanted.arguments),
         group=strategy if isinstance(strategy, PlacementGroup) else None,
     )

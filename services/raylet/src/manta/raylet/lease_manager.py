@@ -11,7 +11,16 @@ from manta.common.ids import JobId, LeaseId, NodeId
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.claim import Claims
-from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, SpillLease, StartWorker
+from manta.raylet.commands import (
+    BringArguments,
+    Command,
+    EndWorker,
+    GrantLease,
+    KillWorker,
+    RefuseLease,
+    SpillLease,
+    StartWorker,
+)
 from manta.raylet.hold_back import HoldBack
 from manta.raylet.lease import ClientId, Lease, LeaseRequest, WorkerKey
 from manta.raylet.lease_placement import Elsewhere, GroupGone, Here, Unschedulable
@@ -56,6 +65,7 @@ class LeaseManager:
         self._spills: dict[tuple[ClientId, int, NodeId, int], tuple[str, int]] = {}
         self._now = 0.0
         self._hold_back = HoldBack()
+        self._with_arguments: list[Entry] = []  # those that came since the last step
         self.claims = Claims()
 
     @property
@@ -99,6 +109,8 @@ class LeaseManager:
         if backlog <= 0:
             return
         entry = self.queue.put(request, backlog)
+        if request.arguments:
+            self._with_arguments.append(entry)
         if entry.placed > backlog:
             self._give_up_seats(entry, entry.placed - backlog)
 
@@ -206,10 +218,21 @@ class LeaseManager:
         self._spills.clear()
         for key in list(self._seats):
             self._fill_seats(key, at)
+        self._bring_arguments()
         waiting = {key: len(seats) for key, seats in self._seats.items()}
         self._commands += [StartWorker(worker.id, worker.key) for worker in self._pool.starts(waiting, at)]
         commands, self._commands = self._commands, []
         return commands
+
+    def _bring_arguments(self) -> None:
+        """What waits here, for room or for a worker, has its arguments brought meanwhile."""
+        for entry in self._with_arguments:
+            request = entry.request
+            stays = self.queue.get(entry.id) is entry and (entry.placed > 0 or entry.feasible)
+            if stays and entry.brought_for is not request:
+                entry.brought_for = request
+                self._commands.append(BringArguments(request.arguments))
+        self._with_arguments.clear()
 
     def short_of(self) -> list[Entry]:
         """Requests that this node could serve if something were given back, and what the GCS claims."""

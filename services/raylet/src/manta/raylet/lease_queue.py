@@ -39,6 +39,8 @@ class Entry:
     infeasible: bool = False
     since: float | None = None
     refused_since: float | None = None
+    # The arguments that were asked for are those of this request.
+    brought_for: LeaseRequest | None = None
 
     @property
     def open(self) -> int:

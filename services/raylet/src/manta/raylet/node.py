@@ -17,6 +17,7 @@ from manta.raylet import command_messages as messages
 from manta.raylet.client import Client, ClientTable
 from manta.raylet.commands import (
     AskForNodes,
+    BringArguments,
     Command,
     EndWorker,
     GrantLease,
@@ -68,6 +69,7 @@ class ObjectManagerOutlet(Protocol):
 
     def nodes(self, infos: list[common_pb2.NodeInfo]) -> None: ...
     def workers_died(self, deaths: list[common_pb2.DeadWorker]) -> None: ...
+    def prefetch(self, arguments: Iterable[raylet_pb2.LeaseArgument]) -> None: ...
     def job_ended(self, job_id: JobId, surviving: Iterable[WorkerId]) -> None: ...
 
 
@@ -158,6 +160,8 @@ class Node:
                 self.processes.start_worker(command)
             case StartActor():
                 self.clients.send(command.worker_id, raylet_pb2.START_ACTOR, messages.start_actor(command))
+            case BringArguments():
+                self.object_manager.prefetch(command.arguments)
             case SpillLease():
                 self._count_spilled(command.count)
                 self.clients.send(command.client, raylet_pb2.LEASE_SPILLED, messages.spilled(command))

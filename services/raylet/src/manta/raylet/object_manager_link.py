@@ -17,6 +17,7 @@ from manta.common.ids import JobId, WorkerId
 from manta.common.logs import get
 from manta.proto.common.v1 import common_pb2
 from manta.proto.object_manager.v1 import object_manager_pb2
+from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.node import Node
 
 _log = get("manta.raylet.object_manager")
@@ -56,6 +57,16 @@ class ObjectManagerLink:
 
     def workers_died(self, deaths: list[common_pb2.DeadWorker]) -> None:
         self._send(object_manager_pb2.WORKERS_DIED, object_manager_pb2.WorkersDied(workers=deaths))
+
+    def prefetch(self, arguments: Iterable[raylet_pb2.LeaseArgument]) -> None:
+        """Have objects brought that tasks will ask for; while it is away, the tasks bring them."""
+        items = [
+            object_manager_pb2.Prefetch.Item(
+                object_id=argument.object_id, size=argument.size, node_ids=argument.node_ids, owner=argument.owner
+            )
+            for argument in arguments
+        ]
+        self._send(object_manager_pb2.PREFETCH, object_manager_pb2.Prefetch(items=items))
 
     def job_ended(self, job_id: JobId, surviving: Iterable[WorkerId]) -> None:
         self._ended_jobs.append(job_id)

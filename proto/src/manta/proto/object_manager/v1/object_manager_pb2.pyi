@@ -32,6 +32,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NODES: _ClassVar[Kind]
     WORKERS_DIED: _ClassVar[Kind]
     JOB_ENDED: _ClassVar[Kind]
+    PREFETCH: _ClassVar[Kind]
 NONE: Kind
 WELCOME: Kind
 REFUSED: Kind
@@ -54,6 +55,7 @@ EXTENTS_ANSWERED: Kind
 NODES: Kind
 WORKERS_DIED: Kind
 JOB_ENDED: Kind
+PREFETCH: Kind
 
 class ArenaWelcome(_message.Message):
     __slots__ = ("size", "flight_address", "object_manager_address", "metrics_address", "extents")
@@ -262,6 +264,23 @@ class JobEnded(_message.Message):
     job_id: bytes
     surviving_worker_ids: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, job_id: _Optional[bytes] = ..., surviving_worker_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Prefetch(_message.Message):
+    __slots__ = ("items",)
+    class Item(_message.Message):
+        __slots__ = ("object_id", "size", "node_ids", "owner")
+        OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+        SIZE_FIELD_NUMBER: _ClassVar[int]
+        NODE_IDS_FIELD_NUMBER: _ClassVar[int]
+        OWNER_FIELD_NUMBER: _ClassVar[int]
+        object_id: bytes
+        size: int
+        node_ids: _containers.RepeatedScalarFieldContainer[bytes]
+        owner: _common_pb2.WorkerAddress
+        def __init__(self, object_id: _Optional[bytes] = ..., size: _Optional[int] = ..., node_ids: _Optional[_Iterable[bytes]] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ...) -> None: ...
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Prefetch.Item]
+    def __init__(self, items: _Optional[_Iterable[_Union[Prefetch.Item, _Mapping]]] = ...) -> None: ...
 
 class DescribeRequest(_message.Message):
     __slots__ = ("request_id", "with_objects")

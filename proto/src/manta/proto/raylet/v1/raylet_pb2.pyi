@@ -95,7 +95,7 @@ class RayletWelcome(_message.Message):
     def __init__(self, node_id: _Optional[bytes] = ..., object_manager_socket: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., task_event_interval_ms: _Optional[int] = ..., max_lineage_bytes: _Optional[int] = ...) -> None: ...
 
 class LeasesWanted(_message.Message):
-    __slots__ = ("request_id", "job_id", "resources", "strategy", "runtime_env", "backlog", "hops", "argument_bytes", "name")
+    __slots__ = ("request_id", "job_id", "resources", "strategy", "runtime_env", "backlog", "hops", "argument_bytes", "name", "arguments")
     class ArgumentBytesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +112,7 @@ class LeasesWanted(_message.Message):
     HOPS_FIELD_NUMBER: _ClassVar[int]
     ARGUMENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     job_id: bytes
     resources: _common_pb2.Resources
@@ -121,7 +122,20 @@ class LeasesWanted(_message.Message):
     hops: int
     argument_bytes: _containers.ScalarMap[str, int]
     name: str
-    def __init__(self, request_id: _Optional[int] = ..., job_id: _Optional[bytes] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., strategy: _Optional[_Union[_common_pb2.SchedulingStrategy, _Mapping]] = ..., runtime_env: _Optional[str] = ..., backlog: _Optional[int] = ..., hops: _Optional[int] = ..., argument_bytes: _Optional[_Mapping[str, int]] = ..., name: _Optional[str] = ...) -> None: ...
+    arguments: _containers.RepeatedCompositeFieldContainer[LeaseArgument]
+    def __init__(self, request_id: _Optional[int] = ..., job_id: _Optional[bytes] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., strategy: _Optional[_Union[_common_pb2.SchedulingStrategy, _Mapping]] = ..., runtime_env: _Optional[str] = ..., backlog: _Optional[int] = ..., hops: _Optional[int] = ..., argument_bytes: _Optional[_Mapping[str, int]] = ..., name: _Optional[str] = ..., arguments: _Optional[_Iterable[_Union[LeaseArgument, _Mapping]]] = ...) -> None: ...
+
+class LeaseArgument(_message.Message):
+    __slots__ = ("object_id", "size", "node_ids", "owner")
+    OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    NODE_IDS_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    object_id: bytes
+    size: int
+    node_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    owner: _common_pb2.WorkerAddress
+    def __init__(self, object_id: _Optional[bytes] = ..., size: _Optional[int] = ..., node_ids: _Optional[_Iterable[bytes]] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ...) -> None: ...
 
 class LeaseCancelled(_message.Message):
     __slots__ = ("request_id",)
