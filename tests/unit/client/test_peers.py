@@ -85,6 +85,7 @@ class StandIn:
 @pytest.fixture
 def reactor() -> Iterator[Reactor]:
     made = Reactor()
+    made.open()
     yield made
     made.close()
 

@@ -17,6 +17,7 @@ DEADLINE_S = 10.0
 @pytest.fixture
 def reactor() -> Iterator[Reactor]:
     made = Reactor()
+    made.open()
     yield made
     made.close()
 

@@ -16,7 +16,9 @@ DEADLINE_S = 10.0
 
 @pytest.fixture
 def reactor() -> Reactor:
-    return Reactor()
+    made = Reactor()
+    made.open()
+    return made
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ class End:
 class Pair:
     def __init__(self) -> None:
         self.reactor = Reactor()
+        self.reactor.open()
         left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.left, self.right = End(self.reactor, left), End(self.reactor, right)
 

@@ -52,7 +52,8 @@ class ActorCaller:
     def __init__(self, process: Process, actors: Actors) -> None:
         self._process = process
         self._actors = actors
-        self._header = worker_pb2.Tasks(caller=process.identity.address(), job_id=process.job_id).SerializeToString()
+        # How each frame of calls begins: who calls. Made for the first.
+        self._header = b""
         self._to_send: set[Actor] = set()
 
     def submit(
@@ -243,13 +244,17 @@ class ActorCaller:
         process = self._process
         assert actor.peer is not None, "an actor that is alive has an address"
         suffix = incarnation_field(actor.calls.incarnation)
+        header = self._header
+        if not header:
+            caller = process.identity.address()
+            header = self._header = worker_pb2.Tasks(caller=caller, job_id=process.job_id).SerializeToString()
         parts: list[bytes] = []
         now = time()
         for call in calls:
             call.sent_to, call.sent_at = actor.peer, now
             attempt = call.attempt_fields() if call.attempt else b""
             parts.append(repeated_field(_TASKS_FIELD, call.message + suffix + attempt))
-        for frame in frames(self._header, parts):
+        for frame in frames(header, parts):
             actor.peer.queue(worker_pb2.TASKS, frame)
         process.dirty.add(actor.peer)
 

@@ -36,7 +36,8 @@ class Driver(Process):
     """A connected driver: its Process, its reading thread and the printer of its workers' output."""
 
     def __init__(self, identity: Identity, node: common_pb2.NodeInfo, job: gcs_pb2.JobRecord, **addresses: Any) -> None:
-        super().__init__(
+        super().__init__(is_driver=True)
+        self.become(
             identity,
             socket_dir=node.socket_dir,
             object_manager_socket=os.path.join(node.socket_dir, "object-manager.sock"),

@@ -65,44 +65,15 @@ Receive = Callable[[ReferenceCounter, "Sequence[tuple[bytes, bytes]]"], "Sequenc
 class Process:
     """See ray._runtime.api.Runtime for the methods that the public API uses."""
 
-    def __init__(
-        self,
-        identity: Identity,
-        *,
-        socket_dir: str,
-        object_manager_socket: str,
-        session_dir: str,
-        gcs: GcsClient,
-        io: IoThread,
-        gcs_addresses: str,
-        namespace: str,
-        ip_address: str,
-        runtime_env: str,
-        tls: Any = None,
-    ) -> None:
-        self.identity = identity
-        self.job_id = identity.job_id
-        self.node_id = identity.node_id
-        self.worker_id = identity.worker_id
-        self.address = (identity.node_id, identity.worker_id)
-        self.is_driver = identity.role == common_pb2.DRIVER
-        self.socket_dir = socket_dir
-        self.session_dir = session_dir
-        self.gcs_addresses = gcs_addresses
-        self.namespace = namespace
-        self.ip_address = ip_address
-        self.job_runtime_env = runtime_env
-        self.tls = tls
-
+    def __init__(self, *, is_driver: bool) -> None:
+        """No descriptor is opened and nothing random drawn here: a zygote makes one ahead for all its workers."""
+        self.is_driver = is_driver
         # Reentrant, for finalizers that run under it; they have to ask `inside` before they change anything.
         self.lock = threading.RLock()
         self.inside: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
         self.finalizer_calls = FinalizerCalls(self)
         self.reactor = Reactor()
-        self.io = io
-        self.refs = ReferenceCounter(identity.worker_id)
         self.objects = ObjectTable()
-        self.ids = TaskIds(identity.job_id)
 
         # Filled by destructors, which may not take the lock: see note_drop.
         self.drops: collections.deque[bytes] = collections.deque()
@@ -132,20 +103,53 @@ class Process:
         self.executor = Executor(self)
         self.reading = Reading(self.reactor, self.executor.hand_back)
         self.actors = Actors(self)
-        self.gcs = gcs
-        gcs.on_statuses = self.actors.on_statuses
         self.reads = Reads(self)
-        self.arena = arena_of(self, object_manager_socket, identity)
         self._helpers: ThreadPoolExecutor | None = None
-        self.raylet: RayletLink = RayletLink(identity.node_id, self)
         self._welcomed: Future[common_pb2.Welcome] = Future()
         self.on_log_lines: Callable[[raylet_pb2.LogLines], None] | None = None
         self.on_worker_message: Callable[[int, bytes], None] | None = None
         self.output_name: Callable[[Any, str], None] = lambda _actor, _name: None
         self.on_raylet_lost: Callable[[str], None] = lambda reason: None
         self.closing = False
-        # While this worker has served its time and only stays for what it owns.
+        # While this worker has served its time.
         self.retirement: Retirement | None = None
+
+    def become(
+        self,
+        identity: Identity,
+        *,
+        socket_dir: str,
+        object_manager_socket: str,
+        session_dir: str,
+        gcs: GcsClient,
+        io: IoThread,
+        gcs_addresses: str,
+        namespace: str,
+        ip_address: str,
+        runtime_env: str,
+        tls: Any = None,
+    ) -> None:
+        """Be that process from now on; once, before anything else is called."""
+        self.identity = identity
+        self.job_id = identity.job_id
+        self.node_id = identity.node_id
+        self.worker_id = identity.worker_id
+        self.address = (identity.node_id, identity.worker_id)
+        self.socket_dir = socket_dir
+        self.session_dir = session_dir
+        self.gcs_addresses = gcs_addresses
+        self.namespace = namespace
+        self.ip_address = ip_address
+        self.job_runtime_env = runtime_env
+        self.tls = tls
+        self.io = io
+        self.reactor.open()
+        self.refs = ReferenceCounter(identity.worker_id)
+        self.ids = TaskIds(identity.job_id)
+        self.gcs = gcs
+        gcs.on_statuses = self.actors.on_statuses
+        self.arena = arena_of(self, object_manager_socket, identity)
+        self.raylet: RayletLink = RayletLink(identity.node_id, self)
 
     # -- connecting
 

@@ -30,11 +30,12 @@ class Reactor:
     the others.
     """
 
+    _epoll: select.epoll
+    _wake: int
+
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        """It has no descriptors before `open`, so that it can be made ahead of a fork."""
         self._handlers: dict[int, Callable[[int], None]] = {}
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._wake, READ)
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
         self._soon: list[Callable[[], None]] = []
@@ -45,6 +46,12 @@ class Reactor:
         # Ctrl-C in the middle of a handler would leave its work half done: it is kept until the round is over.
         self._handling = False
         self._interrupt: Callable[[], Any] | None = None
+
+    def open(self) -> None:
+        """Once, before anything else is called. raises: OSError when there are no descriptors left."""
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake, READ)
 
     def fileno(self) -> int:
         """The epoll descriptor, itself pollable: an event loop may watch it."""

@@ -30,9 +30,12 @@ class Remote:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self.io: IoThread = process.io
         self._server: Any = None
         self._address = ""
+
+    @property
+    def io(self) -> IoThread:
+        return self._process.io
 
     def new_channel(
         self,

@@ -116,13 +116,20 @@ class TaskEvents:
         # What was told of lost objects: tasks that ran again, objects that could not be computed.
         self._recoveries = (0, 0)
         # The driver's own id stands for the task that submits; a worker has to look which one it runs.
-        self._parent = process.ids.own if process.is_driver else b""
+        self._parent = b""
         # The calls that run here and were told of, by task and attempt: as what.
         self._told_running: dict[tuple[bytes, int], int] = {}
 
     @property
     def wanted(self) -> bool:
         return self._interval_s > 0
+
+    def _submitting(self) -> bytes:
+        process = self._process
+        if not process.is_driver:
+            return process.executor.running_id()
+        self._parent = process.ids.own
+        return self._parent
 
     def set_interval(self, seconds: float) -> None:
         """As the raylet says; 0: tell nothing."""
@@ -135,7 +142,7 @@ class TaskEvents:
         if kind is not None:
             record.kind = kind
             record.created_at = time()
-            record.parent_id = self._parent or self._process.executor.running_id()
+            record.parent_id = self._parent or self._submitting()
             if not self._armed:
                 self._arm()
 

@@ -65,12 +65,18 @@ def main() -> None:
 
 
 def preload(worker: str) -> Any:
-    """Import what workers need. returns: a ThreadpoolController over the libraries that came with it."""
+    """Import what workers need, and make ahead what they can have from here.
+
+    returns: a ThreadpoolController over the libraries that came with it.
+    """
     for name in (*_PRELOADED, worker, *_OF_THE_API):
         importlib.import_module(name)
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     controller = ThreadpoolController()
+    make_ahead = getattr(sys.modules[worker], "make_ahead", None)
+    if make_ahead is not None:
+        make_ahead()
     # Folders that were not there when we looked may be there for a worker; of the others the mtimes tell.
     for folder, finder in list(sys.path_importer_cache.items()):
         if finder is None:

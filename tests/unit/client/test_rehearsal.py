@@ -1,0 +1,63 @@
+"""What the zygote does ahead of its forks leaves nothing behind in it but what it is for."""
+
+import os
+import signal
+import sys
+import threading
+
+import pytest
+from ray._runtime import current, rehearsal, worker_main
+from ray._runtime.interrupts import INTERRUPT
+from ray._runtime.worker_main import Worker
+
+
+def descriptors() -> set[str]:
+    return {name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+
+
+def test_a_rehearsal_runs_a_worker_to_its_end_and_leaves_nothing() -> None:
+    made: list[Worker] = []
+
+    def make() -> Worker:
+        made.append(Worker())
+        return made[-1]
+
+    before = descriptors(), threading.active_count(), sys.stdout, signal.getsignal(INTERRUPT), signal.getsignal(15)
+    rehearsal.rehearse(make)
+    after = descriptors(), threading.active_count(), sys.stdout, signal.getsignal(INTERRUPT), signal.getsignal(15)
+    assert after == before
+    assert current.runtime_or_none() is None
+    assert len(made) == rehearsal.ROUNDS
+    for worker in made:
+        actor = worker.process.executor.actor
+        assert actor is not None and type(actor.instance).__name__ == "Rehearsed"
+        assert worker.process.executor.exit_reason == "the rehearsal is over"
+        assert worker.process.peers.settled()
+
+
+def test_a_rehearsal_that_breaks_off_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal._Partners, "call", rehearsal._Partners.end)
+    with pytest.raises(RuntimeError, match="1 cues early"):
+        rehearsal.rehearse(Worker)
+    assert current.runtime_or_none() is None
+
+
+def test_a_zygote_that_cannot_rehearse_makes_its_worker_ahead_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_make: object) -> None:
+        raise OSError("no folder for sockets")
+
+    monkeypatch.setattr(worker_main, "rehearse", refuse)
+    monkeypatch.setattr(worker_main, "_made_ahead", None)
+    worker_main.make_ahead()
+    assert isinstance(worker_main._made_ahead, Worker)
+    assert "rehearsal_failed" in caplog.text and "no folder for sockets" in caplog.text
+
+
+def test_a_worker_that_is_made_ahead_has_no_descriptor() -> None:
+    before = descriptors()
+    worker = Worker()
+    assert descriptors() == before
+    with pytest.raises(AttributeError):
+        worker.process.reactor.fileno()
