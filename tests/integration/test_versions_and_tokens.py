@@ -116,7 +116,7 @@ def describe(node: LocalNode) -> Running:
     actor = Resident.remote()  # type: ignore[attr-defined]
     worker_id = bytes.fromhex(ray.get(actor.worker_id.remote(), timeout=DEADLINE_S))
     driver = current.runtime_or_none()
-    endpoint = endpoint_of(driver, worker_id)
+    endpoint = endpoint_of(driver, worker_id, tcp=False)
     reply = driver.gcs.call(DEADLINE_S, list_nodes=gcs_pb2.ListNodes())  # type: ignore[union-attr]
     (item,) = reply.node_list.items
     running = Running(
@@ -134,6 +134,7 @@ def describe(node: LocalNode) -> Running:
             "object manager": node.object_manager_socket,
             "driver": f"{node.node_dir}/{short(driver.worker_id)}",  # type: ignore[union-attr]
             "actor": f"{node.node_dir}/{short(worker_id)}",
+            "actor from elsewhere": endpoint_of(driver, worker_id, tcp=True),
         },
         {"gcs": node.services["gcs"]["metrics"], **item.info.metrics},
     )
@@ -144,8 +145,8 @@ def describe(node: LocalNode) -> Running:
 KEEP: Final[list[Any]] = []  # an actor lives as long as its handle
 
 
-def endpoint_of(driver: Any, worker_id: bytes) -> str:
-    """Where the worker serves the cross-node carrier, which it opens when somebody asks."""
+def endpoint_of(driver: Any, worker_id: bytes, *, tcp: bool) -> str:
+    """Where the worker serves a cross-node carrier, which it opens when somebody asks."""
     answered = threading.Event()
     found: list[str] = []
 
@@ -153,7 +154,7 @@ def endpoint_of(driver: Any, worker_id: bytes) -> str:
         found.append(address)
         answered.set()
 
-    driver.raylet.ask_endpoint(worker_id, done)
+    driver.raylet.ask_endpoint(worker_id, done, tcp=tcp)
     assert answered.wait(DEADLINE_S)
     return found[0]
 
@@ -274,11 +275,16 @@ def test_services_work_with_a_peer_one_minor_behind(running: Running) -> None:
 
 
 def greet(path: str, hello: bytes) -> tuple[int, bytes]:
-    """Say that hello to a Unix socket. returns: the answer's kind and payload; (0, b"") when there is none."""
+    """Say that hello to a Unix socket, or at tcp://. returns: the answer's kind and payload; (0, b"") for none."""
     decoder = FrameDecoder()
-    with socket.socket(socket.AF_UNIX) as peer, short_path(path) as usable:
+    with contextlib.ExitStack() as stack:
+        if path.startswith("tcp://"):
+            host, _, port = path.removeprefix("tcp://").rpartition(":")
+            peer = stack.enter_context(socket.create_connection((host, int(port))))
+        else:
+            peer = stack.enter_context(socket.socket(socket.AF_UNIX))
+            peer.connect(stack.enter_context(short_path(path)))
         peer.settimeout(DEADLINE_S)
-        peer.connect(usable)
         peer.sendall(hello)
         while data := peer.recv(65536):
             for found, payload in decoder.feed(data):
@@ -286,8 +292,8 @@ def greet(path: str, hello: bytes) -> tuple[int, bytes]:
     return 0, b""
 
 
-@pytest.mark.parametrize("who", ["raylet", "object manager", "driver", "actor"])
-def test_a_unix_socket_takes_the_right_token_and_one_minor_behind(running: Running, who: str) -> None:
+@pytest.mark.parametrize("who", ["raylet", "object manager", "driver", "actor", "actor from elsewhere"])
+def test_a_socket_takes_the_right_token_and_one_minor_behind(running: Running, who: str) -> None:
     path = running.sockets[who]
     node_id = running.node.node_id
 
@@ -310,7 +316,8 @@ def test_a_unix_socket_takes_the_right_token_and_one_minor_behind(running: Runni
 
 
 def test_sockets_and_the_token_are_for_their_user_alone(running: Running) -> None:
-    assert {Path(path).stat().st_mode & 0o777 for path in running.sockets.values()} == {0o600}
+    files = [path for path in running.sockets.values() if not path.startswith("tcp:")]
+    assert {Path(path).stat().st_mode & 0o777 for path in files} == {0o600}
     assert Path(running.node.token_file).stat().st_mode & 0o777 == 0o600
     for folder in (running.node.session_dir, running.node.node_dir):
         assert Path(folder).stat().st_mode & 0o777 == 0o700

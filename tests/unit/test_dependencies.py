@@ -23,7 +23,7 @@ ALLOWED = {"proto": set(), "common": {"proto"}, **{side: {"proto", "common"} for
 FILE_LINES = 400
 # What may be longer, and why.
 LONG_FILES = {
-    "client/_runtime/reference.py": 450,  # half of it is the protocol in prose
+    "client/_runtime/reference.py": 470,  # half of it is the protocol in prose
     "client/_runtime/process.py": 500,  # joins the parts of the runtime
     "raylet/node.py": 500,  # joins the raylet's parts
 }

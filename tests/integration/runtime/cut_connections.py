@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray._runtime import current
-from ray._runtime.unix_channel import UnixChannel
+from ray._runtime.socket_channel import SocketChannel
 
 # Closing with this discards what is queued and resets the connection.
 _RESET = struct.pack("ii", 1, 0)
@@ -23,7 +23,7 @@ def cut_here() -> int:
     cut = 0
     for peer in list(current.runtime().peers._peers.values()):
         for carrier in list(peer.carriers):
-            if isinstance(carrier, UnixChannel) and not carrier.closed:
+            if isinstance(carrier, SocketChannel) and not carrier.closed:
                 with contextlib.suppress(OSError):
                     carrier._socket.shutdown(socket.SHUT_RDWR)
                     cut += 1
@@ -71,7 +71,8 @@ class ResettingProxies:
 
     def before(self, address: str) -> str:
         """The address of the proxy that leads there."""
-        return address and f"127.0.0.1:{self._run(self._port(address))}"
+        scheme, host = ("tcp://", address[6:]) if address.startswith("tcp://") else ("", address)
+        return address and f"{scheme}127.0.0.1:{self._run(self._port(host))}"
 
     def reset(self) -> int:
         """Break all connections. returns: how many."""

@@ -157,7 +157,9 @@ def proxies(session: Cluster) -> Iterator[ResettingProxies]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime.remote, "_endpoint", lambda peer, address: reach(peer, made.before(address)))
         patch.setattr(
-            runtime.remote, "open_endpoint", lambda host, done: serve(host, lambda address: done(made.before(address)))
+            runtime.remote,
+            "open_endpoint",
+            lambda host, tcp, done: serve(host, tcp, lambda address: done(made.before(address))),
         )
         for peer in list(runtime.peers._peers.values()):
             for carrier in list(peer.carriers) if peer.node_id != runtime.node_id else ():

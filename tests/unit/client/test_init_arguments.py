@@ -32,7 +32,7 @@ class Recorder:
     def find_address(self, address: str | None, temp_root: str = "") -> ClusterAddress | None:
         return None if address == "local" else self.running
 
-    def start_local(self, options: Any) -> Any:
+    def start_local(self, options: Any, meanwhile: Any) -> Any:
         self.node_options.append(options)
 
         def stop() -> None:

@@ -78,10 +78,23 @@ def test_a_cause_that_was_decided_counts_over_the_exit_status() -> None:
 
 def test_an_endpoint_is_asked_once_for_all_who_want_it() -> None:
     endpoints = EndpointTable()
-    assert endpoints.wanted(worker(1), (worker(7), 1)) is None and endpoints.is_first(worker(1))
-    assert endpoints.wanted(worker(1), (worker(8), 2)) is None and not endpoints.is_first(worker(1))
+    assert endpoints.wanted(worker(1), (worker(7), 1), tcp=False) is None and endpoints.is_first(worker(1), tcp=False)
+    assert endpoints.wanted(worker(1), (worker(8), 2), tcp=False) is None
+    assert not endpoints.is_first(worker(1), tcp=False) and endpoints.asked_for(worker(1)) == [False]
     assert endpoints.opened(worker(1), "h:1") == [(worker(7), 1), (worker(8), 2)]
-    assert endpoints.wanted(worker(1), (worker(9), 3)) == "h:1"
+    assert endpoints.wanted(worker(1), (worker(9), 3), tcp=False) == "h:1"
     assert endpoints.gone(worker(1)) == []
-    assert endpoints.wanted(worker(1), (worker(9), 4)) is None
+    assert endpoints.wanted(worker(1), (worker(9), 4), tcp=False) is None
     assert endpoints.gone(worker(1)) == [(worker(9), 4)]
+
+
+def test_each_carrier_has_an_endpoint_and_a_worker_without_tcp_answers_with_the_other() -> None:
+    endpoints = EndpointTable()
+    endpoints.wanted(worker(1), (worker(7), 1), tcp=True)
+    endpoints.wanted(worker(1), (worker(8), 2), tcp=False)
+    assert endpoints.asked_for(worker(1)) == [True, False]
+    assert endpoints.opened(worker(1), "tcp://h:1") == [(worker(7), 1)]
+    assert endpoints.opened(worker(1), "h:2") == [(worker(8), 2)]
+    assert endpoints.wanted(worker(1), (worker(9), 3), tcp=True) == "tcp://h:1"
+    endpoints.wanted(worker(2), (worker(7), 4), tcp=True)
+    assert endpoints.opened(worker(2), "h:3") == [(worker(7), 4)], "it knows of no TCP"

@@ -1,8 +1,9 @@
-"""Channels of this process to others, over either carrier, and the addresses behind them.
+"""Channels of this process to others, over any carrier, and the addresses behind them.
 
-Peers are workers and drivers, named by worker id: on this node by a Unix-domain socket, elsewhere by a gRPC stream
-whose address their raylet tells. Raylets are reached the same two ways. What is said to a peer goes through a Session,
-so it outlives connections; a connection to a raylet has its own queue only.
+Peers are workers and drivers, named by worker id: on this node by a Unix-domain socket, elsewhere by a TCP socket, or
+in a cluster with TLS by a gRPC stream, whose address their raylet tells. The own raylet has a Unix-domain socket too,
+others are reached by gRPC. What is said to a peer goes through a Session, so it outlives connections; a connection to
+a raylet has its own queue only.
 """
 
 from __future__ import annotations
@@ -19,13 +20,19 @@ from manta.common.ids import short
 from manta.common.version import PROTOCOL
 from manta.proto.common.v1 import common_pb2
 from ray._runtime.session import Session
-from ray._runtime.unix_channel import UnixChannel
+from ray._runtime.socket_channel import SocketChannel
 
 if TYPE_CHECKING:
     from manta.common.credentials import Token
     from ray._runtime.reactor import Reactor
 
 RECONNECT_S: Final = 0.2
+# TCP only: a broken network is noticed after so long; whether the peer is dead, its raylet or the GCS says.
+_SILENT_S: Final = 30
+# Four unanswered ones take the kernel some 30 s.
+_CONNECT_TRIES: Final = 4
+# What the address of a TCP carrier begins with.
+TCP: Final = "tcp://"
 # What both carriers take: gRPC's message holds a kind and lengths besides. A larger one would be sent again for ever.
 MAX_PAYLOAD_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
 
@@ -100,7 +107,7 @@ def open_unix(
     on_frame: Callable[[int, bytes], None],
     on_closed: Callable[[str], None],
     session: Session | None = None,
-) -> UnixChannel:
+) -> SocketChannel:
     """Connect to a socket of this machine and say hello; the caller starts the channel.
 
     session: told in the hello, of a peer. raises: OSError when nobody listens there.
@@ -112,9 +119,51 @@ def open_unix(
     except OSError:
         sock.close()
         raise
-    channel = UnixChannel(sock, reactor, on_frame, on_closed)
+    channel = SocketChannel(sock, reactor, on_frame, on_closed)
     channel.send_raw(identity.hello_bytes(session))
     return channel
+
+
+def open_tcp(
+    address: str,
+    identity: Identity,
+    reactor: Reactor,
+    on_frame: Callable[[int, bytes], None],
+    on_closed: Callable[[str], None],
+    session: Session,
+) -> SocketChannel:
+    """Begin to connect to host:port of another node and say hello; the caller starts the channel.
+
+    Never waits: a host that does not answer closes the channel. raises: OSError for a name that means nothing.
+    """
+    host, _, port = address.rpartition(":")
+    family, kind, protocol, _, found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, _CONNECT_TRIES)
+        watch_tcp(sock)
+        sock.setblocking(False)
+        # What it comes to, the first send or read tells.
+        sock.connect_ex(found)
+        channel = SocketChannel(sock, reactor, on_frame, on_closed)
+        channel.send_raw(identity.hello_bytes(session))
+    except OSError:
+        sock.close()
+        raise
+    return channel
+
+
+def watch_tcp(sock: socket.socket) -> None:
+    """Have the kernel send at once, and end a connection whose other side has been silent for too long."""
+    for level, option, value in (
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENT_S // 2),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _SILENT_S // 6),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_S * 1000),
+    ):
+        sock.setsockopt(level, option, value)
 
 
 def socket_path(socket_dir: str, worker_id: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The socket on which peers of this node reach a process, and connections that have not said who they are."""
+"""A socket on which peers reach a process, and connections that have not said who they are."""
 
 from __future__ import annotations
 
@@ -37,25 +37,19 @@ Admit = Callable[[socket.socket, common_pb2.Hello, bytes], None]
 class Listener:
     """Accepts connections and hands those with a right hello to `admit`, on the thread that reads."""
 
-    def __init__(self, path: str, token: Token, reactor: Reactor, admit: Admit) -> None:
-        """raises: OSError (EADDRINUSE when another worker's id begins the same)."""
+    def __init__(self, sock: socket.socket, token: Token, reactor: Reactor, admit: Admit) -> None:
+        """sock: bound."""
         self.token = token
         self.reactor = reactor
         self.admit = admit
         self.strangers: set[_Stranger] = set()
-        self._path = path
         self._closed = False
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            with short_path(path) as usable:
-                self._socket.bind(usable)
-            os.chmod(path, 0o600)
-            self._socket.listen(_BACKLOG)
-        except OSError:
-            self._socket.close()
-            raise
-        self._socket.setblocking(False)
-        reactor.add(self._socket.fileno(), self._on_connections)
+        self._socket = sock
+        name = sock.getsockname()
+        self.address = name if isinstance(name, str) else _host_and_port(*name[:2])
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+        reactor.add(sock.fileno(), self._on_connections)
 
     def _on_connections(self, _events: int) -> None:
         while True:
@@ -68,7 +62,7 @@ class Listener:
             except OSError as error:
                 # No descriptor or memory is free. Those who wait stay in the backlog, so the socket stays readable:
                 # looking at once again would spin.
-                log.warning("connections_not_accepted path=%s error=%s again_in_s=%g", self._path, error, _PAUSE_S)
+                log.warning("connections_not_accepted at=%s error=%s again_in_s=%g", self.address, error, _PAUSE_S)
                 self.reactor.modify(self._socket.fileno(), 0)
                 self.reactor.call_later(_PAUSE_S, self._look_again)
                 return
@@ -82,10 +76,42 @@ class Listener:
         self._closed = True
         self.reactor.remove(self._socket.fileno())
         self._socket.close()
-        with contextlib.suppress(FileNotFoundError), short_path(self._path) as usable:
-            os.unlink(usable)
         for stranger in list(self.strangers):
             stranger.close()
+
+
+def bind_unix(path: str) -> socket.socket:
+    """For peers of this node. raises: OSError (EADDRINUSE when another worker's id begins the same)."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        with short_path(path) as usable:
+            sock.bind(usable)
+        os.chmod(path, 0o600)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def unlink_unix(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError), short_path(path) as usable:
+        os.unlink(usable)
+
+
+def bind_tcp(host: str) -> socket.socket:
+    """For peers of other nodes, at any free port. raises: OSError for an address that is not this machine's."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+    try:
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _host_and_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class _Stranger:

@@ -11,10 +11,10 @@ from google.protobuf.message import DecodeError
 from manta.common.channel.framing import ProtocolError
 from manta.proto.common.v1 import common_pb2
 from manta.proto.worker.v1 import worker_pb2
-from ray._runtime.links import RECONNECT_S, Carrier, Peer, open_unix, socket_path
-from ray._runtime.listener import Listener
+from ray._runtime.links import RECONNECT_S, Carrier, Peer, open_unix, socket_path, watch_tcp
+from ray._runtime.listener import Listener, bind_unix, unlink_unix
 from ray._runtime.session import WINDOW_BYTES, Arrival
-from ray._runtime.unix_channel import UnixChannel
+from ray._runtime.socket_channel import SocketChannel
 
 if TYPE_CHECKING:
     from ray._runtime.gate import Gate
@@ -62,10 +62,7 @@ class PeerTable:
         return [worker_id for worker_id, peer in list(self._peers.items()) if peer.node_id == node_id]
 
     def flush(self, peer: Peer) -> None:
-        """Send what is queued, or what a broken connection took with it, over a new connection if there is none.
-
-        A connection that we had made is made again even with nothing to send.
-        """
+        """Send what is queued or was lost with a connection, over a new one if need be; ours are always renewed."""
         channel = peer.channel
         if channel is not None:
             channel.flush()
@@ -233,7 +230,7 @@ class PeerTable:
         peer = self._peers.get(worker_id)
         if peer is not None:
             for carrier in list(peer.carriers):
-                if isinstance(carrier, UnixChannel):
+                if isinstance(carrier, SocketChannel):
                     carrier.drain()
 
     def died(self, worker_id: bytes) -> None:
@@ -357,15 +354,17 @@ class PeerTable:
     def listen(self) -> None:
         """Bind this process's socket. raises: OSError (EADDRINUSE when another worker's id begins the same)."""
         process = self._process
-        path = socket_path(process.socket_dir, process.worker_id)
-        self._listener = Listener(path, process.identity.token, process.reactor, self._admit)
+        sock = bind_unix(socket_path(process.socket_dir, process.worker_id))
+        self._listener = Listener(sock, process.identity.token, process.reactor, self.admit)
 
-    def _admit(self, sock: socket.socket, hello: common_pb2.Hello, rest: bytes) -> None:
-        """A connection on this node said a right hello."""
+    def admit(self, sock: socket.socket, hello: common_pb2.Hello, rest: bytes) -> None:
+        """A connection said a right hello."""
+        if sock.family != socket.AF_UNIX:
+            watch_tcp(sock)
         peer = self.get(hello.worker_id, hello.node_id)
         with self._process.lock:
             self._process.watch(peer)
-        channel = UnixChannel(
+        channel = SocketChannel(
             sock,
             self._process.reactor,
             lambda kind, payload: self.receive(peer, channel, kind, payload),
@@ -380,6 +379,7 @@ class PeerTable:
     def close(self) -> None:
         if self._listener is not None:
             self._listener.close()
+            unlink_unix(socket_path(self._process.socket_dir, self._process.worker_id))
         for peer in list(self._peers.values()):
             for carrier in list(peer.carriers):
                 carrier.close("this process ends")

@@ -83,11 +83,11 @@ class RayletLink:
         self.welcomed = True
         self._failures = 0
 
-    def ask_endpoint(self, worker_id: bytes, done: Callable[[str], None]) -> None:
-        """done(host:port), or done("") for a worker that is dead or unknown there."""
+    def ask_endpoint(self, worker_id: bytes, done: Callable[[str], None], *, tcp: bool) -> None:
+        """done(tcp://host:port, or host:port for gRPC), or done("") for a worker that is dead or unknown there."""
         request_id = next(self._request_ids)
         self._endpoints[request_id] = done
-        message = raylet_pb2.EndpointWanted(request_id=request_id, worker_id=worker_id)
+        message = raylet_pb2.EndpointWanted(request_id=request_id, worker_id=worker_id, tcp=tcp)
         self.send(raylet_pb2.ENDPOINT_WANTED, message.SerializeToString())
         # Lost a moment ago, on another thread: nobody will answer.
         if self.channel is None and self._endpoints.pop(request_id, None) is not None:
@@ -222,8 +222,8 @@ class Raylets:
         elif kind == raylet_pb2.ENDPOINT:
             link.endpoint_answered(raylet_pb2.Endpoint.FromString(payload))
         elif kind == raylet_pb2.OPEN_ENDPOINT:
-            host = raylet_pb2.OpenEndpoint.FromString(payload).host
-            process.remote.open_endpoint(host, lambda address: self._endpoint_opened(link, address))
+            order = raylet_pb2.OpenEndpoint.FromString(payload)
+            process.remote.open_endpoint(order.host, order.tcp, lambda address: self._endpoint_opened(link, address))
         elif kind == raylet_pb2.TASK_EVENTS_LOST:
             process.task_events.tell_again()
         elif kind == raylet_pb2.REFERENCES_WANTED:

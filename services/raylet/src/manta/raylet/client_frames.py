@@ -101,16 +101,16 @@ class ClientFrames:
         if node.core.worker(worker_id) is None and node.clients.get(worker_id) is None:
             node.answer_endpoint(worker_id, [asker], "")
             return
-        address = node.endpoints.wanted(worker_id, asker)
+        address = node.endpoints.wanted(worker_id, asker, tcp=wanted.tcp)
         if address is not None:
             node.answer_endpoint(worker_id, [asker], address)
-        elif node.endpoints.is_first(worker_id):
-            self._open_endpoint(worker_id)
+        elif node.endpoints.is_first(worker_id, tcp=wanted.tcp):
+            self._open_endpoint(worker_id, tcp=wanted.tcp)
 
-    def _open_endpoint(self, worker_id: WorkerId) -> None:
+    def _open_endpoint(self, worker_id: WorkerId, *, tcp: bool) -> None:
         # A worker that is still starting is asked when it reports.
-        host = raylet_pb2.OpenEndpoint(host=self._node.surroundings.node_ip)
-        self._node.clients.send(worker_id, raylet_pb2.OPEN_ENDPOINT, host)
+        order = raylet_pb2.OpenEndpoint(host=self._node.surroundings.node_ip, tcp=tcp)
+        self._node.clients.send(worker_id, raylet_pb2.OPEN_ENDPOINT, order)
 
     def _endpoint_opened(self, client: Client, payload: bytes) -> None:
         address = raylet_pb2.EndpointOpened.FromString(payload).address
@@ -118,8 +118,8 @@ class ClientFrames:
 
     def came(self, client: Client) -> None:
         """It is connected: what waits for it goes out."""
-        if self._node.endpoints.has_askers(client.id):
-            self._open_endpoint(client.id)
+        for tcp in self._node.endpoints.asked_for(client.id):
+            self._open_endpoint(client.id, tcp=tcp)
 
     def _worker_ready(self, client: Client, payload: bytes) -> None:
         raylet_pb2.WorkerReady.FromString(payload)

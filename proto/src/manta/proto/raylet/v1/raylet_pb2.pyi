@@ -236,12 +236,14 @@ class Nodes(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[_common_pb2.NodeInfo, _Mapping]]] = ...) -> None: ...
 
 class EndpointWanted(_message.Message):
-    __slots__ = ("request_id", "worker_id")
+    __slots__ = ("request_id", "worker_id", "tcp")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    TCP_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     worker_id: bytes
-    def __init__(self, request_id: _Optional[int] = ..., worker_id: _Optional[bytes] = ...) -> None: ...
+    tcp: bool
+    def __init__(self, request_id: _Optional[int] = ..., worker_id: _Optional[bytes] = ..., tcp: _Optional[bool] = ...) -> None: ...
 
 class Endpoint(_message.Message):
     __slots__ = ("request_id", "worker_id", "address")
@@ -254,10 +256,12 @@ class Endpoint(_message.Message):
     def __init__(self, request_id: _Optional[int] = ..., worker_id: _Optional[bytes] = ..., address: _Optional[str] = ...) -> None: ...
 
 class OpenEndpoint(_message.Message):
-    __slots__ = ("host",)
+    __slots__ = ("host", "tcp")
     HOST_FIELD_NUMBER: _ClassVar[int]
+    TCP_FIELD_NUMBER: _ClassVar[int]
     host: str
-    def __init__(self, host: _Optional[str] = ...) -> None: ...
+    tcp: bool
+    def __init__(self, host: _Optional[str] = ..., tcp: _Optional[bool] = ...) -> None: ...
 
 class EndpointOpened(_message.Message):
     __slots__ = ("address",)

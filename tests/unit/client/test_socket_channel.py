@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from manta.common.channel.framing import encode_frame
 from ray._runtime.reactor import Reactor
-from ray._runtime.unix_channel import UnixChannel
+from ray._runtime.socket_channel import SocketChannel
 
 DEADLINE_S = 20.0
 
@@ -24,7 +24,7 @@ class End:
         self.frames: list[tuple[int, bytes]] = []
         self.reasons: list[str] = []
         self.on_frame: Callable[[int, bytes], None] = lambda kind, payload: self.frames.append((kind, payload))
-        self.channel = UnixChannel(
+        self.channel = SocketChannel(
             sock, reactor, lambda kind, payload: self.on_frame(kind, payload), self.reasons.append
         )
 
@@ -199,7 +199,7 @@ def test_closing_while_others_send_raises_in_none_of_them() -> None:
         pair.start()
         errors: list[BaseException] = []
 
-        def sends(channel: UnixChannel = pair.left.channel, errors: list[BaseException] = errors) -> None:
+        def sends(channel: SocketChannel = pair.left.channel, errors: list[BaseException] = errors) -> None:
             try:
                 for _ in range(200):
                     channel.send(1, bytes(5000))

@@ -1,4 +1,4 @@
-"""One end of a Unix-domain socket to a peer: frames out without waiting, frames in through the reactor."""
+"""One end of a stream socket to a peer, of this node or another: frames out without waiting, in through the reactor."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ _RECEIVE_SIZE: Final = 1 << 18
 _JOIN_LIMIT: Final = 1 << 16
 
 
-class UnixChannel:
+class SocketChannel:
     """Sends from any thread; receives on whichever thread holds the reactor's token.
 
     on_frame(kind, payload) for each frame; on_closed(reason) once, when the peer is gone or spoke nonsense. What was
     queued here and could not be sent by then is lost with the connection; frames of an attached session are not.
     """
-
-    # The kernel delivers what it has taken.
-    survives_exit = True
 
     def __init__(
         self,
@@ -37,7 +34,11 @@ class UnixChannel:
         on_frame: Callable[[int, bytes], None],
         on_closed: Callable[[str], None],
     ) -> None:
+        """sock: connected, or about to be."""
         sock.setblocking(False)
+        # The kernel delivers what it has taken, within a machine. Across machines it resets the connection, and with it
+        # what is on the way, if the process ends with anything unread.
+        self.survives_exit = sock.family == socket.AF_UNIX
         self._socket = sock
         self._fd = sock.fileno()
         self._reactor = reactor
