@@ -131,14 +131,16 @@ def _placed(items: list[pb.PlacementGroupInfo]) -> Bundles:
 def groups(request: pytest.FixtureRequest, root: Path) -> Iterator[GroupCluster]:
     etcd = EtcdServer().start() if request.param == "etcd" else None
     url = etcd.url if etcd is not None else f"sqlite://{root / 'cluster.db'}"
-    cluster = Cluster(initialize_head=True, connect=True, head_node_args={"num_cpus": 0, "store": url})
+    cluster: Cluster | None = None
     try:
+        cluster = Cluster(initialize_head=True, connect=True, head_node_args={"num_cpus": 0, "store": url})
         made = GroupCluster(cluster, url)
         for _ in range(3):
             made.add_node()
         yield made
     finally:
-        cluster.shutdown()
+        if cluster is not None:
+            cluster.shutdown()
         if etcd is not None:
             etcd.stop()
 
