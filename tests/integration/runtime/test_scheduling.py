@@ -240,3 +240,31 @@ def test_ray_status_says_why_something_waits(nodes: dict[str, str]) -> None:
     wait_for(tells_all, "the state API says the same", 20.0)
     remove_placement_group(group)
     del task, actor
+
+
+def test_what_bundles_reserve_shows_among_the_resources(nodes: dict[str, str]) -> None:
+    group = placement_group([{"CPU": 1}, {"CPU": 0.5, "b": 0.5}])
+    assert group.wait(DEADLINE_S)
+    name = f"_group_{group.id.hex()}"
+    total = ray.cluster_resources()
+    assert (total["CPU"], total[f"CPU{name}"], total[f"b{name}"], total[f"b_group_1{name[6:]}"]) == (6.0, 1.5, 0.5, 0.5)
+    in_bundle = PlacementGroupSchedulingStrategy(group, 0)
+    actor = Actor.options(num_cpus=0.25, scheduling_strategy=in_bundle).remote()
+    ray.get(actor.where.remote(), timeout=DEADLINE_S)
+
+    def left() -> tuple[float, float]:
+        free = ray.available_resources()
+        return free[f"CPU{name}"], free[f"CPU_group_0{name[6:]}"]
+
+    wait_for(lambda: left() == (1.25, 0.75), "what the actor holds is taken from its bundle")
+    task = where.options(num_cpus=0.5, scheduling_strategy=in_bundle).remote()
+    ray.get(task, timeout=DEADLINE_S)
+
+    def required() -> object:
+        only = [("task_id", "=", task.task_id().hex())]
+        rows = list_tasks(str(ray.get_runtime_context().gcs_address), filters=only, detail=True)
+        return rows[0].required_resources if rows else None
+
+    wait_for(lambda: required() == {f"CPU{name}": 0.5, f"CPU_group_0{name[6:]}": 0.5}, "the task shows what it needed")
+    remove_placement_group(group)
+    wait_for(lambda: not any("_group_" in key for key in ray.cluster_resources()), "a removed group shows nothing")

@@ -46,13 +46,21 @@ def _node(info: common_pb2.NodeInfo) -> dict[str, Any]:
 
 
 def resources(process: Process, *, available: bool) -> dict[str, float]:
-    """The sum over all live nodes of what they have, or of what is free."""
+    """The sum over all live nodes of what they have, or of what is free; reserved bundles show under names of their own
+    beside what they were taken from."""
+    # With it come the scheduling policies, which most processes never need.
+    from manta.common.scheduling.group_resources import in_group
+
     with process.blocking():
         reply = process.gcs.call(list_nodes=gcs_pb2.ListNodes())
     total = ResourceSet()
     for item in reply.node_list.items:
         if item.info.state != common_pb2.NodeInfo.DEAD:
             total = total + ResourceSet.from_proto(item.available if available else item.info.total)
+            for bundle in item.bundles:
+                left = bundle.available if available and bundle.HasField("available") else bundle.resources
+                amounts = ResourceSet.from_proto(left)
+                total = total + ResourceSet(in_group(amounts, bundle.placement_group_id.hex(), bundle.index))
     # A node that lent CPUs owes them: nobody may use what is below zero.
     return {name: amount for name, amount in total.to_floats().items() if amount > 0}
 

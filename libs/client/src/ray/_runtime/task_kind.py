@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from manta.common.resources import ResourceSet
+from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import task_pb2
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def kind_of_task(function: FunctionDescriptor, options: TaskOptions, process: Pr
         return None
     name = getattr(function.function, "__qualname__", function.name)
     strategy = options.strategy
-    group = strategy.placement_group.placement_group_id if strategy is not None else b""
+    use = strategy.placement_group if strategy is not None else common_pb2.PlacementGroupUse()
     return TaskKind(
         task_pb2.TaskKind(
             name=options.name or name,
@@ -43,7 +44,8 @@ def kind_of_task(function: FunctionDescriptor, options: TaskOptions, process: Pr
             job_id=process.job_id,
             resources=ResourceSet.from_floats(options.resources).to_proto(),
             runtime_env=process.task_runtime_env(options.runtime_env),
-            placement_group_id=group,
+            placement_group_id=use.placement_group_id,
+            bundle_index=use.bundle_index + 1 if use.placement_group_id else 0,
         )
     )
 

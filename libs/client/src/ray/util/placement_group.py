@@ -177,7 +177,7 @@ def _check_bundle(index: int, bundle: Any) -> None:
 
 def _check_selectors(bundles: Sequence[Any], selectors: Any) -> None:
     if not isinstance(selectors, list):
-        raise TypeError(f"bundle_label_selector must be a list of dicts, not {selectors!r}")
+        raise ValueError(f"bundle_label_selector must be a list of dicts, not {selectors!r}")
     if len(selectors) != len(bundles):
         raise ValueError(f"bundle_label_selector must have one dict per bundle: {len(bundles)}, not {len(selectors)}")
     for selector in selectors:

@@ -152,6 +152,7 @@ def _end_of_creation(actor: Actor) -> task_pb2.TaskStatus:
 def creation_task(actor: Actor) -> Live | Finished:
     """The task that makes an actor, which nobody tells of: the actor's own record says all."""
     spec = actor.spec
+    use = spec.strategy.placement_group
     kind = task_pb2.TaskKind(
         name=f"{spec.class_name}.__init__",
         function=f"{spec.class_name}.__init__",
@@ -160,7 +161,8 @@ def creation_task(actor: Actor) -> Live | Finished:
         actor_id=actor.id,
         resources=spec.placement_resources,
         runtime_env=spec.runtime_env,
-        placement_group_id=spec.strategy.placement_group.placement_group_id,
+        placement_group_id=use.placement_group_id,
+        bundle_index=use.bundle_index + 1 if use.placement_group_id else 0,
     )
     task_id = NO_ACTOR[:8] + actor.id
     worker = common_pb2.WorkerAddress(node_id=actor.node_id or b"", worker_id=actor.worker_id)

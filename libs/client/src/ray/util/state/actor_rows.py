@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from manta.common.resources import ResourceSet
+from manta.common.scheduling.group_resources import in_group
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
 
@@ -44,11 +45,7 @@ def _resources(spec: actor_pb2.ActorSpec, wanted: common_pb2.Resources) -> dict[
     """In a placement group, under the names by which the group's resources are known."""
     amounts = ResourceSet.from_proto(wanted).to_floats()
     use = spec.strategy.placement_group
-    if not use.placement_group_id:
-        return amounts
-    group = use.placement_group_id.hex()
-    names = [f"_group_{group}"] + ([f"_group_{use.bundle_index}_{group}"] if use.bundle_index >= 0 else [])
-    return {f"{name}{suffix}": amount for name, amount in amounts.items() for suffix in names}
+    return in_group(amounts, use.placement_group_id.hex(), use.bundle_index) if use.placement_group_id else amounts
 
 
 def _death(spec: actor_pb2.ActorSpec, status: actor_pb2.ActorStatus) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from manta.common.ids import NO_ACTOR, TASK_ID_SIZE
 from manta.common.resources import ResourceSet
+from manta.common.scheduling.group_resources import in_group
 from manta.proto.gcs.v1 import task_pb2
 
 from ray.util.state.records import TaskState
@@ -85,7 +86,8 @@ def _finished_rows(group: task_pb2.FinishedTasks, kind: task_pb2.TaskKind) -> It
 
 
 def _of_kind(kind: task_pb2.TaskKind) -> dict[str, Any]:
-    actor_id = kind.actor_id
+    actor_id, group = kind.actor_id, kind.placement_group_id.hex()
+    resources = ResourceSet.from_proto(kind.resources).to_floats()
     return {
         "name": kind.name,
         "job_id": kind.job_id.hex(),
@@ -93,9 +95,9 @@ def _of_kind(kind: task_pb2.TaskKind) -> dict[str, Any]:
         "type": task_pb2.TaskType.Name(kind.type),
         "func_or_class_name": kind.function,
         "language": "PYTHON",
-        "required_resources": ResourceSet.from_proto(kind.resources).to_floats(),
+        "required_resources": in_group(resources, group, kind.bundle_index - 1) if group else resources,
         "runtime_env_info": {"serialized_runtime_env": kind.runtime_env or json.dumps({})},
-        "placement_group_id": kind.placement_group_id.hex() or None,
+        "placement_group_id": group or None,
     }
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import TypeVar
 
-# Held by every bundle beside its resources, so that users who need none of them show too.
-BUNDLE_MARK: Final = "bundle"
-BUNDLE_MARK_AMOUNT: Final = 1_000
+Amount = TypeVar("Amount", int, float)
 
 
-def group_resource_names(name: str, group: str, bundle_index: int = -1) -> tuple[str, ...]:
-    """What users of a bundle see in place of `name`: of any bundle, and with an index of that bundle too.
+def in_group(amounts: Mapping[str, Amount], group: str, bundle_index: int = -1) -> dict[str, Amount]:
+    """What users of a bundle show in place of plain resources: of any bundle, and with an index of that bundle too.
 
-    group: the group's id in hex digits.
+    group: the group's id in hex digits. bundle_index: -1 for any.
     """
-    wildcard = f"{name}_group_{group}"
-    return (wildcard,) if bundle_index < 0 else (f"{name}_group_{bundle_index}_{group}", wildcard)
+    suffixes = [f"_group_{group}"] + ([f"_group_{bundle_index}_{group}"] if bundle_index >= 0 else [])
+    return {f"{name}{suffix}": amount for name, amount in amounts.items() for suffix in suffixes}
