@@ -12,13 +12,16 @@ from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectTable
-from ray._runtime.serialization import INLINE_LIMIT, Serialized
+from ray._runtime.serialization import DEFAULT_INLINE_LIMIT, Serialized
+from ray._runtime.tuning import DEFAULT
 
 OWNER = (b"n" * 28, b"w" * 28)
 
 
 class Storing:
     """What encode and fill need of a process."""
+
+    tuning = DEFAULT
 
     def __init__(self) -> None:
         self.objects = ObjectTable()
@@ -93,20 +96,20 @@ def test_one_ref_may_be_passed_twice(process: Any) -> None:
 
 
 def test_large_values_go_to_the_store_and_small_ones_stay(process: Any) -> None:
-    large = np.zeros(INLINE_LIMIT, dtype=np.uint8)
+    large = np.zeros(DEFAULT_INLINE_LIMIT, dtype=np.uint8)
     made = encoded(process, "small", large, key=large)
     assert len(process.put) == 2 and len(made.refs) == 2
     assert decoded(made, [1, 2]) == (("small", 1), {"key": 2})
 
 
 def test_many_small_values_that_are_large_together_travel_inline(process: Any) -> None:
-    args = tuple(bytes([number]) * (INLINE_LIMIT // 4) for number in range(6))
+    args = tuple(bytes([number]) * (DEFAULT_INLINE_LIMIT // 4) for number in range(6))
     made = encoded(process, *args)
     assert not process.put and decoded(made, []) == (args, {})
 
 
 def test_large_values_beside_refs_keep_their_places(process: Any) -> None:
-    large = np.zeros(INLINE_LIMIT, dtype=np.uint8)
+    large = np.zeros(DEFAULT_INLINE_LIMIT, dtype=np.uint8)
     made = encoded(process, a_ref(1), large, "x")
     assert decoded(made, ["one", "stored"]) == (("one", "stored", "x"), {})
 

@@ -14,7 +14,8 @@ from ray._runtime import serialization
 from ray._runtime.execution import Execution, Failure, clear_frames
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.packing import pack_returns
-from ray._runtime.serialization import ERROR, INLINE_LIMIT
+from ray._runtime.serialization import DEFAULT_INLINE_LIMIT, ERROR
+from ray._runtime.tuning import DEFAULT
 from ray.exceptions import RayTaskError
 
 ME, CALLER = (b"n" * 28, b"w" * 28), (b"m" * 28, b"c" * 28)
@@ -23,7 +24,11 @@ TASK = b"t" * 24
 
 def an_execution(num_returns: int) -> Execution:
     process: Any = SimpleNamespace(
-        address=ME, node_id=ME[0], ip_address="127.0.0.1", executor=SimpleNamespace(actor=None)
+        address=ME,
+        node_id=ME[0],
+        ip_address="127.0.0.1",
+        executor=SimpleNamespace(actor=None),
+        tuning=DEFAULT,
     )
     batch = worker_pb2.Tasks()
     batch.caller.node_id, batch.caller.worker_id = CALLER
@@ -93,10 +98,10 @@ def test_a_large_result_is_stored_for_the_caller(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(module, "store", store)
     inner = a_ref(5, None)
-    reply, contained = packed(1, [np.zeros(INLINE_LIMIT, dtype=np.uint8), inner])
+    reply, contained = packed(1, [np.zeros(DEFAULT_INLINE_LIMIT, dtype=np.uint8), inner])
     result = reply.returns[0]
     assert seen == [(result.object_id, CALLER)]
-    assert list(result.stored.node_ids) == [ME[0]] and result.stored.size > INLINE_LIMIT
+    assert list(result.stored.node_ids) == [ME[0]] and result.stored.size > DEFAULT_INLINE_LIMIT
     assert [ref.object_id for ref in result.contained] == [inner._id]
     assert contained == {result.object_id: [(inner._id, ME[1])]}
 
@@ -137,9 +142,9 @@ def test_an_error_that_cannot_be_pickled_keeps_its_traceback() -> None:
 
 
 def test_an_enormous_error_is_told_by_its_text() -> None:
-    reply, _ = raised(1, RayTaskError("f", "the traceback", ValueError("x" * 20 * INLINE_LIMIT), pid=1, ip=""))
+    reply, _ = raised(1, RayTaskError("f", "the traceback", ValueError("x" * 20 * DEFAULT_INLINE_LIMIT), pid=1, ip=""))
     (back,) = values(reply)
-    assert reply.ByteSize() < 3 * INLINE_LIMIT and "bytes when pickled" in str(back.cause)
+    assert reply.ByteSize() < 3 * DEFAULT_INLINE_LIMIT and "bytes when pickled" in str(back.cause)
 
 
 def test_a_failure_tells_the_users_frames_and_drops_them() -> None:

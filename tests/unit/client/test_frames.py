@@ -10,10 +10,10 @@ from manta.common.channel.framing import MAX_MESSAGE_BYTES
 from manta.proto.common.v1 import common_pb2
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization, wire
-from ray._runtime.arguments import TASK_INLINE_LIMIT
 from ray._runtime.definitions import LIMIT_BYTES
 from ray._runtime.links import MAX_PAYLOAD_BYTES, Peer
 from ray._runtime.object_table import ObjectTable
+from ray._runtime.tuning import DEFAULT
 
 
 def test_small_parts_are_joined_and_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,11 +44,11 @@ def test_small_values_beyond_the_limit_of_a_call_are_named_and_not_carried() -> 
         objects.create(name)
         objects.set_value(name, common_pb2.Value(data=bytes(100_000)))
         refs.append(SimpleNamespace(_id=name, _owner=None))
-    process = cast(Any, SimpleNamespace(objects=objects, address=(b"n" * 28, b"w" * 28)))
+    process = cast(Any, SimpleNamespace(objects=objects, address=(b"n" * 28, b"w" * 28), tuning=DEFAULT))
     message = worker_pb2.Task()
     record = cast(Any, SimpleNamespace(name="f", message=b""))
     assert arguments.complete(process, record, message, cast(Any, refs)) is None
-    assert TASK_INLINE_LIMIT - 200_000 < len(record.message) < TASK_INLINE_LIMIT + 20_000
+    assert DEFAULT.call_inline_bytes - 200_000 < len(record.message) < DEFAULT.call_inline_bytes + 20_000
     carried = [argument for argument in message.arguments if argument.HasField("value")]
     named = [argument.ref.object_id for argument in message.arguments if not argument.HasField("value")]
     assert len(carried) == 104 and named == [ref._id for ref in refs[104:]]
@@ -59,7 +59,7 @@ def test_a_call_that_names_too_many_refs_fails_with_what_to_do(monkeypatch: pyte
     objects = ObjectTable()
     objects.create(b"a" * 28)
     objects.set_stored(b"a" * 28, 1 << 20, (b"n" * 28,))
-    process = cast(Any, SimpleNamespace(objects=objects, address=(b"n" * 28, b"w" * 28)))
+    process = cast(Any, SimpleNamespace(objects=objects, address=(b"n" * 28, b"w" * 28), tuning=DEFAULT))
     refs = cast(Any, [SimpleNamespace(_id=b"a" * 28, _owner=None)])
     record = cast(Any, SimpleNamespace(name="f", message=b""))
     error = arguments.complete(process, record, worker_pb2.Task(), refs)

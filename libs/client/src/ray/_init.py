@@ -24,21 +24,37 @@ log = logging.getLogger("ray")
 
 LOG_FORMAT: Final = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
 
-# Keys of _system_config that some part of the cluster reads; others are passed on, with a warning.
+# Keys of _system_config that some part of the cluster reads; docs/operations.md says which does what.
 KNOWN_SYSTEM_CONFIG: Final = frozenset(
     {
+        "health_check_failure_threshold",
+        "health_check_period_ms",
+        "idle_worker_killing_time_threshold_ms",
         "max_direct_call_object_size",
         "max_lineage_bytes",
-        "memory_monitor_refresh_ms",
-        "memory_usage_threshold",
-        "object_spilling_config",
+        "num_workers_soft_limit",
+        "object_manager_max_bytes_in_flight",
         "scheduler_spread_threshold",
         "scheduler_top_k_absolute",
         "scheduler_top_k_fraction",
+        "task_events_report_interval_ms",
         "task_retry_delay_ms",
+        "task_rpc_inlined_bytes_limit",
+        "worker_lease_timeout_milliseconds",
         "worker_register_timeout_seconds",
     }
 )
+# Those of what is not there yet, -> its name.
+_LATER_SYSTEM_CONFIG: Final = {
+    "automatic_object_spilling_enabled": "spilling",
+    "max_spilling_file_size_bytes": "spilling",
+    "memory_monitor_refresh_ms": "the memory monitor",
+    "memory_usage_threshold": "the memory monitor",
+    "min_spilling_size": "spilling",
+    "object_spilling_config": "spilling",
+    "object_spilling_directory": "spilling",
+    "object_spilling_threshold": "spilling",
+}
 
 # Keyword arguments beyond the named ones; those not in _HONOURED are accepted with a warning.
 _HONOURED: Final = frozenset({"_memory", "_node_ip_address", "_node_name", "_system_config", "_temp_dir"})
@@ -341,7 +357,10 @@ def _system_config(given: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     if not isinstance(given, Mapping):
         raise TypeError(f"_system_config must be a dict, not {type(given).__name__}: {given!r}")
-    unknown = sorted(set(given) - KNOWN_SYSTEM_CONFIG)
+    for key, missing in _LATER_SYSTEM_CONFIG.items():
+        if key in given:
+            warnings.warn(f"_system_config: {key} has no effect: {missing} is not supported yet", stacklevel=3)
+    unknown = sorted(set(given) - KNOWN_SYSTEM_CONFIG - _LATER_SYSTEM_CONFIG.keys())
     if unknown:
         warnings.warn(f"_system_config: unknown keys without effect: {', '.join(map(str, unknown))}", stacklevel=3)
     return dict(given)

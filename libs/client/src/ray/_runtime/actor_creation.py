@@ -42,7 +42,7 @@ class ActorCreator:
         if cached is None or cached[0] is not self:
             cached = cls.cache = (self, define(cls.cls, cls.name))
         outlives = options.detached and options.max_restarts != 0
-        limit = KEPT_LIMIT if outlives else serialization.INLINE_LIMIT
+        limit = KEPT_LIMIT if outlives else serialization.inline.limit
         encoded = arguments.encode(process, args, kwargs, cls.name, limit)
         actor_id = new_actor_id(JobId(process.job_id))
         prepared = options.cache

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
-from ray._runtime.serialization import ERROR, INLINE_LIMIT, serialize
+from ray._runtime.serialization import ERROR, inline, serialize
 from ray._runtime.system_errors import error_value
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ray._runtime.serialization import Serialized
     from ray._runtime.task_record import TaskRecord
 
-# What one call carries in its message altogether, and a reply in its own.
-TASK_INLINE_LIMIT: Final = 10 * 1024 * 1024
 # Ids of refs count too: a message beyond this could not be sent.
 MESSAGE_LIMIT: Final = 64 * 1024 * 1024
 _MANY_REFS: Final = 100_000
@@ -50,7 +48,7 @@ class Arguments:
 
 
 def encode(
-    process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, limit: int = INLINE_LIMIT
+    process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, limit: int | None = None
 ) -> Arguments:
     """Encode the arguments of a call of `name`. When they are over `limit` bytes, large ones go to the object store.
 
@@ -64,14 +62,14 @@ def encode(
         if isinstance(arg, ObjectRef):
             return _encode_with_refs(process, args, kwargs, name, limit)
     serialized = _serialize(args, kwargs, (args, kwargs), name)
-    if serialized.size > limit:
-        large_args, large_kwargs, _ = _put_large(process, args, kwargs, INLINE_LIMIT)
+    if serialized.size > (inline.limit if limit is None else limit):
+        large_args, large_kwargs, _ = _put_large(process, args, kwargs, inline.limit)
         return _encode_with_refs(process, large_args, large_kwargs, name)
     return Arguments(_value_of(serialized, name), refs, serialized.contained)
 
 
 def _encode_with_refs(
-    process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, limit: int = INLINE_LIMIT
+    process: Process, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, limit: int | None = None
 ) -> Arguments:
     refs: list[ObjectRef] = []
     positions: list[int] = []
@@ -89,12 +87,13 @@ def _encode_with_refs(
             refs.append(arg)
             plain_kwargs[keyword] = None
     serialized = _serialize(tuple(plain), plain_kwargs, (tuple(plain), plain_kwargs, positions, keywords), name)
-    if serialized.size > limit:
-        for most in (INLINE_LIMIT, TASK_INLINE_LIMIT // (2 * (len(args) + len(kwargs)))):
+    if serialized.size > (inline.limit if limit is None else limit):
+        whole = process.tuning.call_inline_bytes
+        for most in (inline.limit, whole // (2 * (len(args) + len(kwargs)))):
             large_args, large_kwargs, changed = _put_large(process, args, kwargs, most)
             if changed:
                 return _encode_with_refs(process, large_args, large_kwargs, name)
-            if serialized.size <= TASK_INLINE_LIMIT:
+            if serialized.size <= whole:
                 break
     return Arguments(_value_of(serialized, name), refs, serialized.contained)
 
@@ -145,21 +144,21 @@ def first_error(objects: ObjectTable, refs: list[ObjectRef]) -> common_pb2.Value
 def fill(process: Process, message: worker_pb2.Task, refs: list[ObjectRef]) -> None:
     """Name the values of the refs in the message; all are ready. The lock is held.
 
-    Small ones are in it, up to TASK_INLINE_LIMIT; those beyond it the worker asks their owner for.
+    Small ones are in it, up to call_inline_bytes; those beyond it the worker asks their owner for.
     """
-    room = TASK_INLINE_LIMIT
+    room = process.tuning.call_inline_bytes
     for ref in refs:
         entry = process.objects.get(ref._id)
         assert entry is not None, "a ref that is held has an entry"
         argument = message.arguments.add()
-        inline = entry.state is ObjectState.INLINE
-        if inline:
+        carried = entry.state is ObjectState.INLINE
+        if carried:
             assert entry.value is not None
             room -= entry.value.ByteSize()
-        if inline and room >= 0:
+        if carried and room >= 0:
             argument.value.CopyFrom(entry.value)  # type: ignore[arg-type]
         else:
-            if not inline:
+            if not carried:
                 argument.stored.size = entry.size
                 argument.stored.node_ids.extend(entry.nodes)
             argument.ref.object_id = ref._id

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ray._runtime.raylets import RayletLink
     from ray._runtime.task_record import TaskRecord
 
-LEASE_IDLE_S: Final = 0.1
 _TASKS_FIELD: Final = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
 
 
@@ -167,7 +166,7 @@ class Leasing:
                     process.submitter.end_locked(task, task_cancelled(task.task_id))
             elif type(command) is lease_manager.IdleTimer:
                 idle = functools.partial(self._idle, command.lease, command.mark)
-                process.reactor.call_later(LEASE_IDLE_S, idle)
+                process.reactor.call_later(process.tuning.lease_idle_s, idle)
 
     def _ask(self, key: SchedulingKey, count: int, place: Place) -> None:
         process = self._process
@@ -229,6 +228,21 @@ class Leasing:
         with self._process.lock:
             self.queue(self.manager.lease_idle(lease, mark))
         self._process.after_lock()
+
+    def retry(self, key: SchedulingKey, again: list[TaskRecord], unstarted: list[TaskRecord]) -> None:
+        """Queue tasks of a dead worker, those that it had started after the delay; the lock is held."""
+        delay_s = self._process.tuning.retry_delay_s
+        if again and delay_s:
+            self._process.reactor.call_later(delay_s, functools.partial(self._retry_late, key, again))
+            again = []
+        self.queue(self.manager.requeue(key, again + unstarted))
+
+    def _retry_late(self, key: SchedulingKey, tasks: list[TaskRecord]) -> None:
+        process = self._process
+        with process.lock:
+            pending = process.submitter.pending
+            self.queue(self.manager.requeue(key, [task for task in tasks if pending.get(task.task_id) is task]))
+        process.after_lock()
 
     # -- from raylets
 

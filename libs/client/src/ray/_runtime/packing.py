@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
-from ray._runtime.arguments import TASK_INLINE_LIMIT
 from ray._runtime.execution import END, advance
-from ray._runtime.serialization import INLINE_LIMIT, Serialized
+from ray._runtime.serialization import DEFAULT_INLINE_LIMIT, Serialized
 from ray._runtime.stored import store
 from ray._runtime.wire import item_id
 
@@ -50,11 +49,11 @@ def pack_returns(
         return {}
     contained: dict[bytes, list[tuple[bytes, bytes]]] = {}
     values = [_single(execution, result)] if count == 1 else _several(execution, result, count)
-    room = TASK_INLINE_LIMIT
+    room = execution.process.tuning.call_inline_bytes
     for index, value in enumerate(values, 1):
         object_id = _return_id(execution, index)
         message = reply.returns.add(object_id=object_id)
-        owners = pack_value(execution, message, value, min(INLINE_LIMIT, room))
+        owners = pack_value(execution, message, value, min(serialization.inline.limit, room))
         room = max(0, room - message.value.ByteSize()) if message.HasField("value") else room
         if owners:
             contained[object_id] = owners
@@ -103,16 +102,16 @@ def _first_items(execution: Execution, generator: Generator[Any, Any, Any], coun
 
 
 def pack_value(
-    execution: Execution, message: worker_pb2.Return, value: Any, inline: int = INLINE_LIMIT
+    execution: Execution, message: worker_pb2.Return, value: Any, most: int | None = None
 ) -> list[tuple[bytes, bytes]]:
-    """Put one result into its message, which names the object; one of over `inline` bytes goes into the arena.
+    """Put one result into its message, which names the object; one of over `most` bytes goes into the arena.
 
     returns: the refs inside, as (id, owner). raises: Failure when it cannot be pickled, or finds no room.
     """
     process = execution.process
     try:
         serialized = serialization.serialize(value)
-        if serialized.size <= inline:
+        if serialized.size <= (serialization.inline.limit if most is None else most):
             message.value.CopyFrom(serialized.to_proto())
         else:
             _store(process, execution, message, serialized)
@@ -144,10 +143,10 @@ def pack_error(execution: Execution, error: BaseException) -> Serialized:
         cause = RuntimeError(f"the exception raised in {execution.name} cannot be pickled: {problem}")
         stand_in = RayTaskError(execution.name, text, cause, pid=os.getpid(), ip=execution.process.ip_address)
         serialized = serialization.serialize_error(stand_in)
-    if serialized.size > INLINE_LIMIT * 10:
+    if serialized.size > DEFAULT_INLINE_LIMIT * 10:
         from ray.exceptions import RayTaskError
 
         cause = RuntimeError(f"the exception raised in {execution.name} is {serialized.size} bytes when pickled")
-        text = str(getattr(error, "traceback_str", error))[-INLINE_LIMIT:]
+        text = str(getattr(error, "traceback_str", error))[-DEFAULT_INLINE_LIMIT:]
         serialized = serialization.serialize_error(RayTaskError(execution.name, text, cause, pid=os.getpid()))
     return serialized

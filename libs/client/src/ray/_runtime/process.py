@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
-from ray._runtime import cluster_view, current, ref_pickling, serialization, stored
+from ray._runtime import cluster_view, current, ref_pickling, serialization, stored, tuning
 from ray._runtime.actors import Actors
 from ray._runtime.cancelling import Canceller
 from ray._runtime.executor import Executor
@@ -111,6 +111,7 @@ class Process:
         self.output_name: Callable[[Any, str], None] = lambda _actor, _name: None
         self.on_raylet_lost: Callable[[str], None] = lambda reason: None
         self.closing = False
+        self.tuning = tuning.DEFAULT
         # While this worker has served its time.
         self.retirement: Retirement | None = None
 
@@ -166,8 +167,7 @@ class Process:
     def raylet_welcomed(self, link: RayletLink, welcome: common_pb2.Welcome) -> None:
         if link is self.raylet:
             details = raylet_pb2.RayletWelcome.FromString(welcome.details)
-            self.task_events.set_interval(details.task_event_interval_ms / 1000)
-            self.recovery.lineage.limit = details.max_lineage_bytes
+            tuning.apply(self, details)
             if not self._welcomed.done():
                 self._welcomed.set_result(welcome)
 
@@ -358,7 +358,7 @@ class Process:
         raises: ObjectStoreFullError when it is large and finds no room.
         """
         object_id = object_id or self.ids.next_put()
-        large = serialized.size > serialization.INLINE_LIMIT
+        large = serialized.size > serialization.inline.limit
         pin = stored.store_put(self, object_id, serialized) if large else None
         with self.lock:
             if self.drops:

@@ -28,7 +28,19 @@ PICKLE: Final = Value.PICKLE
 ERROR: Final = Value.ERROR
 RAW: Final = Value.RAW
 
-INLINE_LIMIT: Final = 100 * 1024
+DEFAULT_INLINE_LIMIT: Final = 100 * 1024
+
+
+class Inline:
+    """Up to how many bytes values travel in messages; the cluster that this process belongs to may say otherwise."""
+
+    __slots__ = ("limit",)
+
+    def __init__(self) -> None:
+        self.limit = DEFAULT_INLINE_LIMIT
+
+
+inline: Final = Inline()
 ALIGNMENT: Final = 64
 
 _HEADER = struct.Struct("<IIQ")
@@ -114,7 +126,7 @@ def plain(value: Any) -> bytes | None:
         return None
     finally:
         refs_met.contained = outer
-    if buffers or contained or len(data) > INLINE_LIMIT or _MAIN in data:
+    if buffers or contained or len(data) > inline.limit or _MAIN in data:
         return None
     return data
 

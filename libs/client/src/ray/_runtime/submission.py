@@ -237,7 +237,7 @@ class TaskSubmitter:
                 for task in unstarted:
                     task.lease_id = None
                 if key is not None:
-                    self.leasing.queue(self.leasing.manager.requeue(key, again + unstarted))
+                    self.leasing.retry(key, again, unstarted)
         self._process.after_lock()
         for task in failed:
             self.fail(task, worker_crashed(task.name, cause))

@@ -29,6 +29,7 @@ def command_lines(spec: Spec, session: Session, addresses: Addresses) -> Mapping
             common += [flag, value]
     if spec.insecure_plaintext:
         common.append("--insecure-plaintext")
+    in_flight = spec.system_config.get("object_manager_max_bytes_in_flight")
     socket = f"{session.node_dir}/object-manager.sock"
     lines = {
         "object-manager": [
@@ -36,6 +37,7 @@ def command_lines(spec: Spec, session: Session, addresses: Addresses) -> Mapping
             *("--flight-listen", addresses.flight, "--node-ip", spec.node_ip, "--socket", socket),
             *("--metrics-port", _port(addresses.object_manager_metrics)),
             *(("--arena-bytes", str(spec.arena_bytes)) if spec.arena_bytes else ()),
+            *(("--pull-budget-bytes", str(in_flight)) if in_flight is not None else ()),
         ],
         "raylet": [
             *("manta-raylet", *common, "--listen", addresses.raylet, "--gcs", ",".join(addresses.gcs)),

@@ -74,7 +74,7 @@ async def serve(settings: GcsSettings, token: Token) -> None:
                 cluster=settings.cluster,
                 address=address,
                 session_name=settings.session_name,
-                death_timeout_s=settings.node_death_timeout_s,
+                death_timeout_s=settings.death_timeout_s,
                 inbox_limit=settings.inbox_limit,
                 store_name=shown_store,
                 hybrid=settings.hybrid,

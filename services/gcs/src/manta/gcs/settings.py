@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from manta.common.scheduling import HybridSettings
 from manta.common.settings import ServiceSettings, SettingsError, host_of
+
+# Upstream's period and number of failures, for who gives one of the two.
+_HEALTH_CHECK_DEFAULTS: Final = (3_000, 5)
+# Raylets send a heartbeat each second.
+_SHORTEST_DEATH_TIMEOUT_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +44,32 @@ class GcsSettings(ServiceSettings):
     def hybrid(self) -> HybridSettings:
         """The default policy's numbers: upstream's variables, which its system config overrides."""
         try:
-            config = json.loads(self.system_config)
-            if not isinstance(config, dict):
-                raise ValueError(f"--system-config must be a JSON object, not {type(config).__name__}")
-            return HybridSettings.read(os.environ, config)
+            return HybridSettings.read(os.environ, self._config())
         except ValueError as error:
             raise SettingsError(str(error)) from error
+
+    @property
+    def death_timeout_s(self) -> float:
+        """The flag, unless upstream's keys are given: so many health checks of that period that fail."""
+        names = ("health_check_period_ms", "health_check_failure_threshold")
+        config = self._config()
+        given = [config.get(name, os.environ.get(f"RAY_{name}")) for name in names]
+        if given == [None, None]:
+            return self.node_death_timeout_s
+        period_ms, failures = (
+            _positive(name, default if value is None else value)
+            for name, value, default in zip(names, given, _HEALTH_CHECK_DEFAULTS, strict=True)
+        )
+        return max(_SHORTEST_DEATH_TIMEOUT_S, period_ms * failures / 1000)
+
+    def _config(self) -> dict[str, Any]:
+        try:
+            config = json.loads(self.system_config)
+        except ValueError as error:
+            raise SettingsError(f"--system-config is not JSON: {error}") from error
+        if not isinstance(config, dict):
+            raise SettingsError(f"--system-config must be a JSON object, not {type(config).__name__}")
+        return config
 
     def __post_init__(self) -> None:
         ServiceSettings.__post_init__(self)
@@ -51,6 +77,7 @@ class GcsSettings(ServiceSettings):
             host_of(self.advertise)
         if not self.cluster:
             raise SettingsError("--cluster is empty; leave it out for the cluster called default")
+        _ = self.death_timeout_s
         if not 1.0 <= self.node_death_timeout_s <= 3600:
             raise SettingsError(
                 f"--node-death-timeout-s {self.node_death_timeout_s} is not between 1 and 3600; "
@@ -59,3 +86,13 @@ class GcsSettings(ServiceSettings):
         _ = self.hybrid
         if self.inbox_limit < 1:
             raise SettingsError(f"--inbox-limit {self.inbox_limit} is below 1")
+
+
+def _positive(name: str, value: Any) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{name} {value!r} is not a whole number") from error
+    if number < 1:
+        raise SettingsError(f"{name} {number} is below 1")
+    return number

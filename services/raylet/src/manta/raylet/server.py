@@ -42,11 +42,11 @@ def core_of(settings: RayletSettings, node_id: NodeId) -> NodeCore:
     """A fresh core under that node id."""
     cpus = max(1, settings.total.get(CPU) // UNIT)
     limits = PoolLimits(
-        cpus=cpus,
+        cpus=settings.kept_workers or cpus,
         concurrent_starts=settings.concurrent_starts or max(4, 2 * cpus),
         workers=settings.worker_limit,
-        idle_timeout_s=settings.idle_worker_timeout_s,
-        start_timeout_s=settings.worker_start_timeout_s,
+        idle_timeout_s=settings.idle_timeout_s,
+        start_timeout_s=settings.start_timeout_s,
     )
     spec = NodeSpec(
         node_id=node_id,
@@ -81,6 +81,7 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
             tls=settings.tls,
             task_event_interval_ms=settings.task_event_interval_ms,
             max_lineage_bytes=settings.max_lineage_bytes,
+            tuning=settings.tuning,
         ),
         settings.zygote_argv,
         settings.client_reconnect_s,

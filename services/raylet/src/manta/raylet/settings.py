@@ -12,9 +12,18 @@ from typing import Any, Final
 from manta.common.resources import CPU, MEMORY, UNIT, ResourceSet
 from manta.common.scheduling import HybridSettings
 from manta.common.settings import ServiceSettings, SettingsError
+from manta.proto.raylet.v1 import raylet_pb2
 
 DEFAULT_TASK_EVENT_INTERVAL_MS: Final = 1000
 DEFAULT_MAX_LINEAGE_BYTES: Final = 1 << 30
+
+# Of the system config -> of raylet_pb2.Tuning.
+_TUNING: Final = {
+    "max_direct_call_object_size": "inline_bytes",
+    "task_rpc_inlined_bytes_limit": "call_inline_bytes",
+    "worker_lease_timeout_milliseconds": "lease_idle_ms",
+    "task_retry_delay_ms": "retry_delay_ms",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +52,8 @@ class RayletSettings(ServiceSettings):
             raise SettingsError("--gcs names no address; give host:port of the GCS")
         for flag, value in (("--labels", self.labels), ("--system-config", self.system_config)):
             _object(flag, value)
-        _ = self.task_event_interval_ms, self.max_lineage_bytes
+        _ = self.task_event_interval_ms, self.max_lineage_bytes, self.tuning
+        _ = self.idle_timeout_s, self.start_timeout_s, self.kept_workers
         if any(not isinstance(value, str) for value in _object("--labels", self.labels).values()):
             raise SettingsError("--labels must map names to strings")
         if self.total.get(CPU) < 0:
@@ -85,6 +95,39 @@ class RayletSettings(ServiceSettings):
     def max_lineage_bytes(self) -> int:
         """What each process of this node may keep of how its objects were computed. Named as upstream."""
         return self._number("max_lineage_bytes", DEFAULT_MAX_LINEAGE_BYTES, "0 keeps nothing")
+
+    @property
+    def tuning(self) -> raylet_pb2.Tuning:
+        """What drivers and workers are told; the keys are upstream's."""
+        tuning = raylet_pb2.Tuning()
+        for name, field_name in _TUNING.items():
+            if self._is_given(name):
+                setattr(tuning, field_name, self._number(name, 0, "leave it out for the default"))
+        return tuning
+
+    @property
+    def idle_timeout_s(self) -> float:
+        """The flag, or upstream's key, which counts milliseconds."""
+        own = round(1000 * self.idle_worker_timeout_s)
+        return self._number("idle_worker_killing_time_threshold_ms", own, "0 ends idle workers at once") / 1000
+
+    @property
+    def start_timeout_s(self) -> float:
+        own = max(1, round(self.worker_start_timeout_s))
+        seconds = self._number("worker_register_timeout_seconds", own, "give at least 1")
+        if not self._is_given("worker_register_timeout_seconds"):
+            return self.worker_start_timeout_s
+        return float(max(1, seconds))
+
+    @property
+    def kept_workers(self) -> int:
+        """Idle workers that are not ended, 0: as many as CPUs."""
+        if self.config.get("num_workers_soft_limit", -1) == -1 and "RAY_num_workers_soft_limit" not in os.environ:
+            return 0
+        return self._number("num_workers_soft_limit", 0, "-1 or no value keeps as many as CPUs")
+
+    def _is_given(self, name: str) -> bool:
+        return name in self.config or f"RAY_{name}" in os.environ
 
     def _number(self, name: str, default: int, zero: str) -> int:
         """From system config, then the environment. raises: SettingsError unless it is a whole number from 0 on."""

@@ -90,6 +90,7 @@ def welcome_of(node: Node) -> common_pb2.Welcome:
         node=node.info(),
         task_event_interval_ms=around.task_event_interval_ms,
         max_lineage_bytes=around.max_lineage_bytes,
+        tuning=around.tuning,
     )
     return common_pb2.Welcome(node_id=node.node_id, details=details.SerializeToString())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -10,6 +10,7 @@ from manta.common.credentials import TlsFiles, Token
 from manta.common.ids import JobId, NodeId, WorkerId
 from manta.common.version import PROTOCOL
 from manta.proto.gcs.v1 import gcs_pb2
+from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.zygote.v1 import zygote_pb2
 from manta.raylet.lease import WorkerKey, env_vars_of
 from manta.raylet.worker_output import Sink, WorkerOutput
@@ -35,6 +36,7 @@ class WorkerSurroundings:
     tls: TlsFiles | None
     task_event_interval_ms: int
     max_lineage_bytes: int
+    tuning: raylet_pb2.Tuning = field(default_factory=raylet_pb2.Tuning)
 
 
 class StartEvents(Protocol):

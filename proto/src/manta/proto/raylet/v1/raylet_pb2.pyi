@@ -79,20 +79,34 @@ REFERENCES_WANTED: Kind
 TASK_EVENTS_LOST: Kind
 
 class RayletWelcome(_message.Message):
-    __slots__ = ("node_id", "object_manager_socket", "gcs_addresses", "node", "task_event_interval_ms", "max_lineage_bytes")
+    __slots__ = ("node_id", "object_manager_socket", "gcs_addresses", "node", "task_event_interval_ms", "max_lineage_bytes", "tuning")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     OBJECT_MANAGER_SOCKET_FIELD_NUMBER: _ClassVar[int]
     GCS_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     TASK_EVENT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     MAX_LINEAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TUNING_FIELD_NUMBER: _ClassVar[int]
     node_id: bytes
     object_manager_socket: str
     gcs_addresses: str
     node: _common_pb2.NodeInfo
     task_event_interval_ms: int
     max_lineage_bytes: int
-    def __init__(self, node_id: _Optional[bytes] = ..., object_manager_socket: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., task_event_interval_ms: _Optional[int] = ..., max_lineage_bytes: _Optional[int] = ...) -> None: ...
+    tuning: Tuning
+    def __init__(self, node_id: _Optional[bytes] = ..., object_manager_socket: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., task_event_interval_ms: _Optional[int] = ..., max_lineage_bytes: _Optional[int] = ..., tuning: _Optional[_Union[Tuning, _Mapping]] = ...) -> None: ...
+
+class Tuning(_message.Message):
+    __slots__ = ("inline_bytes", "call_inline_bytes", "lease_idle_ms", "retry_delay_ms")
+    INLINE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CALL_INLINE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LEASE_IDLE_MS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_DELAY_MS_FIELD_NUMBER: _ClassVar[int]
+    inline_bytes: int
+    call_inline_bytes: int
+    lease_idle_ms: int
+    retry_delay_ms: int
+    def __init__(self, inline_bytes: _Optional[int] = ..., call_inline_bytes: _Optional[int] = ..., lease_idle_ms: _Optional[int] = ..., retry_delay_ms: _Optional[int] = ...) -> None: ...
 
 class LeasesWanted(_message.Message):
     __slots__ = ("request_id", "job_id", "resources", "strategy", "runtime_env", "backlog", "hops", "argument_bytes", "name", "arguments")

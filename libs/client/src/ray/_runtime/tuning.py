@@ -1,0 +1,42 @@
+"""What the cluster's system config says of this process, as its raylet tells it in its welcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ray._runtime import serialization
+
+if TYPE_CHECKING:
+    from manta.proto.raylet.v1 import raylet_pb2
+    from ray._runtime.process import Process
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """lease_idle_s: how long a lease without tasks is kept. retry_delay_s: before a task of a dead worker runs again.
+
+    call_inline_bytes: what one call or one reply carries in its message together.
+    """
+
+    lease_idle_s: float = 0.1
+    retry_delay_s: float = 0.0
+    call_inline_bytes: int = 10 * 1024 * 1024
+
+
+DEFAULT: Final = Tuning()
+
+
+def apply(process: Process, welcome: raylet_pb2.RayletWelcome) -> None:
+    """Have the process do as its raylet says; before it submits or runs anything."""
+    process.task_events.set_interval(welcome.task_event_interval_ms / 1000)
+    process.recovery.lineage.limit = welcome.max_lineage_bytes
+    told = welcome.tuning
+    serialization.inline.limit = (
+        told.inline_bytes if told.HasField("inline_bytes") else serialization.DEFAULT_INLINE_LIMIT
+    )
+    process.tuning = Tuning(
+        told.lease_idle_ms / 1000 if told.HasField("lease_idle_ms") else DEFAULT.lease_idle_s,
+        told.retry_delay_ms / 1000 if told.HasField("retry_delay_ms") else DEFAULT.retry_delay_s,
+        told.call_inline_bytes if told.HasField("call_inline_bytes") else DEFAULT.call_inline_bytes,
+    )

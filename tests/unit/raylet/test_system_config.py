@@ -1,0 +1,44 @@
+"""What a raylet makes of the system config: upstream's keys, in the environment too."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from manta.common.settings import SettingsError
+from manta.raylet.settings import RayletSettings
+
+
+def settings(**config: Any) -> RayletSettings:
+    return RayletSettings(
+        listen="127.0.0.1:0", gcs=("127.0.0.1:1",), node_dir="/nowhere", system_config=json.dumps(config)
+    )
+
+
+def test_processes_are_told_what_is_given_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not settings().tuning.ListFields()
+    tuning = settings(max_direct_call_object_size=0, task_retry_delay_ms=250).tuning
+    assert (tuning.HasField("inline_bytes"), tuning.inline_bytes, tuning.retry_delay_ms) == (True, 0, 250)
+    assert not tuning.HasField("lease_idle_ms") and not tuning.HasField("call_inline_bytes")
+    monkeypatch.setenv("RAY_worker_lease_timeout_milliseconds", "700")
+    assert settings().tuning.lease_idle_ms == 700
+    assert settings(worker_lease_timeout_milliseconds=5).tuning.lease_idle_ms == 5
+    assert settings(task_rpc_inlined_bytes_limit=1000).tuning.call_inline_bytes == 1000
+
+
+def test_the_worker_pool_has_upstreams_keys_too() -> None:
+    assert (settings().idle_timeout_s, settings().start_timeout_s, settings().kept_workers) == (60.0, 60.0, 0)
+    own = settings(
+        idle_worker_killing_time_threshold_ms=1500, worker_register_timeout_seconds=20, num_workers_soft_limit=3
+    )
+    assert (own.idle_timeout_s, own.start_timeout_s, own.kept_workers) == (1.5, 20.0, 3)
+    assert settings(num_workers_soft_limit=-1).kept_workers == 0
+
+
+@pytest.mark.parametrize("key", ["max_direct_call_object_size", "num_workers_soft_limit", "task_retry_delay_ms"])
+def test_values_that_are_no_numbers_stop_the_start(key: str) -> None:
+    with pytest.raises(SettingsError, match=key):
+        settings(**{key: "many"})
+    with pytest.raises(SettingsError, match=key):
+        settings(**{key: -5})
