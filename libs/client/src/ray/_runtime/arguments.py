@@ -160,6 +160,7 @@ def fill(process: Process, message: worker_pb2.Task, refs: list[ObjectRef]) -> N
         else:
             if not carried:
                 argument.stored.size = entry.size
+                argument.stored.generation = entry.generation
                 argument.stored.node_ids.extend(entry.nodes)
             argument.ref.object_id = ref._id
             owner = ref._owner or process.address
@@ -201,10 +202,10 @@ def refresh(process: Process, message: worker_pb2.Task) -> None:
         if entry is None:
             continue
         if entry.state is ObjectState.INLINE:
-            assert entry.value is not None
-            argument.value.CopyFrom(entry.value)
+            argument.ClearField("stored")  # the worker asks its owner for it
         else:
             argument.stored.size = entry.size
+            argument.stored.generation = entry.generation
             argument.stored.node_ids[:] = entry.nodes
 
 

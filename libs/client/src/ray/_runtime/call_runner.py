@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 from ray._runtime.definitions import DefinitionCache
-from ray._runtime.execution import Execution, Failure, run
+from ray._runtime.execution import ArgumentLost, Execution, Failure, run
 from ray._runtime.generator_run import run_generator
 from ray._runtime.packing import pack_returns
 from ray._runtime.replies import Replies
@@ -88,6 +88,22 @@ class CallRunner:
         self.replies.finish(incoming, reply.SerializeToString(), {})
         return True
 
+    def _give_back(self, incoming: Incoming, execution: Execution, lost: ArgumentLost) -> None:
+        """Answer a task that cannot start before its caller has had an argument made again."""
+        task, argument = incoming.task, lost.argument
+        if task.max_calls:
+            self._runs[task.definition] -= 1
+            execution.exits, execution.retires = "", False
+        reply = worker_pb2.TaskReply(
+            task_id=task.task_id,
+            outcome=worker_pb2.TaskReply.ARGUMENT_LOST,
+            attempt=task.attempt,
+            lost_object=argument.ref.object_id,
+            lost_at=lost.lost_at,
+            lost_generation=argument.stored.generation,
+        )
+        self._finish(incoming, reply, {})
+
     def cancel(self, incoming: Incoming) -> None:
         """Answer a call that was cancelled before it started."""
         task = incoming.task
@@ -124,6 +140,9 @@ class CallRunner:
                     result = None
         except Failure as failure:
             error = failure.value
+        except ArgumentLost as lost:
+            self._give_back(incoming, execution, lost)
+            return
         took_us = (time.perf_counter_ns() - started) // 1000
         # What the task still holds of its arguments is counted in a moment.
         del function, args, kwargs

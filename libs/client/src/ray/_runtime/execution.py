@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 RUNNING: Final[ContextVar[Execution | None]] = ContextVar("ray_running_call", default=None)
 
 
+class ArgumentLost(Exception):
+    """No copy of an argument of a task is where its caller said. The task goes back: what it holds may be needed."""
+
+    def __init__(self, argument: worker_pb2.Argument, lost_at: list[bytes]) -> None:
+        super().__init__(argument.ref.object_id.hex(), lost_at)
+        self.argument = argument
+        self.lost_at = lost_at
+
+
 class Failure(Exception):
     """The task is over with an error; `value` is the exception that its results shall raise."""
 
@@ -82,7 +91,7 @@ class Execution:
             with receiving(self._count):
                 resolved = [self._resolve(argument) for argument in task.arguments]
                 return arguments.decode(serialization.load_proto(task.args), resolved)
-        except Failure:
+        except (Failure, ArgumentLost):
             raise
         except KeyboardInterrupt as error:
             raise self.cancellation(error) from None
@@ -102,9 +111,11 @@ class Execution:
         nodes = list(argument.stored.node_ids)
         try:
             return load_stored(self.process, object_id, nodes, owner, None, self._receiver(object_id))
-        except ObjectNotFound:
-            # The copies named are gone; the owner may know others.
-            return self.process.fetcher.get([ref], None)[0]
+        except ObjectNotFound as error:
+            if not self.task.definition:
+                # The copies named are gone; the owner may know others, or have it made again. An actor waits for that.
+                return self.process.fetcher.get([ref], None)[0]
+            raise ArgumentLost(argument, [*nodes, *error.lost_at]) from None
 
     def _count(self, refs: list[ObjectRef]) -> None:
         """Refs among the arguments: the caller protects them until our reply."""

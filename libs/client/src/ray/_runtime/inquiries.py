@@ -47,6 +47,20 @@ class Inquiries:
             process.dirty.add(peer)
         process.after_lock()
 
+    def lost(self, object_id: bytes, nodes: Sequence[bytes], generation: int) -> None:
+        """No copy of an object of this generation is at these nodes; it is PENDING if no other is known.
+
+        The lock is held, and after_lock follows.
+        """
+        process = self._process
+        entry = process.objects.get(object_id)
+        if entry is None or entry.owner is None:
+            process.recovery.copies_lost(object_id, nodes, generation)
+        elif entry.state is ObjectState.STORED and entry.generation == generation:
+            entry.state = ObjectState.PENDING
+            ref = ObjectRef(object_id, entry.owner)
+            process.woken.append((lambda _object_id: self.want(ref, nodes), object_id))
+
     def ask_again(self, worker_id: bytes) -> None:
         """The channel to an owner broke: what was asked on it may be lost."""
         process = self._process

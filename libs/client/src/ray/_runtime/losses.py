@@ -39,9 +39,14 @@ class Losses:
         cause = common_pb2.DeathCause(
             kind=common_pb2.DeathCause.NODE_DIED, message=node.death_cause.message, node_id=node.node_id
         )
+        workers = list(process.peers.of_node(node.node_id))
+        for worker_id in workers:
+            # First, so that no call that is repeated for a lost result is sent to an actor that died there.
+            process.actors.on_worker_died(worker_id)
         with process.lock:
+            # Ahead of further attempts, so that a generator's is asked for the items that were lost.
             process.recovery.node_lost(node.node_id)
-        for worker_id in process.peers.of_node(node.node_id):
+        for worker_id in workers:
             self.worker_died(worker_id, cause)
         process.after_lock()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 from ray._runtime.ref_pickling import receiving
 
 if TYPE_CHECKING:
-    from manta.proto.worker.v1 import worker_pb2
     from ray._runtime.links import Peer
     from ray._runtime.process import Process
     from ray._runtime.task_record import TaskRecord
@@ -44,6 +44,23 @@ class Retrying:
                 leasing = submitter.leasing
                 leasing.queue(leasing.manager.requeue(record.options.cache[3], [record]))
         process.after_lock()
+
+    def unrun(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
+        """A worker could not start a task; the lock is held."""
+        process = self._process
+        assert record.options is not None, "a task has options"
+        if reply.outcome == worker_pb2.TaskReply.REFUSED:
+            record.next_attempt()
+            leasing = process.submitter.leasing
+            leasing.queue(leasing.manager.requeue(record.options.cache[3], [record]))
+            return
+        self._take_refs(peer, reply)
+        # It leaves again once the argument is there, found elsewhere or made anew; that uses no retry of its own.
+        record.attempt += 1
+        record.lease_id = None
+        record.message += record.attempt_fields()
+        process.inquiries.lost(reply.lost_object, list(reply.lost_at), reply.lost_generation)
+        process.woken.append((process.recovery.resubmit, record.task_id))
 
     def _take_refs(self, peer: Peer, reply: worker_pb2.TaskReply) -> None:
         """Count the refs of a reply whose values are not wanted: its worker has done so. The lock is held."""

@@ -33,6 +33,8 @@ _DONE: Final = worker_pb2.TaskReply.DONE
 _RAISED: Final = worker_pb2.TaskReply.RAISED
 _EXITING: Final = worker_pb2.TaskReply.EXITING
 _REFUSED: Final = worker_pb2.TaskReply.REFUSED
+# Outcomes of a task that never started.
+_UNRUN: Final = frozenset((_REFUSED, worker_pb2.TaskReply.ARGUMENT_LOST))
 # Outcomes of a function that ran to an end of its own.
 _RAN: Final = frozenset((_DONE, _RAISED, _EXITING))
 _CANCELLED: Final = worker_pb2.TaskReply.CANCELLED
@@ -247,7 +249,7 @@ class TaskSubmitter:
     def on_replies(self, peer: Peer, message: worker_pb2.Replies) -> None:
         process = self._process
         finished: dict[bytes, list[bytes]] = {}
-        again: list[TaskRecord] = []
+        unrun: list[tuple[TaskRecord, worker_pb2.TaskReply]] = []
         raised: list[tuple[TaskRecord, worker_pb2.TaskReply]] = []
         leaving: set[bytes] = set()
         with process.lock:
@@ -270,8 +272,8 @@ class TaskSubmitter:
                     process.actors.replied(record, refused=outcome == _REFUSED)
                     if outcome == _REFUSED:
                         continue
-                elif outcome == _REFUSED:
-                    again.append(record)
+                elif outcome in _UNRUN:
+                    unrun.append((record, reply))
                     continue
                 if outcome == _CANCELLED and not reply.returns:
                     value = task_cancelled(record.task_id)
@@ -282,10 +284,8 @@ class TaskSubmitter:
                     leaving.add(lease_id)
             for lease_id, task_ids in finished.items():
                 self.leasing.queue(self.leasing.manager.finished(lease_id, task_ids, leaving=lease_id in leaving))
-            for record in again:
-                record.next_attempt()
-                assert record.options is not None
-                self.leasing.queue(self.leasing.manager.requeue(record.options.cache[3], [record]))
+            for record, reply in unrun:
+                self._retrying.unrun(peer, record, reply)
         process.after_lock()
         for record, reply in raised:
             self._retrying.settle(peer, record, reply)

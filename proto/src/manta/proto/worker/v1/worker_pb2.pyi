@@ -176,7 +176,7 @@ class Return(_message.Message):
     def __init__(self, object_id: _Optional[bytes] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., stored: _Optional[_Union[StoredObject, _Mapping]] = ..., contained: _Optional[_Iterable[_Union[_common_pb2.ObjectReference, _Mapping]]] = ...) -> None: ...
 
 class TaskReply(_message.Message):
-    __slots__ = ("task_id", "outcome", "returns", "kept", "execution_us", "message", "attempt", "lost_object", "items_made")
+    __slots__ = ("task_id", "outcome", "returns", "kept", "execution_us", "message", "attempt", "lost_object", "lost_at", "lost_generation", "items_made")
     class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         DONE: _ClassVar[TaskReply.Outcome]
@@ -199,6 +199,8 @@ class TaskReply(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     LOST_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    LOST_AT_FIELD_NUMBER: _ClassVar[int]
+    LOST_GENERATION_FIELD_NUMBER: _ClassVar[int]
     ITEMS_MADE_FIELD_NUMBER: _ClassVar[int]
     task_id: bytes
     outcome: TaskReply.Outcome
@@ -208,8 +210,10 @@ class TaskReply(_message.Message):
     message: str
     attempt: int
     lost_object: bytes
+    lost_at: _containers.RepeatedScalarFieldContainer[bytes]
+    lost_generation: int
     items_made: int
-    def __init__(self, task_id: _Optional[bytes] = ..., outcome: _Optional[_Union[TaskReply.Outcome, str]] = ..., returns: _Optional[_Iterable[_Union[Return, _Mapping]]] = ..., kept: _Optional[_Iterable[_Union[KeptRef, _Mapping]]] = ..., execution_us: _Optional[int] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ..., lost_object: _Optional[bytes] = ..., items_made: _Optional[int] = ...) -> None: ...
+    def __init__(self, task_id: _Optional[bytes] = ..., outcome: _Optional[_Union[TaskReply.Outcome, str]] = ..., returns: _Optional[_Iterable[_Union[Return, _Mapping]]] = ..., kept: _Optional[_Iterable[_Union[KeptRef, _Mapping]]] = ..., execution_us: _Optional[int] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ..., lost_object: _Optional[bytes] = ..., lost_at: _Optional[_Iterable[bytes]] = ..., lost_generation: _Optional[int] = ..., items_made: _Optional[int] = ...) -> None: ...
 
 class Replies(_message.Message):
     __slots__ = ("replies",)
