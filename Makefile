@@ -47,7 +47,7 @@ bench: $(READY) $(BENCH_READY) ## compare with upstream's wheel, side by side (A
 
 $(BENCH_READY): Makefile
 	@$(PYTHON) -m venv --without-pip .bench-venv
-	@.venv/bin/uv pip install --quiet --python .bench-venv/bin/python 'ray==2.60.0' numpy
+	@.venv/bin/uv pip install --quiet --python .bench-venv/bin/python 'ray==2.60.0' numpy matplotlib
 	@touch $(BENCH_READY)
 
 proto: $(READY) ## generate the message classes from the .proto files

@@ -3,12 +3,13 @@
 Each line is one simulated run until the last task is done: the CPU time that all cores of the cluster needed together,
 by task, and how often tasks were sent on. With one driver one raylet takes every decision.
 
-    python -m tests.sim.measure [--nodes 125,250,500,1000,2000] [--seed 1]
+    python -m tests.sim.measure [--nodes 125,250,500,1000,2000] [--seed 1] [--json]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 
 from manta.common.resources import ResourceSet
@@ -23,8 +24,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", default="125,250,500,1000,2000")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="end with all figures in one line")
     arguments = parser.parse_args()
     print(f"{'nodes':>6} {'tasks':>8} {'CPU s':>8} {'us/task':>8} {'tasks/s':>8} {'hops/task':>10} {'virtual s':>10}")
+    rows: list[dict[str, float]] = []
     for nodes in [int(text) for text in arguments.nodes.split(",")]:
         cluster = Cluster(Shape(nodes=nodes, cpus=64, everybody_hears=False), arguments.seed)
         owner = cluster.add_owner()
@@ -39,6 +42,9 @@ def main() -> None:
             f"{hops:>10.2f} {cluster.clock.now:>10.2f}",
             flush=True,
         )
+        rows.append({"nodes": nodes, "us_per_task": 1e6 * seconds / tasks, "tasks_per_s": tasks / seconds})
+    if arguments.json:
+        print(json.dumps(rows))
 
 
 if __name__ == "__main__":
