@@ -20,6 +20,7 @@ import pytest
 from manta.proto.common.v1.common_pb2 import DeadWorker, WorkerAddress
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_client import ArenaFull, ArenaTimeout, ObjectNotFound, Pinned, copy_into
+from ray._runtime.arena_errors import ArenaEntered
 
 MIB = 1024 * 1024
 Until = Callable[[Callable[[], bool]], None]
@@ -327,3 +328,25 @@ def test_a_jobs_end_and_an_owners_death_free_objects(cluster: Any) -> None:
     cluster.tell(manager, pb.JOB_ENDED, ended)
     owners = {item.owner.worker_id[:1] for item in client.describe(with_objects=True).objects}
     assert owners == {b"b", b"c"}
+
+
+def test_whoever_waits_on_the_thread_that_reads_is_refused_and_not_hung(cluster: Any) -> None:
+    manager = cluster.manager()
+    writer, client = cluster.client(manager), cluster.client(manager)
+    first, second = put(writer, b"1" * 1000), put(writer, b"2" * 1000)
+    heard: list[Any] = []
+
+    def inside(pinned: Pinned | Exception) -> None:
+        """As a finalizer that the collector runs where a reply is taken."""
+        assert client.reading_here()
+        for attempt in (lambda: client.get(second), lambda: client.create(os.urandom(28), 1000)):
+            try:
+                heard.append(attempt())
+            except ArenaEntered as error:
+                heard.append(error)
+
+    client.get_async(first, (), None, inside)
+    third = client.get(second)  # reads
+    assert bytes(third.buffer[:1]) == b"2" and not client.reading_here()
+    assert [type(each) for each in heard] == [ArenaEntered, ArenaEntered]
+    assert client.describe().used == 2 * 1024  # what was asked for in there was given back

@@ -1,6 +1,7 @@
 """Call channels that break while both processes live: nothing is lost, and each actor call runs once and in order."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,72 @@ def test_a_result_that_the_caller_could_not_take_ends_with_an_error(monkeypatch:
     with pytest.raises(ray.exceptions.RaySystemError, match=r"did not reach its caller: .*a bug in the caller"):
         ray.get(journal.add.remote(1), timeout=DEADLINE_S)
     assert ray.get(journal.read.remote(), timeout=DEADLINE_S) == [1]
+
+
+@ray.remote(num_cpus=0)
+def later() -> int:
+    time.sleep(0.3)
+    return 7
+
+
+@ray.remote
+def work(refs: list[Any]) -> int:
+    """Blocks in a get if there is a ref, and its worker hands back what it has not started."""
+    return int(ray.get(refs[0])) if refs else 1
+
+
+def test_tasks_handed_back_in_a_message_that_the_caller_could_not_take_run_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    submitter = current.runtime().submitter
+    take = type(submitter).on_handed_back
+    broken: list[Any] = []
+
+    def once(*arguments: Any) -> None:
+        if not broken:
+            broken.append(arguments)
+            raise RuntimeError("a bug in the caller")
+        take(submitter, *arguments)
+
+    monkeypatch.setattr(submitter, "on_handed_back", once)
+    for _ in range(20):
+        assert ray.get([work.remote([]) for _ in range(300)], timeout=DEADLINE_S) == [1] * 300
+        refs = [later.remote() for _ in range(4)]
+        results = [work.remote(found) for ref in refs for found in ([ref], *([[]] * 20))]
+        assert sum(ray.get(results, timeout=DEADLINE_S)) == 4 * (7 + 20)
+        if broken:
+            break
+    assert broken, "tasks were handed back"
+
+
+def test_a_hold_that_the_owner_could_not_take_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    @ray.remote(num_cpus=0)
+    class Keeper:
+        def keep(self, refs: list[Any]) -> None:
+            self.refs = refs
+
+        def drop(self) -> None:
+            self.refs = []
+
+    holds, arena = current.runtime().holds, current.runtime().arena
+    take = type(holds).on_holds
+    broken: list[Any] = []
+
+    def once(*arguments: Any) -> None:
+        if not broken:
+            broken.append(arguments)
+            raise RuntimeError("a bug in the owner")
+        take(holds, *arguments)
+
+    keeper = Keeper.remote()
+    before = arena.describe().objects_count
+    ref = ray.put(bytes(MIB))
+    ray.get(keeper.keep.remote([ref]), timeout=DEADLINE_S)
+    del ref
+    monkeypatch.setattr(holds, "on_holds", once)
+    ray.get(keeper.drop.remote(), timeout=DEADLINE_S)
+    wait_for(lambda: bool(broken), "the owner was told")
+    wait_for(lambda: arena.describe().objects_count == before, "the owner heard of the drop")
 
 
 @pytest.fixture(scope="module")

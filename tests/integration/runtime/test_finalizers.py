@@ -129,3 +129,28 @@ def test_a_finalizer_where_a_worker_takes_its_next_task_may_submit_and_not_wait(
         return ray.get(refs[0]), type(refs[1]).__name__
 
     assert ray.get(in_a_worker.remote(), timeout=DEADLINE_S) == (6, "RaySystemError")
+
+
+def test_a_finalizer_that_runs_where_the_arena_is_read_puts_and_may_not_wait() -> None:
+    process = current.runtime()
+    large = np.arange(200_000)
+    stored = ray.put(large)
+    results: list[Any] = []
+    done = threading.Event()
+
+    def inside(_pinned: Any) -> None:
+        results.append(ray.put(large))
+        with pytest.raises(ray.exceptions.RaySystemError, match="cannot wait there"):
+            ray.get(stored)
+        results.append("refused")
+        done.set()
+
+    @ray.remote
+    def make() -> Any:
+        return np.arange(200_000)
+
+    made = make.remote()
+    ray.wait([made], fetch_local=False)
+    process.arena.get_async(made._id, (process.node_id,), process.address, inside)  # type: ignore[attr-defined]
+    assert done.wait(DEADLINE_S)
+    assert (ray.get(results[0], timeout=DEADLINE_S) == large).all() and results[1] == "refused"

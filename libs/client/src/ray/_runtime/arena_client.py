@@ -203,6 +203,11 @@ class ArenaClient:
         """Addresses and size, as the object manager told; connects if need be."""
         return self._connected().welcome
 
+    def reading_here(self) -> bool:
+        """Whether this thread is in the middle of reading: a finalizer that runs there must not wait for the arena."""
+        connection = self._connection
+        return connection is not None and connection.reading_here()
+
     def fileno(self) -> int:
         """The socket's descriptor, -1 while not connected."""
         connection = self._connection

@@ -22,7 +22,7 @@ from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_fra
 from manta.common.channel.hello import HelloRefused, read_answer
 from manta.common.channel.paths import short_path
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
-from ray._runtime.arena_errors import ArenaDisconnected
+from ray._runtime.arena_errors import ArenaDisconnected, ArenaEntered
 from ray._runtime.extent_writer import ExtentWriter
 from ray._runtime.pins import Mapping
 
@@ -96,6 +96,7 @@ class ArenaConnection:
         self.pending: dict[int, Call] = {}
         self._sending = threading.Lock()
         self._reading = threading.Lock()
+        self._reader = 0  # the thread that holds it
         self._followers: dict[Call, None] = {}
         # Readable once calls were ended on this side, for a thread that sleeps in a poll.
         # A file object, so that a write after its close finds no other file under its number.
@@ -149,11 +150,21 @@ class ArenaConnection:
 
     # ---- reading
 
+    def reading_here(self) -> bool:
+        """Whether this thread is in the middle of reading; a finalizer that runs there must not wait."""
+        return self._reader == threading.get_ident()
+
     def wait(self, call: Call, deadline: float | None, dispatch: Dispatch, slice_s: float) -> bool:
         """Wait until the call is done, reading for everybody when nobody else does; False at the deadline.
 
         Returns False after slice_s too, so that the caller can log. deadline: of time.monotonic().
+        raises: ArenaEntered.
         """
+        if self.reading_here():
+            raise ArenaEntered(
+                "a finalizer, or a callback, waits for the object manager on the thread that reads its answers; hand "
+                "the work to a thread"
+            )
         until = time.monotonic() + slice_s
         if deadline is not None:
             until = min(until, deadline)
@@ -167,9 +178,11 @@ class ArenaConnection:
                     self.read_available(dispatch)
                     return call.done
                 if self._reading.acquire(blocking=False):
+                    self._reader = threading.get_ident()
                     try:
                         self._lead(call, until, dispatch)
                     finally:
+                        self._reader = 0
                         self._reading.release()
                 elif call.wake is not None and call.wake.wait(remaining) and not call.done:
                     call.wake.clear()  # promoted
@@ -188,10 +201,12 @@ class ArenaConnection:
         if not self._reading.acquire(blocking=False):
             self._missed = True
             return
+        self._reader = threading.get_ident()
         try:
             self._missed = False
             self._receive(dispatch)
         finally:
+            self._reader = 0
             self._reading.release()
         self._promote()
 

@@ -4,6 +4,7 @@ ArenaError
 ├── ArenaFull            drop references or views, then try again
 ├── ObjectNotFound       no copy at the nodes named; ask the owner, or compute it again
 ├── ArenaRefused         a bug of the caller
+├── ArenaEntered         this thread is reading: wait on another one
 ArenaDisconnected        (ConnectionError) the object manager is gone; the next call waits for its successor
 └── ArenaAway            there was none for as long as one waits
 ArenaTimeout             (TimeoutError) the object was not here in time; ask again
@@ -24,6 +25,10 @@ class ArenaFull(ArenaError):
 
 class ArenaRefused(ArenaError):
     """The request contradicts what the object manager knows."""
+
+
+class ArenaEntered(ArenaError):
+    """This thread is in the middle of reading from the object manager: waiting here, it would wait for itself."""
 
 
 class ObjectNotFound(ArenaError):

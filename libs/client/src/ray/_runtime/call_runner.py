@@ -19,7 +19,7 @@ from ray._runtime.wire import plain_reply
 if TYPE_CHECKING:
     from ray._runtime.actor_host import ActorHost
     from ray._runtime.incoming import Incoming
-    from ray._runtime.links import Channel
+    from ray._runtime.links import Peer
     from ray._runtime.process import Process
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
@@ -46,10 +46,10 @@ class CallRunner:
         if waiting is not None:
             waiting.set()
 
-    def want_definition(self, channel: Channel, digest: bytes) -> None:
+    def want_definition(self, peer: Peer, digest: bytes) -> None:
         """Ask the task's owner for a definition that was dropped here, and wait for it."""
         arrived = self._definition_waits.setdefault(digest, threading.Event())
-        channel.send(worker_pb2.DEFINITION_WANTED, worker_pb2.DefinitionWanted(digest=digest).SerializeToString())
+        peer.send(worker_pb2.DEFINITION_WANTED, worker_pb2.DefinitionWanted(digest=digest).SerializeToString())
         with self._process.blocking():
             arrived.wait()
 
@@ -60,7 +60,7 @@ class CallRunner:
             return actor.method(task.method)
         digest = task.definition
         if digest not in self.definitions:
-            self.want_definition(incoming.channel, digest)
+            self.want_definition(incoming.peer, digest)
         if task.max_calls:
             self._count_run(execution, digest, task.max_calls)
         try:

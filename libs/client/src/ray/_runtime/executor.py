@@ -23,7 +23,7 @@ from ray._runtime.serial_lane import SerialLane
 if TYPE_CHECKING:
     from ray._runtime.actor_host import ActorHost
     from ray._runtime.gate import Gate
-    from ray._runtime.links import Channel, Peer
+    from ray._runtime.links import Peer
     from ray._runtime.process import Process
 
 
@@ -56,11 +56,11 @@ class Executor:
 
     # -- arriving, on whichever thread reads
 
-    def on_tasks(self, peer: Peer, channel: Channel, batch: worker_pb2.Tasks) -> None:
+    def on_tasks(self, peer: Peer, batch: worker_pb2.Tasks) -> None:
         for definition in batch.definitions:
             self.calls.on_definition(definition)
         self._process.task_events.look_later()
-        self.lane.arrived([Incoming(peer, channel, batch, task) for task in batch.tasks])
+        self.lane.arrived([Incoming(peer, batch, task) for task in batch.tasks])
 
     def on_cancel(self, message: worker_pb2.Cancel) -> None:
         process = self._process

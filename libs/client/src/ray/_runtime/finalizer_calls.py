@@ -77,7 +77,7 @@ class FinalizerCalls:
 
     def refuse(self, what: str) -> None:
         """raises: RaySystemError, if this thread is in the middle of the runtime."""
-        if self._process.inside():
+        if self._process.inside() or self._process.arena.reading_here():
             from ray.exceptions import RaySystemError
 
             raise RaySystemError(

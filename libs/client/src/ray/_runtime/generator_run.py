@@ -66,7 +66,7 @@ async def run_async_generator(process: Process, incoming: Incoming, execution: E
 
 
 def _begin(process: Process, incoming: Incoming, execution: Execution) -> ItemSender:
-    sender = ItemSender(process, execution, incoming.channel)
+    sender = ItemSender(process, execution, incoming.peer)
     execution.flow = sender.flow
     process.item_senders.begin(sender)
     return sender

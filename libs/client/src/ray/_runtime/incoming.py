@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from manta.proto.worker.v1 import worker_pb2
-    from ray._runtime.links import Channel, Peer
+    from ray._runtime.links import Peer
 
 
 class Incoming:
-    """One call: what is to be done, for whom, and where its reply goes."""
+    """One call: what is to be done, for whom, and who gets its reply."""
 
-    __slots__ = ("batch", "channel", "peer", "task")
+    __slots__ = ("batch", "peer", "task")
 
-    def __init__(self, peer: Peer, channel: Channel, batch: worker_pb2.Tasks, task: worker_pb2.Task) -> None:
+    def __init__(self, peer: Peer, batch: worker_pb2.Tasks, task: worker_pb2.Task) -> None:
         self.peer = peer
-        self.channel = channel
         self.batch = batch
         self.task = task

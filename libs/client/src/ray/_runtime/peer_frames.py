@@ -30,7 +30,7 @@ class PeerFrames:
         elif kind == worker_pb2.TASKS:
             if process.is_driver:
                 raise ValueError("a driver takes no tasks")
-            process.executor.on_tasks(peer, peer, worker_pb2.Tasks.FromString(payload))
+            process.executor.on_tasks(peer, worker_pb2.Tasks.FromString(payload))
         elif kind == worker_pb2.GENERATOR_ITEMS:
             process.generators.on_items(peer, worker_pb2.GeneratorItems.FromString(payload))
         elif kind == worker_pb2.GENERATOR_PROGRESS:

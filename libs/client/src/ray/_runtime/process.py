@@ -348,7 +348,7 @@ class Process:
     def put(self, value: Any, owner: Any = None) -> ObjectRef:
         if owner is not None:
             raise NotImplementedError("ray.put(_owner=...) is not supported yet: the caller owns what it puts")
-        if self.inside():
+        if self.inside() or self.arena.reading_here():
             return self.finalizer_calls.put(value)
         return self.put_serialized(serialization.serialize(value))
 
@@ -388,8 +388,7 @@ class Process:
         return self.fetcher.wait(refs, num_returns, timeout, fetch_local)
 
     def _may_wait(self, what: str) -> None:
-        if self.inside():
-            self.finalizer_calls.refuse(what)
+        self.finalizer_calls.refuse(what)
         if self.finalizer_calls.pending:
             self.finalizer_calls.settle()
 

@@ -15,7 +15,7 @@ from ray._runtime.wire import frames, repeated_field
 
 if TYPE_CHECKING:
     from ray._runtime.incoming import Incoming
-    from ray._runtime.links import Channel
+    from ray._runtime.links import Peer
     from ray._runtime.process import Process
 
 # Replies of short calls leave together, but none waits longer than this for its neighbours.
@@ -28,9 +28,9 @@ class Replies:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._ready: dict[Channel, list[bytes]] = {}
+        self._ready: dict[Peer, list[bytes]] = {}
         self._ready_since = 0.0
-        self._waiting: dict[bytes, tuple[Channel, bytes]] = {}
+        self._waiting: dict[bytes, tuple[Peer, bytes]] = {}
         # The call whose end the reference counter is told of at this moment; its lock is held as long.
         self._finishing = b""
 
@@ -41,7 +41,7 @@ class Replies:
         with process.lock:
             if process.drops:
                 process.drain_drops()
-            self._waiting[task_id] = (incoming.channel, reply)
+            self._waiting[task_id] = (incoming.peer, reply)
             self._finishing = task_id
             process.holds.apply(process.refs.task_done(task_id, incoming.batch.caller.worker_id, contained))
             self._finishing = b""
@@ -49,7 +49,7 @@ class Replies:
         process.after_lock()
         if deferred:
             message = worker_pb2.ReplyDeferred(task_id=task_id)
-            incoming.channel.send(worker_pb2.REPLY_DEFERRED, message.SerializeToString())
+            incoming.peer.send(worker_pb2.REPLY_DEFERRED, message.SerializeToString())
 
     def released(self, task_id: bytes, kept: tuple[tuple[bytes, int], ...]) -> None:
         """The reference counter lets the reply go; its lock is held."""

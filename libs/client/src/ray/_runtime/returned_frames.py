@@ -28,6 +28,8 @@ class ReturnedFrames:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        # Bounded by the peers of this process.
+        self._told_again: set[bytes] = set()
 
     def take(self, peer: Peer, returned: worker_pb2.FrameReturned) -> None:
         """raises: DecodeError when the payload is not what this process ever sent."""
@@ -53,6 +55,22 @@ class ReturnedFrames:
         elif kind == worker_pb2.DEFINITION_WANTED:
             digest = worker_pb2.DefinitionWanted.FromString(payload).digest
             process.executor.calls.on_definition(worker_pb2.Definition(digest=digest))
+        elif kind == worker_pb2.HOLDS:
+            self._say_holds_again(peer, worker_pb2.Holds.FromString(payload))
+        elif kind == worker_pb2.HANDED_BACK:
+            _refuse_tasks(peer, worker_pb2.HandedBack.FromString(payload))
+        # Nobody waits for the answer to a CANCEL: the task goes on, and its result comes as if it was too late. What an
+        # owner answers or asks of a holder, when lost, keeps an object until that process ends.
+
+    def _say_holds_again(self, peer: Peer, refused: worker_pb2.Holds) -> None:
+        """Tell the owner all that we hold of it, as after a new connection; once, for that may fail as well."""
+        process = self._process
+        if refused.full_set or peer.worker_id in self._told_again:
+            return
+        self._told_again.add(peer.worker_id)
+        with process.lock:
+            process.holds.apply(process.refs.reconnected(peer.worker_id))
+        process.after_lock()
 
     def _fail_tasks(self, peer: Peer, tasks: worker_pb2.Tasks, why: str) -> None:
         replies = worker_pb2.Replies()
@@ -77,6 +95,15 @@ class ReturnedFrames:
                     reply.returns.add(object_id=result.object_id).value.CopyFrom(value)
         if replies.replies:
             peer.send(worker_pb2.REPLIES, replies.SerializeToString())
+
+
+def _refuse_tasks(peer: Peer, unsaid: worker_pb2.HandedBack) -> None:
+    """The caller did not hear that these will not be started here: refuse each, so that it sends them elsewhere."""
+    replies = worker_pb2.Replies()
+    for task_id, attempt in zip(unsaid.task_ids, unsaid.attempts, strict=False):
+        replies.replies.add(task_id=task_id, attempt=attempt, outcome=worker_pb2.TaskReply.REFUSED, message=_IN_PLACE)
+    if replies.replies:
+        peer.send(worker_pb2.REPLIES, replies.SerializeToString())
 
 
 def _error(text: str) -> common_pb2.Value:

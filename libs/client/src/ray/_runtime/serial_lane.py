@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ray._runtime.actor_host import ActorHost
     from ray._runtime.executor import Executor
     from ray._runtime.incoming import Incoming
-    from ray._runtime.links import Channel
+    from ray._runtime.links import Peer
     from ray._runtime.process import Process
 
 # An idle main thread looks around this often at the least; what it has to see wakes it.
@@ -96,13 +96,14 @@ class SerialLane:
         with self._take:
             back = list(self._queue)
             self._queue.clear()
-        by_channel: dict[Channel, list[bytes]] = {}
+        by_peer: dict[Peer, worker_pb2.HandedBack] = {}
         for incoming in back:
-            by_channel.setdefault(incoming.channel, []).append(incoming.task.task_id)
+            message = by_peer.setdefault(incoming.peer, worker_pb2.HandedBack())
+            message.task_ids.append(incoming.task.task_id)
+            message.attempts.append(incoming.task.attempt)
         self._replies.flush()
-        for channel, task_ids in by_channel.items():
-            message = worker_pb2.HandedBack(task_ids=task_ids)
-            channel.send(worker_pb2.HANDED_BACK, message.SerializeToString())
+        for peer, message in by_peer.items():
+            peer.send(worker_pb2.HANDED_BACK, message.SerializeToString())
 
     def _look_later(self, delay_s: float) -> None:
         """Look for what waits behind a long call: the stand-in does so when it takes over, and not while it reads."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from manta.proto.common.v1.common_pb2 import Value
 from ray._runtime import serialization
 from ray._runtime.arena_client import copy_into
-from ray._runtime.arena_errors import ArenaAway, ArenaDisconnected, ArenaFull, ArenaTimeout
+from ray._runtime.arena_errors import ArenaAway, ArenaDisconnected, ArenaEntered, ArenaFull, ArenaTimeout
 from ray._runtime.ref_pickling import receiving
 from ray._runtime.system_errors import as_raised
 
@@ -50,12 +50,20 @@ def _store(
             from ray.exceptions import ObjectStoreFullError
 
             raise ObjectStoreFullError(str(full)) from None
+        except ArenaEntered as entered:
+            raise _refused(entered) from None
         except ArenaDisconnected as gone:
             # What was written went with the object manager; the next attempt waits for its successor.
             if not left or isinstance(gone, ArenaAway):
                 raise unavailable(gone) from None
             log.debug("store_again object_id=%s reason=%s", object_id.hex(), gone)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _refused(entered: ArenaEntered) -> Exception:
+    from ray.exceptions import RaySystemError
+
+    return RaySystemError(str(entered))
 
 
 def unavailable(gone: ArenaDisconnected) -> Exception:
@@ -138,6 +146,8 @@ def _pin(
         remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             return _get(process, object_id, nodes, owner, remaining)
+        except ArenaEntered as entered:
+            raise _refused(entered) from None
         except ArenaDisconnected as gone:
             # Its successor has none of its objects, but says which nodes still have a copy.
             if not left or isinstance(gone, ArenaAway):

@@ -222,10 +222,12 @@ class Replies(_message.Message):
     def __init__(self, replies: _Optional[_Iterable[_Union[TaskReply, _Mapping]]] = ...) -> None: ...
 
 class HandedBack(_message.Message):
-    __slots__ = ("task_ids",)
+    __slots__ = ("task_ids", "attempts")
     TASK_IDS_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     task_ids: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, task_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    attempts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, task_ids: _Optional[_Iterable[bytes]] = ..., attempts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ReplyDeferred(_message.Message):
     __slots__ = ("task_id",)
