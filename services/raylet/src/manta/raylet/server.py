@@ -53,6 +53,7 @@ def core_of(settings: RayletSettings, node_id: NodeId) -> NodeCore:
         total=settings.total,
         limits=limits,
         labels=labels_of(settings, node_id),
+        gpu_ids=settings.gpu_ids,
         hybrid=settings.hybrid,
     )
     return NodeCore(spec, Random(), new_worker_id, new_lease_id)

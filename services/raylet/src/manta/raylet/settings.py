@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from manta.common.resources import CPU, MEMORY, UNIT, ResourceSet
+from manta.common.resources import CPU, GPU, MEMORY, UNIT, ResourceSet
 from manta.common.scheduling import HybridSettings
 from manta.common.settings import ServiceSettings, SettingsError
 from manta.proto.raylet.v1 import raylet_pb2
@@ -53,7 +53,7 @@ class RayletSettings(ServiceSettings):
         for flag, value in (("--labels", self.labels), ("--system-config", self.system_config)):
             _object(flag, value)
         _ = self.task_event_interval_ms, self.max_lineage_bytes, self.tuning
-        _ = self.idle_timeout_s, self.start_timeout_s, self.kept_workers
+        _ = self.idle_timeout_s, self.start_timeout_s, self.kept_workers, self.gpu_ids
         if any(not isinstance(value, str) for value in _object("--labels", self.labels).values()):
             raise SettingsError("--labels must map names to strings")
         if self.total.get(CPU) < 0:
@@ -69,6 +69,20 @@ class RayletSettings(ServiceSettings):
             return ResourceSet.from_floats(_object("--resources", self.resources))
         except ValueError as error:
             raise SettingsError(f"--resources: {error}") from error
+
+    @property
+    def gpu_ids(self) -> tuple[str, ...]:
+        """The devices behind this node's GPUs: the first that CUDA_VISIBLE_DEVICES lists; empty: numbered from 0.
+
+        raises: SettingsError when it lists fewer than there are GPUs.
+        """
+        text, count = os.environ.get("CUDA_VISIBLE_DEVICES"), self.total.get(GPU) // UNIT
+        if text is None or not count:
+            return ()
+        visible = tuple(device.strip() for device in text.split(",") if device.strip())
+        if len(visible) < count:
+            raise SettingsError(f"--resources: {count} GPUs, but CUDA_VISIBLE_DEVICES lists {len(visible)}: {text!r}")
+        return visible[:count]
 
     @property
     def label_map(self) -> dict[str, str]:
