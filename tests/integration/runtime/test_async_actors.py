@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from ray._runtime import current
+from ray._runtime.actor_calls import WINDOW
 
 from tests.integration.conditions import wait_for
 
@@ -236,3 +238,90 @@ def test_calls_from_several_drivers_threads_are_all_answered() -> None:
     wait_for(lambda: len(answers) == 4, "all threads have their answers", 40)
     for thread in threads:
         thread.join()
+
+
+@ray.remote(num_cpus=0)
+class SlowToStore:
+    """Its results find room in the arena only once it says so."""
+
+    def __init__(self) -> None:
+        arena = current.runtime().arena  # type: ignore[attr-defined]
+        self.room = threading.Event()
+        self.asked = threading.Event()
+        writable = arena.writable
+
+        def wait_for_room(*args: Any) -> Any:
+            self.asked.set()
+            self.room.wait(30)
+            return writable(*args)
+
+        arena.writable = wait_for_room
+
+    async def large(self) -> bytes:
+        return b"x" * 1_000_000
+
+    async def is_storing(self) -> bool:
+        return self.asked.is_set()
+
+    async def make_room(self) -> None:
+        self.room.set()
+
+
+def test_a_large_result_that_waits_for_room_holds_up_no_other_call() -> None:
+    actor = SlowToStore.remote()
+    large = actor.large.remote()
+    wait_for(lambda: ray.get(actor.is_storing.remote(), timeout=20), "the result is being stored")
+    # Its code has ended, so there is nothing to interrupt any more.
+    ray.cancel(large)
+    ray.get(actor.make_room.remote(), timeout=20)
+    assert ray.get(large, timeout=20) == b"x" * 1_000_000
+
+
+def test_a_large_result_that_finds_no_room_is_an_error_of_its_call() -> None:
+    @ray.remote(num_cpus=0)
+    class Greedy:
+        async def too_large(self) -> Any:
+            return np.zeros(1 << 27)  # 1 GiB
+
+        async def small(self) -> int:
+            return 1
+
+    actor = Greedy.remote()
+    with pytest.raises(ray.exceptions.ObjectStoreFullError):
+        ray.get(actor.too_large.remote(), timeout=60)
+    assert ray.get(actor.small.remote(), timeout=20) == 1
+
+
+@pytest.mark.parametrize("kind", ["async", "threaded"])
+def test_calls_that_wait_do_not_fill_the_actor(kind: str) -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.opened = threading.Event()
+
+        def waiting(self) -> int:
+            lane = current.runtime().executor.lane  # type: ignore[attr-defined]
+            return len(list(lane._groups.waiting()))
+
+        def open(self) -> None:
+            self.opened.set()
+
+    class Threaded(Counting):
+        def work(self, number: int) -> int:
+            self.opened.wait(60)
+            return number
+
+    class Async(Counting):
+        async def work(self, number: int) -> int:
+            if not self.opened.is_set():
+                await asyncio.to_thread(self.opened.wait, 60)
+            return number
+
+    cls = {"async": Async, "threaded": Threaded}[kind]
+    groups = {"health": 2}
+    actor = ray.remote(num_cpus=0, max_concurrency=2, concurrency_groups=groups)(cls).remote()
+    count = 20_000
+    refs = [actor.work.remote(number) for number in range(count)]
+    health = actor.waiting.options(concurrency_group="health")
+    wait_for(lambda: ray.get(health.remote(), timeout=20) == WINDOW - 2, "the actor has what it is given at most")
+    ray.get(actor.open.options(concurrency_group="health").remote(), timeout=20)
+    assert ray.get(refs, timeout=60) == list(range(count))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from ray._runtime.actor_calls import ActorCalls, ActorState
+from ray._runtime.actor_calls import WINDOW, WINDOW_BYTES, ActorCalls, ActorState
 from ray._runtime.task_record import TaskRecord, Timing
 
 ACTOR = b"a" * 16
@@ -52,6 +52,75 @@ def test_an_actor_that_runs_calls_side_by_side_is_not_held_up() -> None:
     actor.submit(behind)
     assert actor.sendable() == [behind]
     assert list(actor.queue) == [late]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_what_is_sent_and_unfinished_is_bounded(in_order: bool) -> None:
+    actor = ActorCalls(ACTOR, in_order)
+    actor.alive(0)
+    calls = calls_of(actor, 3 * WINDOW)
+    assert actor.sendable() == calls[:WINDOW]
+    assert actor.held_back and actor.sendable() == []
+    assert actor.pending() == 3 * WINDOW
+    for call in calls[:10]:
+        actor.finished(call.task_id)
+    assert actor.sendable() == calls[WINDOW : WINDOW + 10]
+    calls[WINDOW + 10].cancelled = True
+    for call in calls[10:WINDOW]:
+        actor.finished(call.task_id)
+    assert actor.sendable() == calls[WINDOW + 11 : 2 * WINDOW + 1]
+    for call in calls[WINDOW : 2 * WINDOW + 1]:
+        actor.finished(call.task_id)
+    assert actor.sendable() == calls[2 * WINDOW + 1 :]
+    assert not actor.held_back
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_large_calls_have_room_for_as_many_as_run_at_once(in_order: bool) -> None:
+    actor = ActorCalls(ACTOR, in_order, widest=1 if in_order else 7)
+    actor.alive(0)
+    calls = [a_call(number) for number in range(20)]
+    for call in calls:
+        call.message = b"x" * (WINDOW_BYTES // 2)
+        actor.submit(call)
+    sent = actor.sendable()
+    assert sent == calls[: 2 if in_order else 7]
+    actor.finished(sent[0].task_id)
+    assert actor.sendable() == calls[len(sent) : len(sent) + 1]
+
+
+def test_a_group_that_waits_leaves_room_for_another() -> None:
+    actor = ActorCalls(ACTOR, in_order=False)
+    actor.alive(0)
+    calls_of(actor, 2 * WINDOW)
+    assert len(actor.sendable()) == WINDOW
+    check = a_call(10 * WINDOW)
+    check.group = "health"
+    actor.submit(check)
+    assert actor.sendable() == [check]
+    assert actor.held_back
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_calls_that_wait_for_room_keep_their_place_through_a_restart(in_order: bool) -> None:
+    actor = ActorCalls(ACTOR, in_order)
+    actor.alive(0)
+    calls = calls_of(actor, WINDOW + 20, retries=1)
+    actor.sendable()
+    assert actor.restarting().fail == []
+    assert actor.alive(1).send == calls[:WINDOW]
+    assert [call.attempt for call in (calls[0], calls[-1])] == [1, 0]
+    assert actor.dead().fail == calls
+    assert actor.pending() == 0
+
+
+def test_of_calls_that_wait_for_room_those_that_may_not_be_repeated_fail_at_a_restart() -> None:
+    actor = ActorCalls(ACTOR, in_order=False)
+    actor.alive(0)
+    calls = calls_of(actor, WINDOW + 20)
+    actor.sendable()
+    assert actor.restarting().fail == calls
+    assert actor.withdraw(calls[-1])
 
 
 @pytest.mark.parametrize("in_order", [True, False])

@@ -117,6 +117,7 @@ class ActorCaller:
         task_id = task_id or process.ids.next_actor_task(calls.actor_id)
         record = TaskRecord(task_id, plain.name, 1, None, None, _NO_TIMING, plain.retries)
         record.actor_id = calls.actor_id
+        record.group = method.concurrency_group
         record.retry_exceptions = plain.retry_exceptions
         record.message = plain_task(plain.template, task_id, stream)
         if plain.kind is not None and process.task_events.wanted:
@@ -175,6 +176,7 @@ class ActorCaller:
         task_id = task_id or process.ids.next_actor_task(actor.actor_id)
         record = TaskRecord(task_id, name, num_returns, None, None, _NO_TIMING, retries)
         record.actor_id = actor.actor_id
+        record.group = options.get("concurrency_group") or method.concurrency_group
         if process.task_events.wanted and options.get("enable_task_events", method.enable_task_events):
             process.task_events.begun(record, self._kind(actor, method.name, name))
         if retry_exceptions:

@@ -221,4 +221,5 @@ def _handle_state(cls: ClassDescriptor, options: ActorOptions) -> HandleState:
         not (side_by_side or options.allow_out_of_order),
         options.max_pending_calls,
         tuple(options.concurrency_groups),
+        max(1, _concurrency(cls, options), *options.concurrency_groups.values()),
     )

@@ -38,6 +38,8 @@ class HandleState(NamedTuple):
     in_order: bool
     max_pending_calls: int = -1
     concurrency_groups: tuple[str, ...] = ()
+    # How many calls of one group run at once, of the group that has most.
+    widest: int = 1
 
     def pickled(self) -> bytes:
         return pickle.dumps(tuple(self))
@@ -67,7 +69,7 @@ class Actor:
         """handle_state: what pickled_state holds, where it is known."""
         self.pickled_state = pickled_state
         self.handle_state = handle_state or HandleState(*pickle.loads(pickled_state))
-        self.calls = ActorCalls(actor_id, self.handle_state.in_order)
+        self.calls = ActorCalls(actor_id, self.handle_state.in_order, self.handle_state.widest)
         self.handles = 0
         self.weak_handles = 0
         self.ref: ObjectRef | None = None

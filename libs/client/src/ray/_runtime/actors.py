@@ -285,6 +285,8 @@ class Actors:
             return
         if not refused:
             actor.calls.finished(record.task_id)
+            if actor.calls.held_back:
+                self._caller.line_up(actor)
             self._forget_unused(actor)
             return
         actor.calls.refused(record)

@@ -12,7 +12,7 @@ from ray._runtime import serialization
 from ray._runtime.definitions import DefinitionCache
 from ray._runtime.execution import ArgumentLost, Execution, Failure, run
 from ray._runtime.generator_run import run_generator
-from ray._runtime.packing import pack_returns
+from ray._runtime.packing import Large, pack_returns, store_all
 from ray._runtime.replies import Replies
 from ray._runtime.wire import plain_reply
 
@@ -23,6 +23,25 @@ if TYPE_CHECKING:
     from ray._runtime.process import Process
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+
+class Packed:
+    """The reply of a call that returned, before what is large of it is in the arena."""
+
+    def __init__(
+        self,
+        incoming: Incoming,
+        execution: Execution,
+        reply: worker_pb2.TaskReply,
+        contained: Mapping[bytes, list[tuple[bytes, bytes]]],
+        large: Large,
+    ) -> None:
+        self.incoming = incoming
+        self.execution = execution
+        self.reply = reply
+        self.contained = contained
+        self.large = large
+        self.error: BaseException | None = None
 
 
 class CallRunner:
@@ -153,29 +172,53 @@ class CallRunner:
 
     def succeeded(self, incoming: Incoming, execution: Execution, result: Any, took_us: int) -> None:
         """The user's code returned."""
+        packed = self.pack(incoming, execution, result, took_us)
+        if packed is not None:
+            if packed.large:
+                self.store(packed)
+            self.finish(packed)
+
+    def pack(self, incoming: Incoming, execution: Execution, result: Any, took_us: int) -> Packed | None:
+        """Put what the user's code returned into a reply that is still to be stored and finished; None: it is sent."""
         task = incoming.task
         if execution.cancelled and (self.actor is not None or not execution.function_name):
             # It never started; or it is a method, which nothing interrupts, and nobody wants its result.
             self.cancel(incoming)
-            return
+            return None
         if task.num_returns == 1 and not execution.exits:
             stream = serialization.plain(result)
             if stream is not None:
                 self.replies.finish(incoming, plain_reply(task.task_id, stream, took_us, task.attempt), {})
-                return
+                return None
         reply = worker_pb2.TaskReply(task_id=task.task_id, attempt=task.attempt, execution_us=took_us)
+        large: Large = []
         error: BaseException | None = None
         try:
-            contained = pack_returns(execution, reply, result)
+            contained = pack_returns(execution, reply, result, large)
         except Failure as failure:
             error = failure.value
         if error is not None:
-            self._drop_stored(reply)
             self.failed(incoming, execution, error, took_us)
+            return None
+        return Packed(incoming, execution, reply, contained, large)
+
+    def store(self, packed: Packed) -> None:
+        """Write what is large into the arena; on any thread. It may take long."""
+        try:
+            store_all(packed.execution, packed.large)
+        except Failure as failure:
+            packed.error = failure.value
+
+    def finish(self, packed: Packed) -> None:
+        """All is stored: have the reply sent, or that of the error which came of the storing."""
+        reply = packed.reply
+        if packed.error is not None:
+            self._drop_stored(reply)
+            self.failed(packed.incoming, packed.execution, packed.error, reply.execution_us)
             return
-        if execution.exits:
+        if packed.execution.exits:
             reply.outcome = worker_pb2.TaskReply.EXITING
-        self._finish(incoming, reply, contained)
+        self._finish(packed.incoming, reply, packed.contained)
 
     def failed(self, incoming: Incoming, execution: Execution, error: BaseException, took_us: int) -> None:
         """The call ended with an error, which its results raise."""
@@ -187,7 +230,7 @@ class CallRunner:
             task_id=task.task_id, attempt=task.attempt, execution_us=took_us, outcome=worker_pb2.TaskReply.RAISED
         )
         # The error, and so the refs in it, is held here until the reference counter has taken the end of the call.
-        contained = pack_returns(execution, reply, error)
+        contained = pack_returns(execution, reply, error, [])
         if execution.exits:
             reply.outcome = worker_pb2.TaskReply.EXITING
         elif execution.cancelled:

@@ -65,6 +65,8 @@ class Execution:
         self.retires = False
         self.function_name = ""
         self.module = ""
+        # Its code has come to its end, and what follows is the runtime's.
+        self.returned = False
         # ray.cancel reached it; its result is not wanted.
         self.cancelled = False
         # Its code is to be interrupted, and was not yet.

@@ -99,7 +99,7 @@ class LoopLane:
             execution, task = running
             execution.cancelled = True
             # One whose code has not begun looks by itself; our own code is not to be cancelled.
-            if execution.function_name:
+            if execution.function_name and not execution.returned:
                 task.cancel()
             return
         waiting = next((call for call in self._groups.waiting() if call.task.task_id == task_id), None)
@@ -149,8 +149,14 @@ class LoopLane:
         call = None
         if error is not None:
             self._calls.failed(incoming, execution, error, took_us)
-        else:
-            self._calls.succeeded(incoming, execution, result, took_us)
+            return
+        packed = self._calls.pack(incoming, execution, result, took_us)
+        if packed is None:
+            return
+        if packed.large:
+            # A copy, and perhaps a wait for room; other calls go on meanwhile.
+            await self._loop.run_in_executor(self._process.helpers, self._calls.store, packed)
+        self._calls.finish(packed)
 
     async def _call(self, execution: Execution, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The user's code. raises: Failure with what it raised."""
@@ -160,6 +166,9 @@ class LoopLane:
             return await result if isinstance(result, Coroutine) else result
         except BaseException as error:
             raise execution.ended_by(error) from None
+        finally:
+            # An async generator has still to be run.
+            execution.returned = execution.task.num_returns >= 0
 
     # -- the main thread
 

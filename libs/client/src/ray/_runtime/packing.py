@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from ray._runtime.execution import Execution
     from ray._runtime.process import Process
 
+# Values for the arena, and the messages that are to name them: `store_all` writes them.
+Large = list[tuple[worker_pb2.Return, Serialized]]
+
 # What the state tables show of an error, characters.
 ERROR_TEXT_LIMIT: Final = 4000
 
 
 def pack_returns(
-    execution: Execution, reply: worker_pb2.TaskReply, result: Any
+    execution: Execution, reply: worker_pb2.TaskReply, result: Any, large: Large
 ) -> dict[bytes, list[tuple[bytes, bytes]]]:
-    """Put the results, or the error that stands for all of them, into the reply.
+    """Put the results, or the error that stands for all of them, into the reply; those for the arena into `large`.
 
     returns: the refs inside each result that has some, as (id, owner). raises: Failure when a result cannot be
-    pickled, finds no room, or is not as many values as num_returns says.
+    pickled, or is not as many values as num_returns says.
     """
     count = execution.task.num_returns
     if reply.outcome == worker_pb2.TaskReply.RAISED:
@@ -53,7 +56,12 @@ def pack_returns(
     for index, value in enumerate(values, 1):
         object_id = _return_id(execution, index)
         message = reply.returns.add(object_id=object_id)
-        owners = pack_value(execution, message, value, min(serialization.inline.limit, room))
+        serialized = _serialize(execution, value)
+        if serialized.size <= min(serialization.inline.limit, room):
+            message.value.CopyFrom(serialized.to_proto())
+        else:
+            large.append((message, serialized))
+        owners = _owners(execution.process, serialized)
         room = max(0, room - message.value.ByteSize()) if message.HasField("value") else room
         if owners:
             contained[object_id] = owners
@@ -101,34 +109,41 @@ def _first_items(execution: Execution, generator: Generator[Any, Any, Any], coun
     return items
 
 
-def pack_value(
-    execution: Execution, message: worker_pb2.Return, value: Any, most: int | None = None
-) -> list[tuple[bytes, bytes]]:
-    """Put one result into its message, which names the object; one of over `most` bytes goes into the arena.
+def pack_value(execution: Execution, message: worker_pb2.Return, value: Any) -> list[tuple[bytes, bytes]]:
+    """Put one item into its message, which names the object, and a large one into the arena.
 
     returns: the refs inside, as (id, owner). raises: Failure when it cannot be pickled, or finds no room.
     """
-    process = execution.process
+    serialized = _serialize(execution, value)
+    if serialized.size <= serialization.inline.limit:
+        message.value.CopyFrom(serialized.to_proto())
+    else:
+        store_all(execution, [(message, serialized)])
+    return _owners(execution.process, serialized)
+
+
+def _serialize(execution: Execution, value: Any) -> Serialized:
     try:
-        serialized = serialization.serialize(value)
-        if serialized.size <= (serialization.inline.limit if most is None else most):
-            message.value.CopyFrom(serialized.to_proto())
-        else:
-            _store(process, execution, message, serialized)
+        return serialization.serialize(value)
     except Exception as error:
         raise execution.failure(error) from None
-    return _owners(process, serialized)
+
+
+def store_all(execution: Execution, large: Large) -> None:
+    """Write values into the arena; it may have to wait for room. raises: Failure when there is none."""
+    process = execution.process
+    try:
+        for message, serialized in large:
+            store(process, message.object_id, serialized, execution.owner)
+            message.stored.size = serialized.stored_size()
+            message.stored.node_ids.append(process.node_id)
+            message.contained.extend(serialization.reference_to_proto(ref) for ref in serialized.contained)
+    except Exception as error:
+        raise execution.failure(error) from None
 
 
 def _owners(process: Process, serialized: Serialized) -> list[tuple[bytes, bytes]]:
     return [(ref._id, (ref._owner or process.address)[1]) for ref in serialized.contained]
-
-
-def _store(process: Process, execution: Execution, message: worker_pb2.Return, serialized: Serialized) -> None:
-    store(process, message.object_id, serialized, execution.owner)
-    message.stored.size = serialized.stored_size()
-    message.stored.node_ids.append(process.node_id)
-    message.contained.extend(serialization.reference_to_proto(ref) for ref in serialized.contained)
 
 
 def pack_error(execution: Execution, error: BaseException) -> Serialized:

@@ -56,6 +56,7 @@ class TaskRecord:
         "deferred",
         "definition",
         "generator",
+        "group",
         "held",
         "kept",
         "kind",
@@ -112,6 +113,8 @@ class TaskRecord:
         # The nodes of attempts that died.
         self.tried_at: tuple[bytes, ...] = ()
         self.actor_id = b""
+        # The concurrency group of an actor's call.
+        self.group = ""
         self.sequence = 0
         self.cancelled = False
         self.generator: GeneratorCall | GeneratorReplay | None = None
