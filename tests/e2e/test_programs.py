@@ -35,6 +35,7 @@ DRIVER_LINES = {
     "object_as_futures": ["1", "1", "1", "1", "1"],
     "object_put": ["1 True"],
     "object_fetch": ["`get` timed out."],
+    "fault_reconstruction": ["1200000 [0, 2, 4]", "RETRIES_DISABLED"],
     "state_own_tasks": [
         "Counter.__init__ ACTOR_CREATION_TASK FINISHED 0 None",
         *["Counter.increment ACTOR_TASK FINISHED 0 None"] * 3,
