@@ -219,3 +219,16 @@ def test_a_result_freed_while_its_task_runs_again_keeps_nothing() -> None:
     assert lineage.freed(result(A)) == [Release(A)]
     assert finish(lineage, A, stored=(), retries=2) == [Release(A)]
     assert not lineage.specs and lineage.bytes == 0
+
+
+def test_an_argument_that_became_an_error_when_it_was_made_again_is_there_as_that() -> None:
+    lineage = Lineage()
+    finish(lineage, A, stored=(1, 2))
+    finish(lineage, B, result(A))
+    assert lose(lineage, A) == [Rerun(A)]
+    lineage.made(result(A))  # its second run raised
+    assert finish(lineage, A, stored=(), retries=2) == []
+    assert lose(lineage, B) == [Rerun(B)]  # which ends with that error
+    lineage.freed(result(A))
+    finish(lineage, B, result(A), retries=2, reasons={})
+    assert lose(lineage, B)[-1] == Rerun(B)

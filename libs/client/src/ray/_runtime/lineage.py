@@ -71,7 +71,7 @@ Commands: TypeAlias = Sequence[Command]
 class Spec:
     """A task of which a stored result can still be asked for."""
 
-    __slots__ = ("arguments", "dependents", "live", "missing", "running", "size", "withheld")
+    __slots__ = ("arguments", "dependents", "live", "missing", "running", "size", "valued", "withheld")
 
     def __init__(self) -> None:
         self.size = 0
@@ -79,6 +79,8 @@ class Spec:
         # Stored results that are referenced, and those among them of which no copy is left.
         self.live: set[bytes] = set()
         self.missing: set[bytes] = set()
+        # Results that were stored once, and since have a value that cannot be lost, or an error.
+        self.valued: set[bytes] = set()
         # Kept specifications that take a result of this task, counted once for each such result.
         self.dependents = 0
         self.running = False
@@ -133,9 +135,10 @@ class Lineage:
     def made(self, object_id: bytes) -> None:
         """An object of a kept task got a value that needs no specification: one that cannot be lost, or an error."""
         spec = self.specs.get(object_id[:_TASK])
-        if spec is not None:
+        if spec is not None and object_id in spec.live:
             spec.live.discard(object_id)
             spec.missing.discard(object_id)
+            spec.valued.add(object_id)
 
     def finished(
         self, task_id: bytes, stored: Collection[bytes], arguments: Mapping[bytes, Reason], size: int, retries: int
@@ -190,6 +193,7 @@ class Lineage:
         if spec is not None:
             spec.live.discard(object_id)
             spec.missing.discard(object_id)
+            spec.valued.discard(object_id)
             self._drop_if_unused(task_id, spec, out)
         return out
 
@@ -250,13 +254,14 @@ class Lineage:
         if source is not None:
             return not source.gone
         spec = self.specs[argument[:_TASK]]
-        return argument in spec.live and argument not in spec.missing
+        return argument in spec.valued or (argument in spec.live and argument not in spec.missing)
 
     # -- keeping
 
     def _arrived(self, spec: Spec, object_id: bytes) -> None:
         spec.live.add(object_id)
         spec.missing.discard(object_id)
+        spec.valued.discard(object_id)
         source = self._sources.pop(object_id, None)
         if source is not None:  # it was an argument before it was made
             spec.dependents += source.dependents

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ray.runtime")
 
 # What a kept specification takes beside its message, measured with tracemalloc: bytes.
-_OVERHEAD: Final = 1_500
+_OVERHEAD: Final = 1_400
 # Of the arena, so much may be held for the sake of specifications only: values that nothing could make again.
 _HELD_PART: Final = 4
 
