@@ -134,7 +134,7 @@ async def test_workers_see_the_devices_of_their_lease_and_serve_only_one(tmp_pat
         driver.want(3)
         without = await driver.granted()
         assert await printed(driver, whole, "env CUDA_VISIBLE_DEVICES") == "'1'"
-        assert await printed(driver, without, "env CUDA_VISIBLE_DEVICES") == "''"
+        assert await printed(driver, without, "env CUDA_VISIBLE_DEVICES") == "None"
         driver.give_back(whole)
         await ended(whole.pid)
         driver.want(4, resources={"GPU": 1})

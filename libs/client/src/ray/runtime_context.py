@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ray._ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID, WorkerID
 from ray._runtime import current
 
 if TYPE_CHECKING:
     from ray._runtime.api import Runtime
+
+
+# The kinds of devices that programs may look for.
+_ACCELERATORS: Final = ("GPU", "TPU", "TTNPU", "NPU", "FURIOSA", "neuron_cores", "RBLN", "MBLT", "HPU")
 
 
 class RuntimeContext:
@@ -86,11 +90,11 @@ class RuntimeContext:
         return TaskID(task)
 
     @property
-    def actor_id(self) -> ActorID:
-        """raises: AssertionError outside an actor."""
+    def actor_id(self) -> ActorID | None:
+        """None in a task. raises: AssertionError in a driver."""
+        assert not self.worker.is_driver, "actor_id is for tasks and actors, not for drivers"
         actor = self._in_worker("actor_id")
-        assert actor, "actor_id is there only in an actor"
-        return ActorID(actor)
+        return ActorID(actor) if actor else None
 
     @property
     def current_actor(self) -> Any:
@@ -124,8 +128,10 @@ class RuntimeContext:
         return dict(self._state.get("resources") or {})
 
     def get_accelerator_ids(self) -> dict[str, list[str]]:
-        """Kind of device -> ids of those that the running task or actor holds."""
-        return {"GPU": [str(gpu) for gpu in self._state.get("gpu_ids") or ()]}
+        """Kind of device -> ids of those that the running task or actor holds. Of all but GPUs none are handed out."""
+        held: dict[str, list[str]] = {kind: [] for kind in _ACCELERATORS}
+        held["GPU"] = [str(gpu) for gpu in self._state.get("gpu_ids") or ()]
+        return held
 
     def get_resource_ids(self) -> dict[str, list[str]]:
         return self.get_accelerator_ids()

@@ -78,7 +78,7 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
             raylet_pid=os.getpid(),
             token=token,
             log_dir=settings.log_dir,
-            has_gpus=core.has_gpus,
+            hides_gpus=core.has_gpus and settings.hides_gpus,
             tls=settings.tls,
             task_event_interval_ms=settings.task_event_interval_ms,
             max_lineage_bytes=settings.max_lineage_bytes,

@@ -85,6 +85,11 @@ class RayletSettings(ServiceSettings):
         return visible[:count]
 
     @property
+    def hides_gpus(self) -> bool:
+        """Whether CUDA_VISIBLE_DEVICES is empty for what holds no GPU, as the variable of upstream's name asks."""
+        return os.environ.get("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "").lower() in ("1", "true")
+
+    @property
     def label_map(self) -> dict[str, str]:
         return dict(_object("--labels", self.labels))
 

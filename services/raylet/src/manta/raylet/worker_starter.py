@@ -32,7 +32,7 @@ class WorkerSurroundings:
     raylet_pid: int
     token: Token
     log_dir: Path
-    has_gpus: bool
+    hides_gpus: bool
     tls: TlsFiles | None
     task_event_interval_ms: int
     max_lineage_bytes: int
@@ -114,7 +114,7 @@ class WorkerStarter:
             socket_dir=around.node_dir,
             session_dir=around.session_dir,
             gcs_addresses=around.gcs_addresses,
-            env=worker_env(env_vars_of(runtime_env), key.gpu_ids, around.has_gpus),
+            env=worker_env(env_vars_of(runtime_env), key.gpu_ids, around.hides_gpus),
             working_directory=job.working_directory,
             sys_path=job.sys_path,
             num_threads=key.num_threads,
@@ -130,12 +130,12 @@ class WorkerStarter:
         )
 
 
-def worker_env(env_vars: dict[str, str], gpu_ids: tuple[str, ...], node_has_gpus: bool) -> dict[str, str]:
+def worker_env(env_vars: dict[str, str], gpu_ids: tuple[str, ...], hides_gpus: bool) -> dict[str, str]:
     """The user's variables and the devices that the worker may see.
 
-    The lease's devices win over the user's variable; without a lease on devices, the user's wins over none.
+    The lease's devices win over the user's variable. hides_gpus: a worker without a lease on devices sees none, unless
+    the user's variable says so.
     """
     if gpu_ids:
         return {**env_vars, CUDA_VISIBLE_DEVICES: ",".join(gpu_ids)}
-    # Where there are no devices the variable stays away: some libraries warn about an empty one.
-    return {CUDA_VISIBLE_DEVICES: "", **env_vars} if node_has_gpus else dict(env_vars)
+    return {CUDA_VISIBLE_DEVICES: "", **env_vars} if hides_gpus else dict(env_vars)
