@@ -57,9 +57,21 @@ class ExtentMachine(RuleBasedStateMachine):
 
     which = st.integers(0, 2)
 
-    @rule(which=which, size=st.integers(100_000, 2 * MIB))
-    def write(self, which: int, size: int) -> None:
-        writer = self.writers[which]
+    @rule(
+        which=which,
+        sizes=st.lists(st.integers(100_000, 2 * MIB), min_size=2, max_size=8),
+        prompt=st.sampled_from([True, True, False]),
+    )
+    def write(self, which: int, sizes: list[int], prompt: bool) -> None:
+        """prompt: what is sent about extents arrives at once, in both directions."""
+        for size in sizes:
+            self._write(self.writers[which], size)
+            while prompt and self.writers[which].sent:
+                self.deliver_to_object_manager(which)
+            while prompt and self.writers[which].coming:
+                self.deliver_to_client(which)
+
+    def _write(self, writer: Writer, size: int) -> None:
         if not writer.extents.suits(size):
             return
         part, over = writer.extents.carve(size, self.now)
@@ -71,7 +83,7 @@ class ExtentMachine(RuleBasedStateMachine):
         if part is not None:
             writer.writing[self.name()] = (part, size)
 
-    @rule(which=which, choice=st.integers(0, 10), abort=st.booleans())
+    @rule(which=which, choice=st.integers(0, 10), abort=st.sampled_from([False, False, True]))
     def finish(self, which: int, choice: int, abort: bool) -> None:
         writer = self.writers[which]
         if not writer.writing:
@@ -79,6 +91,14 @@ class ExtentMachine(RuleBasedStateMachine):
         name = list(writer.writing)[choice % len(writer.writing)]
         part, size = writer.writing.pop(name)
         writer.sent.append(("back" if abort else "seal", name, part, size))
+
+    @rule(which=which, left=st.integers(0, 3))
+    def finish_most(self, which: int, left: int) -> None:
+        """All but some of what is being written is sealed, and most of what is on its way arrives."""
+        while len(self.writers[which].writing) > left:
+            self.finish(which, 0, abort=False)
+        while len(self.writers[which].sent) > left:
+            self.deliver_to_object_manager(which)
 
     @rule(which=which)
     def deliver_to_object_manager(self, which: int) -> None:
@@ -111,9 +131,13 @@ class ExtentMachine(RuleBasedStateMachine):
         for rest in writer.extents.give_back(self.now):
             writer.sent.append(("back", ObjectId(b""), rest, 0))
 
-    @rule(size=st.integers(20 * MIB, ARENA))
-    def want_room(self, size: int) -> None:
+    @rule(size=st.integers(20 * MIB, ARENA), drop=st.booleans())
+    def want_room(self, size: int, drop: bool) -> None:
+        """drop: what took room before goes first, or the arena would be full most of the time."""
         name = self.name()
+        if drop:
+            self.table.free(self.big)
+            self.big.clear()
         if not self.table.has_room(size) and self.table.room_in_extents(size):
             for writer in self.writers:
                 writer.coming.append(None)
@@ -138,7 +162,7 @@ class ExtentMachine(RuleBasedStateMachine):
         del self.writers[which]
         self.begin()
 
-    @rule(seconds=st.floats(0.0, 2.0))
+    @rule(seconds=st.sampled_from([0.2, 1.2, 2.0]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
         for writer in self.writers:
@@ -168,4 +192,4 @@ class ExtentMachine(RuleBasedStateMachine):
 
 
 TestExtentMachine = ExtentMachine.TestCase
-TestExtentMachine.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
+TestExtentMachine.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
