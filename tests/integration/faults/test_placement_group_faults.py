@@ -169,6 +169,8 @@ def run_points(groups: GroupCluster, points: int, seed: int) -> None:
 
 
 def check_store(groups: GroupCluster) -> None:
+    # Removing does not wait; what one process asks is answered in order, so the last removals are done after this.
+    placement_group_table()
     wait_for(groups.same_everywhere, "all agree", WAIT_S)
     table = groups.table()
     with groups.head.no_restarts():
