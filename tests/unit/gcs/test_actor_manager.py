@@ -226,6 +226,23 @@ def test_an_actor_waits_for_a_node_that_can_hold_it_and_lets_others_pass(gcs: Co
     assert gcs.create(2).spec.actor_id == big.actor_id
 
 
+def test_an_actor_that_holds_nothing_goes_to_a_busy_node_with_cpus_and_never_to_one_without() -> None:
+    gcs = CoreDriver()
+    gcs.attach(1, message=attach(1, cpus=0))
+    job = gcs.job()
+    for _ in range(3):
+        gcs.register(gcs.spec(job, cpus=1))
+    assert not gcs.take_told(1, "create_actor"), "a node without CPUs takes none, and it waits for one that has"
+    gcs.attach(2, message=attach(2, cpus=2))
+    assert len(gcs.take_told(2, "create_actor")) == 3
+    gcs.heartbeat(2, cpus=0)
+    for _ in range(5):
+        gcs.register(gcs.spec(job, cpus=1))
+    assert len(gcs.take_told(2, "create_actor")) == 5 and not gcs.take_told(1, "create_actor")
+    gcs.register(gcs.spec(job, held=1))
+    assert not gcs.take_told(2, "create_actor"), "what it holds must be free"
+
+
 def test_a_hard_affinity_to_an_unknown_node_is_unschedulable(gcs: CoreDriver) -> None:
     spec = gcs.spec(gcs.job(), max_restarts=-1)
     spec.strategy.node_affinity.node_id = node_id(9)

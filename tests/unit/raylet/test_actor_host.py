@@ -35,7 +35,7 @@ def test_an_actor_is_reported_with_its_address_once_its_constructor_returned() -
     assert driver.core.actors.living() == [report]
 
 
-def test_placement_resources_must_be_free_but_only_lifetime_ones_are_held() -> None:
+def test_what_is_only_needed_to_place_an_actor_is_not_held_and_for_the_gcs_to_weigh() -> None:
     driver = CoreDriver(cpu=1)
     driver.core.create_actor(actor(1), 0, 0)
     driver.core.create_actor(actor(2), 0, 0)
@@ -43,6 +43,9 @@ def test_placement_resources_must_be_free_but_only_lifetime_ones_are_held() -> N
     assert driver.core.ledger.available == driver.core.ledger.total
     driver.lease()
     driver.core.create_actor(actor(3), 0, 0)
+    driver.settle()
+    assert reports(driver) == []
+    driver.core.create_actor(actor(4, cpu=1), 0, 0)
     driver.settle()
     (report,) = reports(driver)
     assert report.rejected

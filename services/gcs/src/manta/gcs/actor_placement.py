@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from manta.common.ids import ActorId, JobId, NodeId
 from manta.common.resources import ResourceSet
 from manta.common.scheduling import (
+    ClusterIndex,
     HybridSettings,
     Infeasible,
     PlacementGroup,
     Refusal,
     Strategy,
     choose,
+    rank,
 )
 from manta.common.scheduling.bundle_use import BundleRefusal
 from manta.common.scheduling.demand_notice import WaitingDemand, shape_text
@@ -29,6 +31,7 @@ from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 
 COMPLAIN_AFTER_S = 30.0
+DRAWS = 4  # of a node at random, before those that do not qualify are left out
 Cause = common_pb2.DeathCause
 
 
@@ -136,6 +139,8 @@ class ActorPlacement:
                     decisions.append(in_bundle)
                 continue
             answer = choose(request, view, self._rng, settings=self._hybrid)
+            if isinstance(answer, Refusal):
+                answer = self._on_busy(actor, view) or answer
             if isinstance(answer, Refusal | Infeasible):
                 if isinstance(answer, Infeasible) and answer.final:
                     del self._queue[actor.id]
@@ -166,9 +171,26 @@ class ActorPlacement:
         self._waits.pop(actor_id, None)
         self._untold.pop(actor_id, None)
 
+    def _on_busy(self, actor: Actor, view: ClusterIndex) -> NodeId | None:
+        """A node that is too busy for what placing the actor asks for, but has free what the actor will hold.
+
+        By default that is a CPU and nothing: any number of such actors live on a node that has a CPU at all.
+        """
+        request, held = actor.request, actor.lifetime
+        if held == request.resources:
+            return None
+        able = rank(request, view, self._hybrid).able
+        smaller = replace(request, resources=held)
+        for _ in range(DRAWS):
+            found = choose(smaller, view, self._rng, settings=self._hybrid)
+            if not isinstance(found, bytes) or found in able:
+                return found if isinstance(found, bytes) else None
+        found = choose(smaller, ClusterIndex(view[node_id] for node_id in able), self._rng, settings=self._hybrid)
+        return found if isinstance(found, bytes) else None
+
     def _into_bundle(self, actor: Actor, use: PlacementGroup) -> Placed | Unschedulable | str:
         """What becomes of an actor that wants a bundle; a text says why it waits."""
-        found = self._bundles.choose(actor.request.resources, use)
+        found = self._bundles.choose(actor.request.resources, use, actor.lifetime)
         if isinstance(found, BundleRefusal):
             if not found.final:
                 return found.reason

@@ -67,9 +67,12 @@ class BundleUse:
         group = self._table.get(group_id)
         return group is None or group.removed
 
-    def choose(self, resources: ResourceSet, use: GroupUse) -> BundleView | BundleRefusal:
-        """A bundle for an actor. A group that is removed or unknown is a final refusal: its ids do not come back."""
+    def choose(self, resources: ResourceSet, use: GroupUse, held: ResourceSet) -> BundleView | BundleRefusal:
+        """A bundle for an actor. held: what it will hold of `resources`; enough where no bundle has more free.
+
+        A group that is removed or unknown is a final refusal: its ids do not come back.
+        """
         group = self._table.get(use.placement_group_id)
         if group is None or self.gone(group.id):
             return BundleRefusal(f"placement group {use.placement_group_id.hex()} was removed", final=True)
-        return choose_bundle(resources, use.bundle_index, self.views(group))
+        return choose_bundle(resources, use.bundle_index, self.views(group), held=held)

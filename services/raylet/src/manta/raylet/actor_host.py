@@ -88,9 +88,8 @@ class ActorHost:
             cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.RUNTIME_ENV_FAILED, message=str(error))
             return [*commands, ReportActor(self._failed(actor_id, incarnation, cause, 0))]
         lifetime = ResourceSet.from_proto(spec.lifetime_resources)
-        placement = ResourceSet.from_proto(spec.placement_resources)
-        use = _use_of(spec, bundle_index)
-        allocation = self._ledger.allocate(lifetime, use) if self._ledger.can_allocate(placement, use) else None
+        # What is only needed to place it the GCS has weighed; here counts what it holds.
+        allocation = self._ledger.allocate(lifetime, _use_of(spec, bundle_index))
         if allocation is None:
             return [*commands, *self.reject(actor_id, incarnation)]
         key = WorkerKey(

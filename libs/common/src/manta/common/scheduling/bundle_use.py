@@ -29,9 +29,15 @@ class BundleRefusal:
 
 
 def choose_bundle(
-    resources: ResourceSet, bundle_index: int, bundles: Sequence[BundleView], prefer: NodeId | None = None
+    resources: ResourceSet,
+    bundle_index: int,
+    bundles: Sequence[BundleView],
+    prefer: NodeId | None = None,
+    held: ResourceSet | None = None,
 ) -> BundleView | BundleRefusal:
     """A bundle with room for the request. bundle_index: -1 for any. prefer: a node to take among equals.
+
+    held: what the request goes on to hold, if that is less; a bundle with room for it will do when none has more.
 
     A request that fits no bundle even when idle is final: bundles never grow. cost: O(bundles).
     """
@@ -41,7 +47,10 @@ def choose_bundle(
     able = [bundle for bundle in named if bundle.total.covers(resources)]
     if not able:
         return BundleRefusal("the request is larger than any bundle that it may use", final=True)
-    free = [b for b in able if b.node_id is not None and b.usable and b.available.covers(resources)]
+    usable = [b for b in able if b.node_id is not None and b.usable]
+    free = [b for b in usable if b.available.covers(resources)]
+    if not free and held is not None:
+        free = [b for b in usable if b.available.covers(held)]
     if free:
         # The emptiest takes it, so that work spreads over the group.
         return min(free, key=lambda b: (b.node_id != prefer, _used_share(b, resources), b.index))
