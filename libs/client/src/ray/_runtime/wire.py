@@ -6,7 +6,7 @@ others the last counts. So a task is serialized once, when it is submitted, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from manta.proto.worker.v1 import worker_pb2
@@ -29,15 +29,20 @@ LAST_ATTEMPT: Final = worker_pb2.Task(last_attempt=True).SerializeToString()
 JOIN_BYTES: Final = 32 * 1024 * 1024
 
 
-def frames(header: bytes, parts: Sequence[bytes]) -> Iterator[bytes]:
+def frames(header: bytes, parts: Sequence[bytes]) -> Sequence[bytes]:
     """Messages that begin with `header` and together have all parts, in their order, at most JOIN_BYTES or one part."""
+    whole = b"".join((header, *parts))
+    if len(whole) <= JOIN_BYTES:
+        return (whole,)
+    found: list[bytes] = []
     size, begin = 0, 0
     for end, part in enumerate(parts):
         size += len(part)
         if size > JOIN_BYTES and end > begin:
-            yield b"".join((header, *parts[begin:end]))
+            found.append(b"".join((header, *parts[begin:end])))
             size, begin = len(part), end
-    yield b"".join((header, *parts[begin:]))
+    found.append(b"".join((header, *parts[begin:])))
+    return found
 
 
 def varint(number: int) -> bytes:
