@@ -153,6 +153,8 @@ def test_what_a_dead_node_had_is_computed_again_elsewhere(cluster: Cluster, runs
     alone.clear()
     del top, nested, left, right, from_put, of_actor, stream, streamed, asked
     wait_for(lambda: not kept(), f"nothing is kept for what nobody can ask for, but {len(kept())}")
+    referenced = runtime().refs.object_ids  # type: ignore[attr-defined]
+    wait_for(lambda: len(referenced()) == 1, f"the actor alone is referenced, but {len(referenced())}")
     head = cluster.head_node
     assert head is not None
     page = head.local.services["gcs"]["metrics"]
@@ -235,6 +237,38 @@ def test_a_node_that_was_drained_takes_nothing_with_it(
     assert value_of(ref) == 9 and runs.of("result") == [2]
     with pytest.raises(ObjectLostError):
         ray.get(put_there[0], timeout=WAIT_S)
+
+
+def test_what_a_task_took_is_let_go_with_its_result_whether_it_ran_again_or_not(start_cluster: StartCluster) -> None:
+    cluster = start_cluster({"num_cpus": 2})
+    assert cluster.head_node is not None
+
+    @ray.remote
+    def mixed(small: int, array: Any, nested: list[Any], again: Any) -> Any:
+        return array + small + ray.get(nested[0]) + again[0]
+
+    def submit() -> Any:
+        array = ray.put(np.ones(LARGE, dtype="uint8"))
+        return mixed.remote(ray.put(1), array, [ray.put(1)], array)
+
+    def used() -> list[bytes]:
+        return list(runtime().refs.object_ids())  # type: ignore[attr-defined]
+
+    wait_for(lambda: not used(), "nothing is referenced yet")
+    once, twice = submit(), submit()
+    made(once, twice)
+    # The result, and what nothing could make again: an array and a small value.
+    wait_for(lambda: len(used()) == 6, f"results and what they are made from stay, and no more: {len(used())}")
+    processes = NodeProcesses.of(cluster.head_node)
+    # The second run reports as lost what was put, so this time nothing can be made.
+    del once
+    wait_for(lambda: len(used()) == 3, f"one result stays with what it is made from: {len(used())}")
+    old = processes.kill("object-manager")
+    processes.wait_for_another("object-manager", old)
+    with pytest.raises(ObjectLostError):
+        ray.get(twice, timeout=WAIT_S)
+    del twice
+    wait_for(lambda: not used() and not kept(), f"nothing stays: {used()}")
 
 
 @ray.remote(num_cpus=0.1, max_restarts=0)

@@ -35,9 +35,14 @@ _HELD_PART: Final = 4
 
 
 class Kept(NamedTuple):
-    """The specification of a task. held: arguments that are kept with their values; stored: their bytes in arenas."""
+    """The specification of a task.
+
+    needed: arguments that another run takes; held: those of them that are kept with their values, which have `stored`
+    bytes in arenas.
+    """
 
     record: TaskRecord
+    needed: tuple[bytes, ...]
     held: tuple[bytes, ...]
     stored: int
 
@@ -92,7 +97,7 @@ class Recovery:
             self.lineage.made(object_id)
         needed, held, size, in_arenas = self._arguments(record)
         before = self._kept.get(task_id)
-        self._kept[task_id] = Kept(record, held, in_arenas)
+        self._kept[task_id] = Kept(record, tuple(needed), held, in_arenas)
         self._held_stored += in_arenas
         record.kept = True
         for object_id in held:
@@ -142,7 +147,6 @@ class Recovery:
             elif entry.value is not None:
                 here += entry.value.ByteSize()
             held.append(object_id)
-        record.held = tuple(needed)
         return needed, tuple(held), here + in_arenas, in_arenas
 
     # -- ends of objects
@@ -190,7 +194,7 @@ class Recovery:
                 process.refs.create(command.object_id)
                 revived.append(command.object_id)
             elif type(command) is lineage.Rerun:
-                self._rerun(self._kept[command.task_id].record)
+                self._rerun(self._kept[command.task_id])
             elif type(command) is lineage.Fail:
                 process.task_events.look_later()
                 log.debug(
@@ -205,8 +209,9 @@ class Recovery:
             # From here on those tasks count it that take it.
             process.note_drop(object_id)
 
-    def _rerun(self, record: TaskRecord) -> None:
-        process = self._process
+    def _rerun(self, kept: Kept) -> None:
+        process, record = self._process, kept.record
+        record.held = kept.needed
         if record.generator is not None:
             process.generators.replay(record)
         record.next_attempt()
