@@ -195,8 +195,15 @@ def test_a_hold_that_the_owner_could_not_take_is_told_again(monkeypatch: pytest.
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two nodes; this process is a driver on the first."""
+def proxies() -> Iterator[ResettingProxies]:
+    made = ResettingProxies()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory, proxies: ResettingProxies) -> Iterator[Cluster]:
+    """Two nodes; this process is a driver on the first, and meets the processes of the other through proxies."""
     root = tmp_path_factory.mktemp("root")
     os.chmod(root, 0o700)
     files = memory_files()
@@ -208,31 +215,20 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         )
         cluster.add_node(num_cpus=2, resources={"x": 100}, object_store_memory=200 * MIB)
         ray.init(address=cluster.address, log_to_driver=False)
+        remote = current.runtime().remote
+        reach, serve = remote._endpoint, remote.open_endpoint
+        # From the first connection on: raylets remember how a process is reached.
+        patch.setattr(remote, "_endpoint", lambda peer, address: reach(peer, proxies.before(address)))
+        patch.setattr(
+            remote,
+            "open_endpoint",
+            lambda host, tcp, done: serve(host, tcp, lambda address: done(proxies.before(address))),
+        )
         yield cluster
         ray.shutdown()
         cluster.shutdown()
     wait_for(lambda: not of_session(str(root)), f"no process is left, but: {of_session(str(root))}", 5.0)
     assert memory_files() <= files
-
-
-@pytest.fixture(scope="module")
-def proxies(session: Cluster) -> Iterator[ResettingProxies]:
-    """Between this process and those of other nodes, whoever connects; raylets remember them for as long as we live."""
-    made = ResettingProxies()
-    runtime = current.runtime()
-    reach, serve = runtime.remote._endpoint, runtime.remote.open_endpoint
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime.remote, "_endpoint", lambda peer, address: reach(peer, made.before(address)))
-        patch.setattr(
-            runtime.remote,
-            "open_endpoint",
-            lambda host, tcp, done: serve(host, tcp, lambda address: done(made.before(address))),
-        )
-        for peer in list(runtime.peers._peers.values()):
-            for carrier in list(peer.carriers) if peer.node_id != runtime.node_id else ():
-                carrier.close("the next shall go through a proxy")
-        yield made
-    made.close()
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -17,6 +17,7 @@ from manta.proto.gcs.v1 import gcs_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime import current
 from ray._runtime.driver_logs import LogPrinter
+from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Identity
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("ray.runtime")
 
 CONNECT_TIMEOUT_S = 30.0
+# For the last output of workers, when a driver leaves.
+_OUTPUT_S = 1.0
 _NO_JOB = b"\0" * 4
 
 
@@ -111,6 +114,7 @@ class Driver(Process):
 
         current.set_runtime(None)
         self.task_events.tell()
+        self._await_output()
         self.closing = True
         finished = self.gcs.request(finish_job=gcs_pb2.FinishJob(job_id=self.job_id))
         try:
@@ -125,6 +129,17 @@ class Driver(Process):
         self._printer.close()
         super().shutdown()
         self.reactor.close()
+
+    def _await_output(self) -> None:
+        """What workers wrote before this moment is shown; a raylet that does not answer is not waited for long."""
+        if self.on_log_lines is None:
+            return
+        links = [link for link in self.raylets.all() if link is self.raylet or link.logs_wanted]
+        gate = Gate(len(links))
+        for link in links:
+            link.flush_logs(gate.one_ready)
+        if links and not self.reading.wait(gate, _OUTPUT_S):
+            log.debug("output_not_complete waited_s=%g", _OUTPUT_S)
 
 
 def connect_driver(address: ClusterAddress, options: DriverOptions) -> Driver:

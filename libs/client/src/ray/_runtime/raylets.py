@@ -44,6 +44,7 @@ class RayletLink:
         self._endpoints: dict[int, Callable[[str], None]] = {}
         self._returned: OrderedDict[bytes, bytes] = OrderedDict()
         self.logs_wanted = False
+        self._on_logs_flushed: Callable[[], None] | None = None
         self.welcomed = False
         # It could not be reached a moment ago: nothing is opened, or asked, before the time is up.
         self.resting = False
@@ -98,11 +99,24 @@ class RayletLink:
         if done is not None:
             done(message.address)
 
+    def flush_logs(self, done: Callable[[], None]) -> None:
+        """done(), once everything that the job's workers there have written is here, or cannot come any more."""
+        self._on_logs_flushed = done
+        self.send(raylet_pb2.LOGS_FLUSH, raylet_pb2.LogsFlush().SerializeToString())
+        if self.channel is None:
+            self.logs_flushed()
+
+    def logs_flushed(self) -> None:
+        done, self._on_logs_flushed = self._on_logs_flushed, None
+        if done is not None:
+            done()
+
     def lost(self) -> float:
         """The stream ended. returns: after how many seconds another may be tried."""
         self.channel = None
         self.welcomed = False
         self._failures += 1
+        self.logs_flushed()
         waiting, self._endpoints = self._endpoints, {}
         for done in waiting.values():
             done("")
@@ -219,6 +233,8 @@ class Raylets:
                 process.losses.worker_died(dead.address.worker_id, dead.cause)
         elif kind == raylet_pb2.NODES:
             self._on_nodes(raylet_pb2.Nodes.FromString(payload))
+        elif kind == raylet_pb2.LOGS_FLUSHED:
+            link.logs_flushed()
         elif kind == raylet_pb2.ENDPOINT:
             link.endpoint_answered(raylet_pb2.Endpoint.FromString(payload))
         elif kind == raylet_pb2.OPEN_ENDPOINT:

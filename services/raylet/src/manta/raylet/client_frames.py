@@ -154,6 +154,10 @@ class ClientFrames:
         raylet_pb2.LogsWanted.FromString(payload)
         self._node.logs_wanted(client)
 
+    def _logs_flush(self, client: Client, payload: bytes) -> None:
+        raylet_pb2.LogsFlush.FromString(payload)
+        self._node.flush_logs(client)
+
     def _task_events(self, client: Client, payload: bytes) -> None:
         events = task_pb2.TaskEvents.FromString(payload)
         if events.teller.worker_id != client.id:
@@ -195,6 +199,7 @@ _HANDLERS: Mapping[int, Handler] = {
     raylet_pb2.EXITING: ClientFrames._exiting,
     raylet_pb2.EXIT_DECLINED: ClientFrames._exit_declined,
     raylet_pb2.LOGS_WANTED: ClientFrames._logs_wanted,
+    raylet_pb2.LOGS_FLUSH: ClientFrames._logs_flush,
     raylet_pb2.TASK_EVENTS: ClientFrames._task_events,
     raylet_pb2.REFERENCES_LISTED: ClientFrames._references_listed,
 }

@@ -18,10 +18,16 @@ class LogFeed:
         self._node_ip = node_ip
         self._backlog = LogBacklog()
         self._more = asyncio.Event()
+        self._flush_wanted = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"log feed of pid {client.pid}")
 
     def add(self, batch: LogBatch) -> None:
         self._backlog.add(batch)
+        self._more.set()
+
+    def flush(self) -> None:
+        """Say LOGS_FLUSHED behind what waits now."""
+        self._flush_wanted = True
         self._more.set()
 
     def close(self) -> None:
@@ -49,3 +55,6 @@ class LogFeed:
                     once=batch.once,
                 )
             self._client.send(raylet_pb2.LOG_LINES, message)
+            if self._flush_wanted:
+                self._flush_wanted = False
+                self._client.send(raylet_pb2.LOGS_FLUSHED, raylet_pb2.LogsFlushed())

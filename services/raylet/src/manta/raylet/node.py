@@ -397,6 +397,14 @@ class Node:
         if client.logs is None:
             client.logs = LogFeed(client, self.surroundings.node_ip)
 
+    def flush_logs(self, client: Client) -> None:
+        """A driver is about to leave: all that its workers have written goes to it first."""
+        if client.logs is None:
+            client.send(raylet_pb2.LOGS_FLUSHED, raylet_pb2.LogsFlushed())
+            return
+        self.processes.read_output(client.job_id)
+        client.logs.flush()
+
     def tell_drivers(self, notice: DemandNotice) -> None:
         """A word of the scheduler to the job's driver, among its workers' output."""
         self._log_batch(notice.job_id, LogBatch("scheduler", 0, True, (notice.text,), notice.key))

@@ -74,13 +74,21 @@ class WorkerOutput:
                 self._handle(is_error, pipe, data)
             pipe.early.clear()
 
-    def close(self) -> list[str]:
-        """Read what is left and close. returns: the last lines of standard error."""
-        self.close_write_ends()
+    def is_of(self, job_id: JobId) -> bool:
+        return self._job_id == job_id
+
+    def read_now(self) -> None:
+        """Take what has been written, without waiting for the event loop to notice."""
         for is_error in list(self._pipes):
             for _ in range(_FINAL_READS):
                 if is_error not in self._pipes or not self._readable(is_error):
                     break
+
+    def close(self) -> list[str]:
+        """Read what is left and close. returns: the last lines of standard error."""
+        self.close_write_ends()
+        self.read_now()
+        for is_error in list(self._pipes):
             self._end(is_error)
         return list(self.last_errors)
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-from manta.common.ids import WorkerId
+from manta.common.ids import JobId, WorkerId
 from manta.common.logs import get
 from manta.raylet.child_processes import ChildProcesses
 from manta.raylet.commands import StartWorker
@@ -101,6 +101,10 @@ class WorkerProcesses:
         self._zygote.stop()
         self._children.close()
         self._starter.close()
+
+    def read_output(self, job_id: JobId) -> None:
+        """Take what the job's workers have written so far."""
+        self._starter.read_output(job_id)
 
     async def _all_gone(self, timeout_s: float) -> bool:
         try:

@@ -69,6 +69,12 @@ class WorkerStarter:
         descriptors, output.write_ends = output.write_ends, []
         zygote.fork(request, descriptors)
 
+    def read_output(self, job_id: JobId) -> None:
+        """Take what the job's workers have written so far."""
+        for output in list(self._outputs.values()):
+            if output.is_of(job_id):
+                output.read_now()
+
     def close_output(self, worker_id: WorkerId) -> list[str]:
         """The process is gone: read the rest. returns: the last lines of its standard error."""
         output = self._outputs.pop(worker_id, None)

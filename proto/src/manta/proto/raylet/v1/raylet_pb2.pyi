@@ -30,6 +30,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENDPOINT_OPENED: _ClassVar[Kind]
     LOGS_WANTED: _ClassVar[Kind]
     EXIT_DECLINED: _ClassVar[Kind]
+    LOGS_FLUSH: _ClassVar[Kind]
     TASK_EVENTS: _ClassVar[Kind]
     REFERENCES_LISTED: _ClassVar[Kind]
     LEASE_GRANTED: _ClassVar[Kind]
@@ -43,6 +44,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     START_ACTOR: _ClassVar[Kind]
     EXIT: _ClassVar[Kind]
     OPEN_ENDPOINT: _ClassVar[Kind]
+    LOGS_FLUSHED: _ClassVar[Kind]
     REFERENCES_WANTED: _ClassVar[Kind]
     TASK_EVENTS_LOST: _ClassVar[Kind]
 NONE: Kind
@@ -62,6 +64,7 @@ EXITING: Kind
 ENDPOINT_OPENED: Kind
 LOGS_WANTED: Kind
 EXIT_DECLINED: Kind
+LOGS_FLUSH: Kind
 TASK_EVENTS: Kind
 REFERENCES_LISTED: Kind
 LEASE_GRANTED: Kind
@@ -75,6 +78,7 @@ LOG_LINES: Kind
 START_ACTOR: Kind
 EXIT: Kind
 OPEN_ENDPOINT: Kind
+LOGS_FLUSHED: Kind
 REFERENCES_WANTED: Kind
 TASK_EVENTS_LOST: Kind
 
@@ -328,6 +332,14 @@ class ExitDeclined(_message.Message):
     def __init__(self) -> None: ...
 
 class LogsWanted(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LogsFlush(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LogsFlushed(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
