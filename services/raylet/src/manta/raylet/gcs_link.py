@@ -25,6 +25,8 @@ HEARTBEAT_S: Final = 1.0
 COALESCE_S: Final = 0.05
 # What the news of a living actor waits for its neighbours, while more processes are being started.
 REPORTS_TOGETHER_S: Final = 0.02
+# A new node's GCS is often started with it, and listens a moment later.
+FIRST_RETRY_S: Final = 0.02
 RETRY_S: Final = 0.2
 LONGEST_RETRY_S: Final = 0.5  # a new leader waits for its nodes
 # Reports that a GCS has not acknowledged; beyond it the oldest are in AttachNode.recent_deaths or lost with it.
@@ -160,7 +162,7 @@ class GcsLink:
     # ---- the stream
 
     async def _run(self) -> None:
-        retry_s = RETRY_S
+        retry_s = FIRST_RETRY_S
         turn = 0
         while True:
             address = self._hint or self._addresses[turn % len(self._addresses)]
@@ -171,9 +173,11 @@ class GcsLink:
             log("gcs_stream_ended", address=address, reason=reason)
             if self._drain_done:
                 return
-            retry_s = RETRY_S if attached else min(retry_s * 1.5, LONGEST_RETRY_S)
+            if attached:
+                retry_s = RETRY_S
             if not self._hint and not self._reattach.is_set():
                 await asyncio.sleep(retry_s * random.uniform(0.5, 1.0))  # backoff before the next replica is asked
+                retry_s = min(retry_s * 1.5, LONGEST_RETRY_S)
             self._reattach.clear()
 
     async def _attach(self, address: str) -> tuple[str, bool]:
