@@ -13,7 +13,7 @@ from ray._runtime import packing as module
 from ray._runtime import serialization
 from ray._runtime.execution import Execution, Failure, clear_frames
 from ray._runtime.object_ref import ObjectRef
-from ray._runtime.packing import pack_returns
+from ray._runtime.packing import pack_returns, store_all
 from ray._runtime.serialization import DEFAULT_INLINE_LIMIT, ERROR
 from ray._runtime.tuning import DEFAULT
 from ray.exceptions import RayTaskError
@@ -37,13 +37,15 @@ def an_execution(num_returns: int) -> Execution:
 
 
 def packed(num_returns: int, result: Any) -> tuple[worker_pb2.TaskReply, dict[bytes, list[tuple[bytes, bytes]]]]:
-    reply = worker_pb2.TaskReply()
-    return reply, pack_returns(an_execution(num_returns), reply, result)
+    reply, large, execution = worker_pb2.TaskReply(), list[Any](), an_execution(num_returns)
+    contained = pack_returns(execution, reply, result, large)
+    store_all(execution, large)
+    return reply, contained
 
 
 def raised(num_returns: int, error: Any) -> tuple[worker_pb2.TaskReply, dict[bytes, list[tuple[bytes, bytes]]]]:
     reply = worker_pb2.TaskReply(outcome=worker_pb2.TaskReply.RAISED)
-    return reply, pack_returns(an_execution(num_returns), reply, error)
+    return reply, pack_returns(an_execution(num_returns), reply, error, [])
 
 
 def values(reply: worker_pb2.TaskReply) -> list[Any]:

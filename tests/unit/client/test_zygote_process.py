@@ -57,6 +57,24 @@ answer = {
         assert answer["arrow"] == count
 
 
+def test_the_first_workers_import_the_large_libraries_themselves_and_like_the_others(tmp_path: Path) -> None:
+    code = """
+import sys
+had = "numpy" in sys.modules
+import numpy, threadpoolctl
+(numpy.ones((600, 600)) @ numpy.ones((600, 600))).sum()
+blas = [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+answer = [had, numpy.random.random(), blas]
+"""
+    peer = ZygotePeer(tmp_path)
+    peer.wait_ready()
+    answers = [peer.fork(code, num_threads=2).answer() for _ in range(3)]
+    peer.close()
+    assert [had for had, _, _ in answers] == [False, False, True]
+    assert len({number for _, number, _ in answers}) == 3
+    assert [blas for _, _, blas in answers] == [[2]] * 3
+
+
 def test_a_worker_holds_no_descriptor_but_its_own(zygote: ZygotePeer) -> None:
     code = """
 import os

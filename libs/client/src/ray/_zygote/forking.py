@@ -20,21 +20,31 @@ class Forking:
     """Starts workers.
 
     inherited: the environment that the zygote was started with, before it set thread limits for itself.
-    controller: the threadpoolctl.ThreadpoolController over the libraries that the zygote has loaded.
     detach: called in a child before it closes what it inherited; it detaches Python's objects from the descriptors.
     worker: the module whose run(fork) a worker enters.
     """
 
-    def __init__(self, inherited: Mapping[str, str], controller: Any, detach: Callable[[], None], worker: str) -> None:
+    def __init__(self, inherited: Mapping[str, str], detach: Callable[[], None], worker: str) -> None:
         self._worker = worker
         self._inherited = dict(inherited)
-        self._controller = controller
+        self._controller: Any = None
+        self._numpy_seed: worker_process.NumpySeed | None = None
+        self.forks = 0
         self._detach = detach
         self._signals = worker_process.Signals.of_this_process()
-        self._numpy_seed = worker_process.NumpySeed()
         # Of the last request, for most are followed by others of the same job.
         self._last_request: tuple[dict[str, str], int] | None = None
         self._last_variables: tuple[dict[str, str], worker_process.Variables] = ({}, worker_process.Variables())
+
+    @property
+    def loaded(self) -> bool:
+        """Whether workers come with the large libraries."""
+        return self._controller is not None
+
+    def load(self, controller: Any) -> None:
+        """From now on they do. controller: the threadpoolctl.ThreadpoolController over those libraries."""
+        self._controller = controller
+        self._numpy_seed = worker_process.NumpySeed()
 
     def start(self, request: zygote_pb2.Fork, stdout: int, stderr: int) -> int:
         """Make the worker and return its pid; the descriptors stay the caller's.
@@ -50,6 +60,7 @@ class Forking:
         env, variables = self._variables(request)
         if isinstance(kind, Spawned):
             return self._spawn(request, env, kind, stdout, stderr)
+        self.forks += 1
         pid = self._fork()
         if pid == 0:
             self._be_worker(request, env, variables, stdout, stderr)
@@ -81,10 +92,11 @@ class Forking:
         try:
             self._detach()
             worker_process.drop_inherited(stdout, stderr, self._signals)
-            # `random` seeds itself anew in a forked child.
-            self._numpy_seed.draw()
             worker_process.enter(request, variables)
-            worker_process.limit_threads(worker_process.thread_count(env, request), self._controller)
+            # `random` seeds itself anew in a forked child, and numpy in a process that imports it.
+            if self._numpy_seed is not None:
+                self._numpy_seed.draw()
+                worker_process.limit_threads(worker_process.thread_count(env, request), self._controller)
         except BaseException:
             import traceback
 

@@ -1,4 +1,9 @@
-"""manta-zygote: imports what workers need, then forks them on its raylet's request."""
+"""manta-zygote: imports what workers need, and forks them on its raylet's request.
+
+In two steps: the first workers of a new cluster are forked as soon as they could run, with half of the imports done;
+the other half, numpy's and pyarrow's, which the services' own imports would have to share the processors with, follows
+when nobody asks for a worker, or before the third is forked.
+"""
 
 import ctypes
 import gc
@@ -29,10 +34,16 @@ _ONE_THREAD: Final = {
     "MKL_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
-# grpc is imported and never used here: its threads would not survive a fork.
-_PRELOADED: Final = ("numpy", "numpy.random", "pyarrow", "cloudpickle")
-# What workers import when they first need it: an import costs a worker up to 15 ms, and the zygote once.
+_PRELOADED: Final = ("numpy", "numpy.random", "pyarrow")
+# How many workers are forked without the above: those that a new cluster starts ahead.
+_EARLY_FORKS: Final = 2
+# Nobody has asked for so long, before the first fork and after it: time for the second step.
+_IDLE_AT_FIRST_MS: Final = 1_000
+_IDLE_MS: Final = 200
+# What workers import when they first need it: an import costs a worker up to 15 ms, and the zygote once. grpc is
+# imported and never used here: its threads would not survive a fork.
 _OF_THE_API: Final = (
+    "cloudpickle",
     "manta.common.rpc",
     "ray._api",
     "ray._error_transport",
@@ -60,16 +71,18 @@ def main() -> None:
     open_standard_streams()
     control_socket = socket.socket(fileno=descriptor)
     control_socket.set_inheritable(False)
-    controller = preload(worker)
-    serve(control_socket, inherited, controller, worker)
+    for name in (worker, *_OF_THE_API):
+        importlib.import_module(name)
+    gc.freeze()
+    serve(control_socket, inherited, worker)
 
 
 def preload(worker: str) -> Any:
-    """Import what workers need, and make ahead what they can have from here.
+    """The second step: import the large libraries, and make ahead what workers can have from here.
 
-    returns: a ThreadpoolController over the libraries that came with it.
+    returns: a ThreadpoolController over the libraries.
     """
-    for name in (*_PRELOADED, worker, *_OF_THE_API):
+    for name in _PRELOADED:
         importlib.import_module(name)
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
@@ -95,7 +108,7 @@ def _give_back_free_memory() -> None:
         trim(0)
 
 
-def serve(control_socket: socket.socket, inherited: dict[str, str], controller: Any, worker: str) -> None:
+def serve(control_socket: socket.socket, inherited: dict[str, str], worker: str) -> None:
     """Answer the raylet until it hangs up."""
     control = Control(control_socket)
     children = Children()
@@ -104,10 +117,12 @@ def serve(control_socket: socket.socket, inherited: dict[str, str], controller: 
         control.detach()
         children.detach()
 
-    forking = Forking(inherited, controller, detach, worker)
+    forking = Forking(inherited, detach, worker)
 
     def fork(request: zygote_pb2.Fork) -> None:
         outputs = control.take_descriptors()
+        if not forking.loaded and forking.forks >= _EARLY_FORKS:
+            forking.load(preload(worker))
         try:
             check(Version(request.version_major, request.version_minor), peer="the raylet")
             pid = forking.start(request, *outputs)
@@ -132,7 +147,9 @@ def serve(control_socket: socket.socket, inherited: dict[str, str], controller: 
     try:
         while not control.ended:
             poll.register(control.fileno(), select.POLLIN | (select.POLLOUT if control.outbox else 0))
-            poll.poll()
+            idle_ms = None if forking.loaded else _IDLE_MS if forking.forks else _IDLE_AT_FIRST_MS
+            if not poll.poll(idle_ms):
+                forking.load(preload(worker))
             control.flush()
             for kind, payload in control.receive():
                 if kind != zygote_pb2.FORK:
