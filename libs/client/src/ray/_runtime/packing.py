@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,9 @@ Large = list[tuple[worker_pb2.Return, Serialized]]
 
 # What the state tables show of an error, characters.
 ERROR_TEXT_LIMIT: Final = 4000
+# Values whose pickles hold no refs, buffers or code; and how long those are at most, with their message.
+_NUMBERS: Final = frozenset((int, float, bool, type(None)))
+_NUMBER_BYTES: Final = 48
 
 
 def pack_returns(
@@ -56,6 +60,11 @@ def pack_returns(
     for index, value in enumerate(values, 1):
         object_id = _return_id(execution, index)
         message = reply.returns.add(object_id=object_id)
+        if type(value) in _NUMBERS and len(data := pickle.dumps(value, 5)) <= _NUMBER_BYTES <= room:
+            # A task may have thousands of results, and most of what the way below takes is for what these cannot be.
+            message.value.kind, message.value.data = serialization.PICKLE, data
+            room -= _NUMBER_BYTES
+            continue
         serialized = _serialize(execution, value)
         if serialized.size <= min(serialization.inline.limit, room):
             message.value.CopyFrom(serialized.to_proto())
