@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.common.v1.common_pb2 import Value
 from ray._runtime import serialization
 from ray._runtime.arena_client import copy_into
 from ray._runtime.arena_errors import ArenaAway, ArenaDisconnected, ArenaEntered, ArenaFull, ArenaTimeout
+from ray._runtime.collector import LARGE_PICKLE_BYTES, held_back
 from ray._runtime.ref_pickling import receiving
 from ray._runtime.system_errors import as_raised
 
@@ -111,7 +113,7 @@ def load_stored(
     buffer = process.reads.view(object_id, pinned).buffer
     kind, stream, extents = serialization.read_layout(memoryview(buffer))
     buffers = [buffer.slice(offset, length) for offset, length in extents]
-    with receiving(count):
+    with held_back() if len(stream) >= LARGE_PICKLE_BYTES else nullcontext(), receiving(count):
         value = serialization.load(kind, stream, buffers)
     if kind == serialization.ERROR:
         raise as_raised(value)

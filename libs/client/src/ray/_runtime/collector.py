@@ -1,0 +1,43 @@
+"""Python's garbage collector, held back while a large value is made out of its pickle.
+
+All that unpickling makes is reachable, so every collection in the middle of it is in vain, and each looks at more.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+# A pickle so long makes some thousands of objects, and the collector would begin its first rounds.
+LARGE_PICKLE_BYTES: Final = 1 << 16
+
+# Reentrant: a destructor that runs while it is held may read a value.
+_guard = threading.RLock()
+_holders = 0
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """No automatic collection on any thread until the last of those who are inside has left.
+
+    A program that has turned the collector off before finds it off afterwards.
+    """
+    global _holders
+    with _guard:
+        if _holders == 0 and not gc.isenabled():
+            holding = False
+        else:
+            holding = True
+            _holders += 1
+            gc.disable()
+    try:
+        yield
+    finally:
+        if holding:
+            with _guard:
+                _holders -= 1
+                if _holders == 0:
+                    gc.enable()
