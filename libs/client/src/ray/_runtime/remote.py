@@ -120,11 +120,16 @@ class Remote:
         """Serve a cross-node carrier, each once; done(address) runs here, or on the io thread for gRPC."""
         process = self._process
         if tcp and process.tls is None:
-            if self._listener is None:
-                sock = bind_tcp(host)
-                self._listener = Listener(sock, process.identity.token, process.reactor, process.peers.admit)
-            done(TCP + self._listener.address)
-            return
+            try:
+                if self._listener is None:
+                    sock = bind_tcp(host)
+                    self._listener = Listener(sock, process.identity.token, process.reactor, process.peers.admit)
+            except OSError as error:
+                # It must not end the link to the raylet that asks; the other carrier may fare better.
+                log.warning("tcp_not_served host=%s error=%s", host, error)
+            else:
+                done(TCP + self._listener.address)
+                return
 
         async def start() -> None:
             if self._server is None:
