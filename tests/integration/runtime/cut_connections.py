@@ -79,8 +79,8 @@ class ResettingProxies:
         return self._run(self._reset())
 
     def hold(self) -> None:
-        """Let nothing pass until `release`."""
-        self._loop.call_soon_threadsafe(self._flowing.clear)
+        """Let nothing pass until `release`, from the return of this on."""
+        self._run(self._hold())
 
     def release(self) -> None:
         self._loop.call_soon_threadsafe(self._flowing.set)
@@ -126,6 +126,9 @@ class ResettingProxies:
                 await sink.drain()
         self._sockets.discard(sink)
         sink.close()
+
+    async def _hold(self) -> None:
+        self._flowing.clear()
 
     async def _reset(self) -> int:
         sockets, self._sockets = self._sockets, set()

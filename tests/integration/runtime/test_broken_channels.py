@@ -248,7 +248,8 @@ def test_streams_between_nodes_that_are_reset_lose_nothing(seed: int, proxies: R
         while sum(counts) < 5:
             assert ray.get(square.options(**there).remote(7), timeout=DEADLINE_S) == 49
     assert ray.get(journal.read.remote(), timeout=DEADLINE_S) == list(range(3 * count))
-    assert connections() - before >= 3, "there were breaks"
+    # One reset breaks several, and they are made again in their own time.
+    wait_for(lambda: connections() - before >= 3, "there were breaks")
 
 
 def test_the_last_results_of_a_worker_on_another_node_arrive_although_it_ends(
