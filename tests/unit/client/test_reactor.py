@@ -168,3 +168,21 @@ def test_an_interrupt_waits_for_the_end_of_the_round(reactor: Reactor, pipe: tup
     assert not reactor.defer_interrupt(lambda: order.append("never"))
     reactor.poll(DEADLINE_S)
     assert order == ["handled", "interrupt"]
+
+
+def test_a_wake_after_the_end_does_not_reach_who_has_the_descriptor_now() -> None:
+    reactor = Reactor()
+    reactor.open()
+    number = reactor._wake
+    reactor.close()
+    others = [os.eventfd(0, os.EFD_NONBLOCK)]
+    while others[-1] != number:  # the lowest that is free comes first
+        others.append(os.eventfd(0, os.EFD_NONBLOCK))
+    try:
+        reactor.call_soon(lambda: None)
+        reactor.wake()
+        with pytest.raises(BlockingIOError):
+            os.eventfd_read(number)
+    finally:
+        for other in others:
+            os.close(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -149,3 +150,38 @@ def test_stopping_ends_the_thread(reactor: Reactor) -> None:
     reading.stop()
     assert not [thread for thread in threading.enumerate() if thread is reading._thread]
     reactor.close()
+
+
+def test_a_thread_does_not_wait_for_another_that_was_quicker_to_take_over(reading: Reading, reactor: Reactor) -> None:
+    # The stand-in lets go, and before the one that asked it to can take the token a third thread has it.
+    with reactor.token:
+        reading._standing_in = True
+        results: list[bool] = []
+        asking = in_thread(lambda: results.append(reading.try_take()))
+        while not reading._claim.locked():
+            os.sched_yield()
+        reading._standing_in = False
+        asking.join(DEADLINE_S)
+        assert results == [False]
+
+
+def test_the_stand_in_is_asked_again_when_it_came_back_before_the_one_that_asked(
+    reading: Reading, reactor: Reactor
+) -> None:
+    reactor.token.acquire()
+    reading._standing_in = True
+    results: list[bool] = []
+    asking = in_thread(lambda: results.append(reading.try_take()))
+    while not reading._claim.locked():
+        os.sched_yield()
+    # A reader left after we asked, which the stand-in takes to mean that nobody waits.
+    reading._unread_since = time.monotonic()
+    deadline = time.monotonic() + DEADLINE_S
+    while reading._unread_since:
+        assert time.monotonic() < deadline, "it is told again that somebody waits"
+        os.sched_yield()
+    reading._standing_in = False
+    reactor.token.release()
+    asking.join(DEADLINE_S)
+    assert results == [True]
+    reading.leave()

@@ -170,10 +170,11 @@ class Fetcher:
         entry = process.objects.get(ref._id)
         if entry is None:
             entry = self._counted_now(ref)
-        if entry.state is ObjectState.PENDING:
+        # Looked at once: on another thread its last copy may be found lost at any moment.
+        while (state := entry.state) is ObjectState.PENDING:
             # Another object of the list is an error, and it comes later in the list.
             self.await_ready([ref], 1, deadline, stop_at_error=False)
-        if entry.state is ObjectState.STORED:
+        if state is ObjectState.STORED:
             return self._load_stored(ref, entry, deadline)
         value = entry.value
         assert value is not None
@@ -201,17 +202,19 @@ class Fetcher:
             if entry.generation != generation:
                 lost.clear()
                 generation = entry.generation
+            # After the generation: what is reported lost has to be of it, or older.
+            nodes = entry.nodes
             # What is here needs but a round trip to the object manager, which no timeout is meant to cut short.
-            here = process.node_id in entry.nodes
+            here = process.node_id in nodes
             timeout = None if deadline is None or here else max(0.0, deadline - time.monotonic())
             try:
-                value = load_stored(process, object_id, list(entry.nodes), owner, timeout, self._receiver(object_id))
+                value = load_stored(process, object_id, list(nodes), owner, timeout, self._receiver(object_id))
             except ObjectNotFound as error:
                 if process.closing:
                     from ray.exceptions import RaySystemError
 
                     raise RaySystemError("ray.shutdown() was called before this was there") from None
-                lost.extend(node for node in error.lost_at or entry.nodes if node not in lost)
+                lost.extend(node for node in error.lost_at or nodes if node not in lost)
                 log.debug("copies_not_found object_id=%s reason=%s", object_id.hex(), error)
                 self._report_lost(ref, entry, lost, generation)
                 # It is made again, or its owner named other nodes meanwhile.
@@ -285,15 +288,19 @@ class Fetcher:
         """
         process = self._process
         away = [ref for ref in refs if self._is_elsewhere(ref)]
+        if not away:  # any more: another thread brought them
+            return {ref._id for ref in refs}, True
         gate = Gate(len(away))
         missing = {ref._id for ref in away}
         lost: list[tuple[ObjectRef, ObjectEntry, int, Sequence[bytes]]] = []
 
-        def arrived(ref: ObjectRef, entry: ObjectEntry, generation: int, pin: Pinned | Exception) -> None:
+        def arrived(
+            ref: ObjectRef, entry: ObjectEntry, generation: int, nodes: Sequence[bytes], pin: Pinned | Exception
+        ) -> None:
             if isinstance(pin, Pinned):
                 process.reads.keep(ref._id, pin)
             if isinstance(pin, ObjectNotFound) and not process.closing:
-                lost.append((ref, entry, generation, pin.lost_at or entry.nodes))
+                lost.append((ref, entry, generation, pin.lost_at or nodes))
             else:
                 missing.discard(ref._id)
             gate.one_ready()
@@ -302,14 +309,15 @@ class Fetcher:
             entry = process.objects.get(ref._id)
             assert entry is not None, "a ref that is held has an entry"
             owner = ref._owner or process.address
-            told = functools.partial(arrived, ref, entry, entry.generation)
-            process.arena.get_async(ref._id, list(entry.nodes), owner, told)
+            generation, nodes = entry.generation, entry.nodes
+            told = functools.partial(arrived, ref, entry, generation, nodes)
+            process.arena.get_async(ref._id, list(nodes), owner, told)
         with process.lending(gate):
             process.reading.wait(
                 gate, SLOW_WAIT_S * 1000 if deadline is None else max(0.0, deadline - time.monotonic())
             )
-        for ref, entry, generation, nodes in lost:
-            self._report_lost(ref, entry, nodes, generation)
+        for ref, entry, generation, absent in lost:
+            self._report_lost(ref, entry, absent, generation)
         return {ref._id for ref in refs} - missing, not lost
 
     def _is_elsewhere(self, ref: ObjectRef) -> bool:

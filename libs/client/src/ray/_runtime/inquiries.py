@@ -97,10 +97,10 @@ class Inquiries:
                 if object_id is None:
                     continue
                 if item.HasField("stored"):
-                    waiters = process.objects.set_stored(object_id, item.stored.size, tuple(item.stored.node_ids))
                     entry = process.objects.get(object_id)
-                    if entry is not None:
+                    if entry is not None:  # ahead of its state, which is read without the lock
                         entry.generation = item.stored.generation
+                    waiters = process.objects.set_stored(object_id, item.stored.size, tuple(item.stored.node_ids))
                 elif item.HasField("value"):
                     waiters = process.objects.set_value(object_id, item.value)
                 else:
@@ -112,41 +112,43 @@ class Inquiries:
         """A borrower asks us, the owner; each object is answered when it is ready."""
         process = self._process
         for item in message.items:
-            object_id, waiting = item.object_id, (peer.worker_id, item.object_id)
-
-            def ready_now(object_id: bytes, waiting: tuple[bytes, bytes] = waiting) -> None:
-                request_id = self._awaited.pop(waiting, None)
-                if request_id is not None:  # else the borrower died
-                    self._answer(peer, request_id, object_id)
-
-            with process.lock:
-                if item.lost_at:
-                    process.recovery.copies_lost(object_id, item.lost_at, item.generation)
-                entry = process.objects.get(object_id)
-                # One that asks again, its connection broke, waits already: only its last request is answered.
-                repeated = waiting in self._awaited
-                ready = entry is None or entry.state is not ObjectState.PENDING
-                if not ready:
-                    self._awaited[waiting] = item.request_id
-                    if not repeated:
-                        process.objects.when_ready(object_id, ready_now)
-            if ready:
-                self._answer(peer, item.request_id, object_id)
+            if item.lost_at:
+                with process.lock:
+                    process.recovery.copies_lost(item.object_id, item.lost_at, item.generation)
+            self._answer(peer, item.request_id, item.object_id)
         process.after_lock()
 
     def _answer(self, peer: Peer, request_id: int, object_id: bytes) -> None:
+        """Say where the object is, now or as soon as that is known."""
+        process = self._process
         item = worker_pb2.Objects.Item(request_id=request_id, object_id=object_id)
-        entry = self._process.objects.get(object_id)
-        if entry is None:
-            item.unknown = "its owner does not know it any more"
-        elif entry.state is ObjectState.STORED:
-            item.stored.size = entry.size
-            item.stored.node_ids.extend(entry.nodes)
-            item.stored.generation = entry.generation
-        else:
-            assert entry.value is not None
-            item.value.CopyFrom(entry.value)
+        with process.lock:
+            entry = process.objects.get(object_id)
+            if entry is None:
+                item.unknown = "its owner does not know it any more"
+            elif entry.state is ObjectState.PENDING:
+                self._await(peer, request_id, object_id)
+                return
+            elif entry.state is ObjectState.STORED:
+                item.stored.size = entry.size
+                item.stored.node_ids.extend(entry.nodes)
+                item.stored.generation = entry.generation
+                # The borrower will have a copy.
+                process.objects.add_node(object_id, peer.node_id)
+            else:
+                assert entry.value is not None
+                item.value.CopyFrom(entry.value)
         peer.send(worker_pb2.OBJECTS, worker_pb2.Objects(items=[item]).SerializeToString())
-        with self._process.lock:
-            # The borrower will have a copy.
-            self._process.objects.add_node(object_id, peer.node_id)
+
+    def _await(self, peer: Peer, request_id: int, object_id: bytes) -> None:
+        """The lock is held. One that asks again, its connection broke, waits already: only its last is answered."""
+        waiting = (peer.worker_id, object_id)
+        repeated = waiting in self._awaited
+        self._awaited[waiting] = request_id
+        if not repeated:
+            self._process.objects.when_ready(object_id, lambda object_id: self._ready(peer, object_id))
+
+    def _ready(self, peer: Peer, object_id: bytes) -> None:
+        request_id = self._awaited.pop((peer.worker_id, object_id), None)
+        if request_id is not None:  # else the borrower died
+            self._answer(peer, request_id, object_id)

@@ -182,6 +182,8 @@ class Reactor:
             self._close()
 
     def _close(self) -> None:
+        # Late wakes, of a ref that is dropped now for one, must not write to whoever gets the descriptor's number next.
+        self._wake_sent = True
         self._epoll.close()
         os.close(self._wake)
         self._handlers.clear()

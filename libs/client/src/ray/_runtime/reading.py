@@ -94,18 +94,28 @@ class Reading:
             return True
         if self._standing_in and self._claim.acquire(blocking=False):
             try:
-                self._take_from_stand_in()
+                taken = self._take_from_stand_in()
             finally:
                 self._claim.release()
-            return True
+            if taken and self._reactor.closed:  # meanwhile
+                token.release()
+                return False
+            return taken
         return False
 
-    def _take_from_stand_in(self) -> None:
-        self._unread_since = 0.0
-        self._reactor.wake()
-        self._reactor.token.acquire()
+    def _take_from_stand_in(self) -> bool:
+        """returns: False when a third thread was quicker, which reads until it has what it waits for."""
+        while True:
+            # Again in every round: a reader that leaves says that nobody reads, and the stand-in may come back on that.
+            self._unread_since = 0.0
+            self._reactor.wake()
+            if self._reactor.token.acquire(timeout=TAKE_OVER_S):
+                break
+            if not self._standing_in:
+                return False
         # The stand-in may have been on its way in, and have seen the time before we cleared it.
         self._unread_since = 0.0
+        return True
 
     def leave(self) -> None:
         """The reader has something else to do."""
