@@ -67,8 +67,11 @@ blas = [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["us
 answer = [had, numpy.random.random(), blas]
 """
     peer = ZygotePeer(tmp_path)
+    # Before it is ready, and together: a zygote that has nothing to do for a while would import them.
+    requests = [peer.request(code, num_threads=2) for _ in range(3)]
     peer.wait_ready()
-    answers = [peer.fork(code, num_threads=2).answer() for _ in range(3)]
+    workers = [peer.forked(*request) for request in requests]
+    answers = [worker.answer() for worker in workers]
     peer.close()
     assert [had for had, _, _ in answers] == [False, False, True]
     assert len({number for _, number, _ in answers}) == 3

@@ -118,7 +118,10 @@ class ZygotePeer:
             return answer
 
     def fork(self, code: str, **fields: Any) -> Worker:
-        request, out, err = self.request(code, **fields)
+        return self.forked(*self.request(code, **fields))
+
+    def forked(self, request: zygote_pb2.Fork, out: int, err: int) -> Worker:
+        """The worker that was requested: the oldest that was not yet taken."""
         answer = self.answer_to(request)
         assert isinstance(answer, zygote_pb2.Forked), answer
         worker = Worker(answer.pid, out, err)
