@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from ray._runtime import current, rehearsal, worker_main
@@ -44,10 +45,24 @@ def test_a_rehearsal_that_breaks_off_says_so(monkeypatch: pytest.MonkeyPatch) ->
     assert current.runtime_or_none() is None
 
 
+def test_the_sockets_lie_in_the_folder_that_is_named_however_long_its_path_is(tmp_path: Path) -> None:
+    folder = tmp_path / ("of_a_session_" + 100 * "x")
+    folder.mkdir()
+    seen: list[list[str]] = []
+
+    def make() -> Worker:
+        seen.append([path.name for path in folder.iterdir()])
+        return Worker()
+
+    rehearsal.rehearse(make, str(folder))
+    assert [len(names) for names in seen] == [1] * rehearsal.ROUNDS
+    assert not list(folder.iterdir())
+
+
 def test_a_zygote_that_cannot_rehearse_makes_its_worker_ahead_all_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(_make: object) -> None:
+    def refuse(_make: object, _folder: str) -> None:
         raise OSError("no folder for sockets")
 
     monkeypatch.setattr(worker_main, "rehearse", refuse)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from manta.common.channel.framing import encode_frame
+from manta.common.channel.paths import short_path
 from manta.common.credentials import Token
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import actor_pb2
@@ -46,7 +47,8 @@ class _Partners:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._listener.bind(raylet_socket(folder))
+        with short_path(raylet_socket(folder)) as path:
+            self._listener.bind(path)
         self._listener.listen()
         self._raylet: socket.socket | None = None
         self._caller = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -66,7 +68,8 @@ class _Partners:
         task = worker_pb2.Task(task_id=b"\6" * 8 + _ACTOR, args=args, num_returns=1, actor_id=_ACTOR, method="answer")
         tasks = worker_pb2.Tasks(caller=_CALLER, job_id=_JOB, tasks=[task])
         caller = Identity(common_pb2.DRIVER, _NODE, _CALLER.worker_id, _JOB, _TOKEN, "caller")
-        self._caller.connect(socket_path(self._folder, _WORKER))
+        with short_path(socket_path(self._folder, _WORKER)) as path:
+            self._caller.connect(path)
         self._caller.sendall(caller.hello_bytes())
         self._caller.sendall(encode_frame(worker_pb2.TASKS, tasks.SerializeToString()))
 
@@ -113,16 +116,17 @@ def _actor() -> actor_pb2.ActorSpec:
     )
 
 
-def rehearse(make: Callable[[], Worker]) -> None:
+def rehearse(make: Callable[[], Worker], around: str = "") -> None:
     """Run ROUNDS workers through. No thread is left, nor a descriptor.
 
+    around: the folder to make that of the sockets in, so that it goes with it when this process is killed; "": any.
     raises: OSError when there is no folder for sockets; RuntimeError when a worker did not come to its end.
     """
     before = signal.getsignal(INTERRUPT)
     actor = _actor()
     try:
         for _ in range(ROUNDS):
-            with tempfile.TemporaryDirectory(prefix="manta-rehearsal-") as folder:
+            with tempfile.TemporaryDirectory(prefix="manta-rehearsal-", dir=around or None) as folder:
                 _run(make(), actor, folder)
     finally:
         signal.signal(INTERRUPT, before)

@@ -204,14 +204,14 @@ class Worker:
 _made_ahead: Worker | None = None
 
 
-def make_ahead() -> None:
-    """In the zygote, before its forks: make what each worker would make for itself.
+def make_ahead(folder: str = "") -> None:
+    """In the zygote, before its forks: make what each worker would make for itself; folder: for its files meanwhile.
 
     Its workers copy a fifth fewer pages by that, and need a quarter less processor time to start.
     """
     global _made_ahead
     try:
-        rehearse(Worker)
+        rehearse(Worker, folder)
     except (OSError, RuntimeError) as error:
         # Workers start all the same, only slower.
         log.warning("rehearsal_failed error=%r", error)

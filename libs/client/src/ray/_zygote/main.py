@@ -58,14 +58,14 @@ _OF_THE_API: Final = (
     "ray.runtime_context",
     "ray.util.scheduling_strategies",
 )
-_USAGE: Final = """usage: manta-zygote --fd N [--worker MODULE]
+_USAGE: Final = """usage: manta-zygote --fd N [--folder PATH] [--worker MODULE]
 
-Started by manta-raylet. N is its end of a socket pair; MODULE.run(fork) is what a worker does
-(default: ray._runtime.worker_main)."""
+Started by manta-raylet. N is its end of a socket pair; what files it needs for a while it makes in PATH (default: where
+the machine keeps such files); MODULE.run(fork) is what a worker does (default: ray._runtime.worker_main)."""
 
 
 def main() -> None:
-    descriptor, worker = _arguments(sys.argv[1:])
+    descriptor, folder, worker = _arguments(sys.argv[1:])
     inherited = dict(os.environ)
     os.environ.update(_ONE_THREAD)
     open_standard_streams()
@@ -74,10 +74,10 @@ def main() -> None:
     for name in (worker, *_OF_THE_API):
         importlib.import_module(name)
     gc.freeze()
-    serve(control_socket, inherited, worker)
+    serve(control_socket, inherited, worker, folder)
 
 
-def preload(worker: str) -> Any:
+def preload(worker: str, folder: str = "") -> Any:
     """The second step: import the large libraries, and make ahead what workers can have from here.
 
     returns: a ThreadpoolController over the libraries.
@@ -89,7 +89,7 @@ def preload(worker: str) -> Any:
     controller = ThreadpoolController()
     make_ahead = getattr(sys.modules[worker], "make_ahead", None)
     if make_ahead is not None:
-        make_ahead()
+        make_ahead(folder)
     # Folders that were not there when we looked may be there for a worker; of the others the mtimes tell.
     for folder, finder in list(sys.path_importer_cache.items()):
         if finder is None:
@@ -108,7 +108,7 @@ def _give_back_free_memory() -> None:
         trim(0)
 
 
-def serve(control_socket: socket.socket, inherited: dict[str, str], worker: str) -> None:
+def serve(control_socket: socket.socket, inherited: dict[str, str], worker: str, folder: str = "") -> None:
     """Answer the raylet until it hangs up."""
     control = Control(control_socket)
     children = Children()
@@ -122,7 +122,7 @@ def serve(control_socket: socket.socket, inherited: dict[str, str], worker: str)
     def fork(request: zygote_pb2.Fork) -> None:
         outputs = control.take_descriptors()
         if not forking.loaded and forking.forks >= _EARLY_FORKS:
-            forking.load(preload(worker))
+            forking.load(preload(worker, folder))
         try:
             check(Version(request.version_major, request.version_minor), peer="the raylet")
             pid = forking.start(request, *outputs)
@@ -149,7 +149,7 @@ def serve(control_socket: socket.socket, inherited: dict[str, str], worker: str)
             poll.register(control.fileno(), select.POLLIN | (select.POLLOUT if control.outbox else 0))
             idle_ms = None if forking.loaded else _IDLE_MS if forking.forks else _IDLE_AT_FIRST_MS
             if not poll.poll(idle_ms):
-                forking.load(preload(worker))
+                forking.load(preload(worker, folder))
             control.flush()
             for kind, payload in control.receive():
                 if kind != zygote_pb2.FORK:
@@ -170,16 +170,17 @@ def _parse(payload: bytes) -> zygote_pb2.Fork:
         raise ProtocolError(f"a FORK cannot be parsed: {error}") from error
 
 
-def _arguments(argv: Sequence[str]) -> tuple[int, str]:
-    """Descriptor and worker module. argparse would cost every start 10 ms."""
+def _arguments(argv: Sequence[str]) -> tuple[int, str, str]:
+    """Descriptor, folder and worker module. argparse would cost every start 10 ms."""
     if list(argv) in (["--help"], ["-h"]):
         print(_USAGE)
         sys.exit(0)
     given = dict(zip(argv[::2], argv[1::2], strict=False))
-    descriptor, worker = given.pop("--fd", ""), given.pop("--worker", DEFAULT_WORKER)
+    descriptor, folder = given.pop("--fd", ""), given.pop("--folder", "")
+    worker = given.pop("--worker", DEFAULT_WORKER)
     if len(argv) % 2 or given or not descriptor.isdigit():
         sys.exit(_USAGE)
-    return int(descriptor), worker
+    return int(descriptor), folder, worker
 
 
 if __name__ == "__main__":

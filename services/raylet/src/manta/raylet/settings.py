@@ -169,7 +169,8 @@ class RayletSettings(ServiceSettings):
 
     @property
     def zygote_argv(self) -> list[str]:
-        return self.zygote_command.split() or [str(Path(sys.executable).parent / "manta-zygote")]
+        command = self.zygote_command.split() or [str(Path(sys.executable).parent / "manta-zygote")]
+        return [*command, "--folder", self.node_dir]
 
 
 def _object(flag: str, text: str) -> dict[str, Any]:
