@@ -344,7 +344,8 @@ async def test_a_campaign_survives_the_loss_of_its_answer_and_of_etcd(etcd: Etcd
 async def test_a_full_etcd_refuses_surely_unapplied_and_says_why() -> None:
     """Note 11: NOSPACE stops all writes."""
     with EtcdServer(extra_args=["--quota-backend-bytes=4194304"]) as full:
-        store = await open_store(full.url + "?timeout_s=0.4")
+        # Each refusal takes that long, and no write of fill() may take longer.
+        store = await open_store(full.url + "?timeout_s=2")
         fence = await fence_of(store)
 
         async def fill() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
 import pytest
 from grpc import StatusCode
 from manta.gcs.store.errors import LeaseEnded, OutcomeUnknown, StoreConfigError, StoreUnavailable
-from manta.gcs.store.etcd_channel import CallFailed
+from manta.gcs.store.etcd_channel import CallFailed, EtcdChannel
 from manta.gcs.store.etcd_errors import Verdict, verdict_of
+from manta.gcs.store.etcd_methods import TXN
+from manta.gcs.store.url import EtcdUrl
+from manta.proto.etcd.v3 import rpc_pb2 as pb
 
 S, V = StatusCode, Verdict
 
@@ -65,3 +71,27 @@ def test_every_verdict_has_an_error_for_the_caller(verdict: Verdict) -> None:
         V.LEASE_GONE: LeaseEnded,
     }
     assert type(error) is expected.get(verdict, StoreUnavailable)
+
+
+class LongestDelays(random.Random):
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+async def test_a_change_that_is_refused_is_not_sent_again_without_time_for_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[float] = []
+
+    async def refuse(_endpoint: Any, method: Any, _request: Any, timeout_s: float, _metadata: Any) -> Any:
+        given.append(timeout_s)
+        raise CallFailed(method.name, V.REFUSED, "database space exceeded")
+
+    # The fourth pause would end 0.3 s after the beginning, with less than a quarter of the time left.
+    channel = EtcdChannel(EtcdUrl(("127.0.0.1:1",), timeout_s=0.38), LongestDelays())
+    monkeypatch.setattr(channel, "_attempt", refuse)
+    with pytest.raises(CallFailed, match="space exceeded") as caught:
+        await channel.change(TXN, pb.TxnRequest())
+    assert caught.value.verdict is V.NOT_SENT
+    assert given and min(given) > 0.095
+    await channel.close()

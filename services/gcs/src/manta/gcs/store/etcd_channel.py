@@ -25,6 +25,9 @@ Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
 
 MAX_RECEIVE_BYTES: Final = 64 * 1024 * 1024
+# Of a call's timeout, what a repeated change must have left. Sent in the last moments it would be cut off before its
+# answer, and end as unknown although nothing was applied.
+LEAST_SHARE: Final = 0.25
 CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # A frozen member is noticed within 8 s. etcd allows one ping per 5 s.
     ("grpc.keepalive_time_ms", 6000),
@@ -125,9 +128,10 @@ class EtcdChannel:
         return await self._call(method, request, timeout_s or self.url.timeout_s, repeatable=True)
 
     async def change(self, method: Method[Q, R], request: Q) -> R:
-        """A call that must not be applied twice: repeated only when surely not applied.
+        """A call that must not be applied twice: repeated only when surely not applied, and while an answer may come.
 
-        raises: CallFailed; UNKNOWN when it may have been applied.
+        raises: CallFailed; UNKNOWN when it may have been applied. After refusals that can be a quarter of the timeout
+        early.
         """
         return await self._call(method, request, self.url.timeout_s, repeatable=False)
 
@@ -136,9 +140,10 @@ class EtcdChannel:
         backoff = Backoff(self._rng)
         # One frozen endpoint must leave time for the others.
         share_s = timeout_s / max(2, len(self._endpoints)) if repeatable else timeout_s
+        least_s = 0.0 if repeatable else timeout_s * LEAST_SHARE
         reason = "no attempt was made"
         logins = 0
-        while (left_s := deadline - time.monotonic()) > 0:
+        while (left_s := deadline - time.monotonic()) > least_s:
             if self.closed.is_set():
                 raise CallFailed(method.name, Verdict.NOT_SENT, "the store was closed")
             endpoint, token = self._endpoints[self._current], self._token
@@ -164,7 +169,7 @@ class EtcdChannel:
                         self._leave(endpoint)
                     case _:
                         raise
-            await self.pause(min(backoff.delay_s(), max(0.0, deadline - time.monotonic())))
+            await self.pause(min(backoff.delay_s(), max(0.0, deadline - least_s - time.monotonic())))
         raise CallFailed(method.name, Verdict.NOT_SENT, f"no answer within timeout_s={timeout_s:g}: {reason}")
 
     async def _attempt(
