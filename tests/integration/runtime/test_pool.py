@@ -3,7 +3,6 @@
 import itertools
 import os
 import queue
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -195,10 +194,15 @@ def test_a_bad_number_of_processes_is_refused(session: Any, processes: int) -> N
         Pool(processes)
 
 
-def test_all_cpus_are_used_and_options_reach_the_actors(session: Any) -> None:
+def test_all_cpus_are_used_and_options_reach_the_actors(session: Any, tmp_path: Path) -> None:
+    def meet(_number: int) -> int:
+        (tmp_path / str(os.getpid())).touch()
+        wait_for(lambda: len(os.listdir(tmp_path)) == 4, "four processes take part")
+        return os.getpid()
+
     with Pool(ray_remote_args={"resources": {"slot": 0.5}}) as pool:
-        assert len(set(pool.map(lambda _: (time.sleep(0.01), os.getpid()), range(32), chunksize=1))) == 4
-        assert ray.available_resources()["slot"] == 1
+        assert len(set(pool.map(meet, range(32), chunksize=1))) == 4
+        wait_for(lambda: ray.available_resources()["slot"] == 1, "the options reach the actors")
 
 
 # -- joblib

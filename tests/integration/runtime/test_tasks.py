@@ -320,27 +320,34 @@ def test_calls_from_many_threads_do_not_mix_up() -> None:
     assert results == {base * 1000: [base * 1000 + number for number in range(100)] for base in range(8)}
 
 
+@ray.remote(num_cpus=0)
+class Barrier:
+    """Whoever comes waits until four are there, so that they can only end together."""
+
+    def __init__(self) -> None:
+        self.arrived = 0
+
+    def arrive(self) -> None:
+        self.arrived += 1
+
+    def count(self) -> int:
+        return self.arrived
+
+
+def meets(barrier: Any) -> bool:
+    """In a task; false when the others did not come in 20 s."""
+    ray.get(barrier.arrive.remote())
+    deadline = time.monotonic() + 20
+    while ray.get(barrier.count.remote()) < 4:
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
 def test_tasks_run_side_by_side() -> None:
-    # Each waits until all four are there, so they can only end together.
-    @ray.remote(num_cpus=0)
-    class Barrier:
-        def __init__(self) -> None:
-            self.arrived = 0
-
-        def arrive(self) -> None:
-            self.arrived += 1
-
-        def count(self) -> int:
-            return self.arrived
-
     @ray.remote
     def meet(barrier: Any) -> bool:
-        ray.get(barrier.arrive.remote())
-        deadline = time.monotonic() + 20
-        while ray.get(barrier.count.remote()) < 4:
-            if time.monotonic() > deadline:
-                return False
-        return True
+        return meets(barrier)
 
     barrier = Barrier.remote()
     assert ray.get([meet.remote(barrier) for _ in range(4)]) == [True] * 4
@@ -348,13 +355,14 @@ def test_tasks_run_side_by_side() -> None:
 
 def test_two_forked_workers_draw_different_random_numbers() -> None:
     @ray.remote
-    def draw() -> tuple[int, float, float, bytes]:
+    def draw(barrier: Any) -> tuple[int, float, float, bytes]:
         import random
 
-        time.sleep(0.3)  # so that each of four runs in a worker of its own
+        assert meets(barrier)  # so that each of four runs in a worker of its own
         return os.getpid(), random.random(), float(np.random.random()), os.urandom(4)
 
-    drawn = ray.get([draw.remote() for _ in range(4)])
+    barrier = Barrier.remote()
+    drawn = ray.get([draw.remote(barrier) for _ in range(4)])
     assert len({pid for pid, *_ in drawn}) == 4
     for numbers in list(zip(*drawn, strict=True))[1:]:
         assert len(set(numbers)) == 4

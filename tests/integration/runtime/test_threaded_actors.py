@@ -3,10 +3,14 @@
 import asyncio
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+
+from tests.integration.conditions import wait_for
+from tests.integration.faults.gates import Gate
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -14,6 +18,12 @@ pytestmark = pytest.mark.usefixtures("session")
 @ray.remote
 def late(value: Any, seconds: float) -> Any:
     time.sleep(seconds)
+    return value
+
+
+@ray.remote
+def gated(value: Any, gate: Gate) -> Any:
+    gate.come(value)
     return value
 
 
@@ -80,7 +90,7 @@ def test_a_threaded_actor_that_only_waits_lends_its_cpus() -> None:
     assert ray.get([holder.nested.remote(n) for n in range(3)], timeout=30) == [0, 1, 2]
 
 
-def test_a_late_argument_holds_up_no_other_call() -> None:
+def test_a_late_argument_holds_up_no_other_call(tmp_path: Path) -> None:
     @ray.remote(num_cpus=0, max_concurrency=2)
     class Adder:
         value = 0
@@ -89,12 +99,14 @@ def test_a_late_argument_holds_up_no_other_call() -> None:
             self.value += amount
             return self.value
 
-    adder = Adder.remote()
-    first, second = adder.add.remote(late.remote(1, 0.3)), adder.add.remote(2)
-    assert ray.get([first, second], timeout=20) == [3, 2]
+    adder, gate = Adder.remote(), Gate(tmp_path)
+    first, second = adder.add.remote(gated.remote(1, gate)), adder.add.remote(2)
+    assert ray.get(second, timeout=20) == 2
+    gate.open()
+    assert ray.get(first, timeout=20) == 3
 
 
-def test_one_submitter_s_calls_of_a_plain_actor_keep_their_order_behind_a_late_argument() -> None:
+def test_one_submitter_s_calls_of_a_plain_actor_keep_their_order_behind_a_late_argument(tmp_path: Path) -> None:
     @ray.remote(num_cpus=0)
     class Adder:
         value = 0
@@ -103,12 +115,18 @@ def test_one_submitter_s_calls_of_a_plain_actor_keep_their_order_behind_a_late_a
             self.value += amount
             return self.value
 
-    adder = Adder.remote()
-    first, second = adder.add.remote(late.remote(1, 0.2)), adder.add.remote(2)
+    adder, gate = Adder.remote(), Gate(tmp_path)
+    first, second = adder.add.remote(gated.remote(1, gate)), adder.add.remote(2)
+    gate.wait_for(1)
+    assert ray.wait([second], timeout=0.2)[0] == []
+    gate.open()
     assert ray.get([first, second], timeout=20) == [1, 3]
+    gate.close()
     loose = Adder.options(allow_out_of_order_execution=True).remote()
-    first, second = loose.add.remote(late.remote(1, 0.2)), loose.add.remote(2)
-    assert ray.get([first, second], timeout=20) == [3, 2]
+    first, second = loose.add.remote(gated.remote(1, gate)), loose.add.remote(2)
+    assert ray.get(second, timeout=20) == 2
+    gate.open()
+    assert ray.get(first, timeout=20) == 3
 
 
 @ray.remote(num_cpus=0, concurrency_groups={"health": 1, "compute": 2})
@@ -161,6 +179,7 @@ def test_a_health_check_answers_while_compute_is_saturated(kind: Any) -> None:
     # Dispatched into the full group at run time, it waits like the others.
     waiting = actor.healthy.options(concurrency_group="compute").remote()
     assert ray.get(actor.healthy.remote(), timeout=20) <= 2
+    wait_for(lambda: ray.get(actor.healthy.remote(), timeout=20) == 2, "as many as the group allows run")
     assert ray.wait([*running, waiting], timeout=0.2)[0] == []
     assert ray.get(actor.healthy.remote(), timeout=20) == 2
     ray.get(actor.let_go.remote(), timeout=20)
