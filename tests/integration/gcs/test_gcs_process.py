@@ -222,7 +222,6 @@ async def test_a_standby_on_etcd_names_the_leader_and_takes_over(start: Start) -
                     assert time.monotonic() - killed < 10
                     await asyncio.sleep(0.05)  # as a client does between two attempts
             print(f"a standby served {took:.1f} s after the kill")
-            assert took < 5  # 3 s when the machine has nothing else to do
 
 
 async def test_clients_are_sent_away_and_the_exit_code_is_0_on_sigterm(store_url: str, start: Start) -> None:
