@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.integration.conditions import wait_for
-from tests.integration.lifecycle.processes import memory_files, of_session, sockets_below
+from tests.integration.lifecycle.processes import expect_memory_files_within, memory_files, of_session, sockets_below
 
 PROGRAMS = Path(__file__).parent / "programs"
 WORKER_LINE = re.compile(r"\((?P<name>[^()]+?) pid=(?P<pid>\d+)\) (?P<text>.*)")
@@ -74,7 +74,7 @@ def run(name: str, root: Path, until: Callable[[Output], bool] = lambda output: 
     assert program.returncode == 0, f"exit code {program.returncode}\n{output}\n{errors.read_text()}"
     wait_for(lambda: not of_session(str(root)), f"all processes are gone, but: {of_session(str(root))}", GONE_S)
     assert sockets_below(root) == []
-    assert memory_files() <= before
+    expect_memory_files_within(before)
     return output
 
 

@@ -8,7 +8,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tests.integration.conditions import wait_for
-from tests.integration.lifecycle.processes import memory_files, of_session
+from tests.integration.lifecycle.processes import expect_memory_files_within, memory_files, of_session
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     ray.shutdown()
     wait_for(lambda: not of_session(str(folder)), f"all processes are gone, but: {of_session(str(folder))}")
-    assert memory_files() <= files
+    expect_memory_files_within(files)
     # gRPC's own threads outlive its last channel for a while.
     left = {thread for thread in threading.enumerate() if thread.name.startswith("manta-")} - threads
     assert not left, f"threads are left: {left}"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.lifecycle.processes import memory_files, of_session, wait_for
+from tests.integration.lifecycle.processes import expect_memory_files_within, memory_files, of_session, wait_for
 
 
 @pytest.fixture
@@ -17,4 +17,4 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = memory_files()
     yield folder
     wait_for(lambda: not of_session(str(folder)), f"all processes are gone, but: {of_session(str(folder))}")
-    assert memory_files() <= before
+    expect_memory_files_within(before)

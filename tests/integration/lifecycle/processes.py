@@ -47,6 +47,11 @@ def memory_files() -> set[str]:
     return set(os.listdir("/dev/shm"))
 
 
+def expect_memory_files_within(before: set[str]) -> None:
+    """No file of shared memory came to stay; those of other programs of the machine come and go."""
+    wait_for(lambda: memory_files() <= before, f"no shared memory is left, but: {memory_files() - before}")
+
+
 @contextlib.contextmanager
 def pidfd(pid: int) -> Iterator[int]:
     descriptor = os.pidfd_open(pid)

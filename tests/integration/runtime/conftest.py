@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from tests.integration.conditions import wait_for
-from tests.integration.lifecycle.processes import memory_files, of_session
+from tests.integration.lifecycle.processes import expect_memory_files_within, memory_files, of_session
 
 MIB = 1024 * 1024
 
@@ -30,7 +30,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     yield context
     ray.shutdown()
     wait_for(lambda: not of_session(str(root)), f"no process is left, but: {of_session(str(root))}", 5.0)
-    assert memory_files() <= files
+    expect_memory_files_within(files)
 
     def left() -> set[threading.Thread]:
         # gRPC's poller ends with the last of its objects, and one may be in a cycle: a traceback's, say.

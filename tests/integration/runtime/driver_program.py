@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.integration.conditions import wait_for
-from tests.integration.lifecycle.processes import memory_files, of_session, sockets_below
+from tests.integration.lifecycle.processes import expect_memory_files_within, memory_files, of_session, sockets_below
 
 DEADLINE_S = 60.0
 
@@ -97,7 +97,7 @@ class DriverProgram:
         root = str(self.root)
         wait_for(lambda: not of_session(root), f"no process is left, but: {of_session(root)}", timeout_s)
         assert sockets_below(self.root) == []
-        assert memory_files() <= self._memory
+        expect_memory_files_within(self._memory)
 
 
 def parent_of(pid: int) -> int:

@@ -12,7 +12,7 @@ from ray._runtime import current
 from ray.cluster_utils import Cluster
 
 from tests.integration.conditions import wait_for
-from tests.integration.lifecycle.processes import memory_files, of_session
+from tests.integration.lifecycle.processes import expect_memory_files_within, memory_files, of_session
 from tests.integration.runtime.conftest import MIB
 from tests.integration.runtime.cut_connections import ResettingProxies, connections, cut_here, cutting
 
@@ -228,7 +228,7 @@ def session(tmp_path_factory: pytest.TempPathFactory, proxies: ResettingProxies)
         ray.shutdown()
         cluster.shutdown()
     wait_for(lambda: not of_session(str(root)), f"no process is left, but: {of_session(str(root))}", 5.0)
-    assert memory_files() <= files
+    expect_memory_files_within(files)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

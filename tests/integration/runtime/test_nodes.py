@@ -15,7 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tests.integration.conditions import wait_for
-from tests.integration.lifecycle.processes import memory_files, of_session
+from tests.integration.lifecycle.processes import expect_memory_files_within, memory_files, of_session
 from tests.integration.runtime.conftest import MIB
 
 
@@ -36,7 +36,7 @@ def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         ray.shutdown()
         cluster.shutdown()
     wait_for(lambda: not of_session(str(root)), f"no process is left, but: {of_session(str(root))}", 5.0)
-    assert memory_files() <= files
+    expect_memory_files_within(files)
 
 
 @pytest.fixture

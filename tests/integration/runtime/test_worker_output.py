@@ -90,7 +90,10 @@ def test_repeats_of_other_processes_are_folded_into_a_count(tmp_path: Path) -> N
 class Speaker:
     def speak(self):
         print("the same from all")
+    def ready(self):
+        pass
 speakers = [Speaker.options(num_cpus=0).remote() for _ in range(5)]
+ray.get([speaker.ready.remote() for speaker in speakers])
 ray.get([speaker.speak.remote() for speaker in speakers])
 print("said", flush=True)
 sys.stdin.readline()
