@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+from typing import Any
+
+import pytest
 from manta.proto.common.v1 import common_pb2
 from ray._runtime.object_table import ObjectState, ObjectTable
 
@@ -101,3 +106,27 @@ def test_a_resting_borrow_keeps_its_name_and_nothing_that_takes_room() -> None:
     table.set_value(X, common_pb2.Value())
     table.rest(X)
     assert X not in table
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_thread_that_looks_without_the_lock_finds_a_ready_object_whole(stored: bool) -> None:
+    table = ObjectTable()
+    entry = table.create(X)
+    seen: list[tuple[ObjectState, Any]] = []
+
+    def between_lines(frame: FrameType, _event: str, _argument: Any) -> Any:
+        if frame.f_code in (ObjectTable.set_value.__code__, ObjectTable.set_stored.__code__):
+            seen.append((entry.state, entry.nodes if stored else entry.value))
+        return between_lines
+
+    before = sys.gettrace()
+    sys.settrace(between_lines)
+    try:
+        if stored:
+            table.set_stored(X, 7, (b"n1",))
+        else:
+            table.set_value(X, VALUE)
+    finally:
+        sys.settrace(before)
+    ready = [what for state, what in seen if state is not ObjectState.PENDING]
+    assert len(seen) > 3 and ready and all(ready)

@@ -82,9 +82,10 @@ class ObjectTable:
         entry = self._entries.get(object_id)
         if entry is None:
             return []
-        entry.state = ObjectState.INLINE
         entry.value = value
         entry.asked = False
+        # Last: it is read without the lock, and then what belongs to it.
+        entry.state = ObjectState.INLINE
         return _take(entry)
 
     def set_stored(self, object_id: bytes, size: int, nodes: tuple[bytes, ...]) -> list[Waiter]:
@@ -92,10 +93,11 @@ class ObjectTable:
         entry = self._entries.get(object_id)
         if entry is None:
             return []
-        entry.state = ObjectState.STORED
         entry.size = size
         entry.nodes = nodes
         entry.asked = False
+        # Last: it is read without the lock, and then what belongs to it.
+        entry.state = ObjectState.STORED
         return _take(entry)
 
     def add_node(self, object_id: bytes, node_id: bytes) -> None:
