@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,3 +82,23 @@ def test_notices_of_the_scheduler_can_be_turned_off(
     monkeypatch.setenv("RAY_SCHEDULER_EVENTS", "0")
     LogPrinter("1.1.1.1", lambda delay, call: None).print(notice("a key"))
     assert capsys.readouterr().err == ""
+
+
+class FullPipe(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("stream", [FullPipe(), io.TextIOWrapper(io.BytesIO(), encoding="ascii"), io.StringIO(), None])
+def test_a_stream_that_takes_no_output_fails_nobody(
+    monkeypatch: pytest.MonkeyPatch, stream: io.TextIOBase | None
+) -> None:
+    if type(stream) is io.StringIO:
+        stream.close()
+    monkeypatch.setattr(sys, "stdout", stream)
+    timers = []
+    printer = LogPrinter("here", lambda _delay, call: timers.append(call))
+    batches = [raylet_pb2.LogLines.Batch(lines=["é"], pid=pid, node_ip="here", name="f") for pid in (1, 2)]
+    printer.print(raylet_pb2.LogLines(batches=batches))
+    assert len(timers) == 1
+    printer.close()

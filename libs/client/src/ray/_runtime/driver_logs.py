@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
     from manta.proto.raylet.v1 import raylet_pb2
+
+log = logging.getLogger("ray.runtime")
 
 # A line that several processes print within this time is shown once, then counted.
 FOLD_S: Final = 5.0
@@ -78,6 +81,7 @@ class LogPrinter:
         self._fold = Fold() if os.environ.get("RAY_DEDUP_LOGS", "1") != "0" else None
         self._notices: set[str] | None = set() if os.environ.get("RAY_SCHEDULER_EVENTS", "1") != "0" else None
         self._timer_set = False
+        self._failed = False
         self._lock = threading.Lock()
 
     def print(self, message: raylet_pb2.LogLines) -> None:
@@ -93,11 +97,20 @@ class LogPrinter:
                 fold = self._fold
                 lines = [line for line in batch.lines if fold is None or fold.take(line, batch.pid, where, now)]
                 if lines:
-                    stream.write("".join(f"{where} {line}\n" for line in lines))
-                    stream.flush()
+                    self._write(stream, "".join(f"{where} {line}\n" for line in lines))
             if self._fold and not self._timer_set:
                 self._timer_set = True
                 self._call_later(FOLD_S, self._time_is_over)
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        """A stream that is closed, or that cannot encode the text, is no matter of the cluster's."""
+        try:
+            stream.write(text)
+            stream.flush()
+        except Exception as error:
+            if not self._failed:
+                self._failed = True
+                log.warning("worker_output_not_shown stream=%r error=%r: this is said once", stream, error)
 
     def _is_news(self, key: str) -> bool:
         if self._notices is None or key in self._notices or len(self._notices) >= _NOTICES:
@@ -116,8 +129,7 @@ class LogPrinter:
     def _say_folded(self, *, everything: bool = False) -> None:
         assert self._fold is not None
         for where, line, count in self._fold.due(time.monotonic(), everything=everything):
-            sys.stdout.write(f"{where} {line} [repeated {count}x across cluster]\n")
-        sys.stdout.flush()
+            self._write(sys.stdout, f"{where} {line} [repeated {count}x across cluster]\n")
 
     def close(self) -> None:
         with self._lock:
