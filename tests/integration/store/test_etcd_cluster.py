@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -30,31 +29,30 @@ async def test_a_watch_and_writes_move_to_another_member_when_theirs_is_killed_o
     failed = number = 0
     async with Watcher(store.watch(PREFIX, start)) as watcher:
 
-        async def write(until_s: float) -> None:
+        async def write(count: int, may_fail: int) -> None:
             nonlocal failed, number
-            deadline = time.monotonic() + until_s
-            while time.monotonic() < deadline:
+            wanted = number - failed + count
+            while number - failed < wanted:
                 number += 1
                 try:
                     await store.put_if(PREFIX + b"%06d" % number, b"", 0)
                 except (OutcomeUnknown, StoreUnavailable):
                     failed += 1
+                    assert failed <= may_fail
 
-        await write(0.3)
+        await write(20, 0)
         cluster.members[0].freeze()
-        await write(3)
-        assert failed <= 2, "calls that met the frozen member"
+        await write(50, 2)  # calls that met the frozen member
         cluster.members[0].thaw()
         await asyncio.to_thread(cluster.members[0].wait_healthy)
         cluster.members[1].kill()
-        await write(1.5)
-        assert failed <= 5, "those and the ones that met the killed member or the election after it"
+        await write(50, 5)  # those and the ones that met the killed member or the election after it
         present = [record.key for record in (await store.range(PREFIX))[0]]
         await watcher.wait_for(lambda: len(watcher.events) >= len(present))
     await asyncio.to_thread(cluster.members[1].start)
     # Sorted: what timed out at the frozen member may have been applied late, when that member woke.
     assert sorted(event.key for event in watcher.events) == present and watcher.resyncs == []
-    assert len(present) >= number - failed > 100
+    assert len(present) >= number - failed
     await store.close()
 
 
@@ -70,10 +68,9 @@ async def test_a_watch_notices_a_lost_quorum_and_goes_on_when_it_is_back(cluster
         for member in others:
             member.kill()
         await until(lambda: "no leader" in store.watch_stats.last_break, "the watch hears that the quorum is lost")
-        began = time.monotonic()
         with pytest.raises((OutcomeUnknown, StoreUnavailable)):
-            await store.put_if(QUORUM + b"none", b"", 0)
-        assert time.monotonic() - began < 3
+            async with asyncio.timeout(10):
+                await store.put_if(QUORUM + b"none", b"", 0)
         for member in others:
             member.spawn()
         for member in others:
