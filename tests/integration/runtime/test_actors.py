@@ -506,3 +506,16 @@ def test_named_actors_are_found_by_name() -> None:
 def test_forty_actors_are_created_and_called() -> None:
     counters = [Counter.options(num_cpus=0).remote(number) for number in range(40)]
     assert ray.get([counter.add.remote() for counter in counters], timeout=60) == [number + 1 for number in range(40)]
+
+
+def test_an_actor_whose_argument_is_an_error_already_is_made_and_dead() -> None:
+    @ray.remote
+    def fail() -> int:
+        raise ValueError("the argument")
+
+    failed = fail.remote()
+    with pytest.raises(RayTaskError):
+        ray.get(failed)
+    handle = Counter.remote(failed)
+    with pytest.raises(ActorDiedError, match="the argument"):
+        ray.get(handle.get.remote())

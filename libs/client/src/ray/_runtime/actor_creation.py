@@ -61,11 +61,13 @@ class ActorCreator:
             actor.ref = ObjectRef(handle_id(actor_id), process.address, process)
             if actor.held:
                 process.refs.task_submitted(actor.held)
+        # Ahead of what follows: it may end the actor at once, and nothing would be left to make a handle of.
+        handle = self._actors.handle(actor)
         if options.name:
-            return self._create_named(actor, spec, options, encoded)
+            return self._create_named(actor, handle, spec, options, encoded)
         record = TaskRecord(HANDLE_PREFIX + actor_id, cls.name, 0, None, None, Timing(), 0)
         arguments.when_ready(process, record, encoded.refs, lambda: self._register(actor, spec, encoded))
-        return self._actors.handle(actor)
+        return handle
 
     def _spec(
         self,
@@ -155,7 +157,12 @@ class ActorCreator:
             self._actors.died(actor, cause)
 
     def _create_named(
-        self, actor: Actor, spec: actor_pb2.ActorSpec, options: ActorOptions, encoded: arguments.Arguments
+        self,
+        actor: Actor,
+        handle: Any,
+        spec: actor_pb2.ActorSpec,
+        options: ActorOptions,
+        encoded: arguments.Arguments,
     ) -> Any:
         process = self._process
         process.fetcher.await_ready(encoded.refs, len(encoded.refs), None, stop_at_error=False)
@@ -181,7 +188,7 @@ class ActorCreator:
             self._forget(actor)
             return self._actors.found(found)
         self._actors.on_statuses([found.status])
-        return self._actors.handle(actor)
+        return handle
 
     def _forget(self, actor: Actor) -> None:
         """The GCS never took this actor."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -268,14 +268,20 @@ class Actors:
         """A process died; if it was an actor's, the GCS will say what comes of it."""
         for actor in list(self._actors.values()):
             if actor.peer is not None and actor.peer.worker_id == worker_id:
-                self._gone_away(actor)
+                self._gone_away(actor, lambda actor: actor.peer is not None and actor.peer.worker_id == worker_id)
 
-    def _gone_away(self, actor: Actor) -> None:
-        """Have calls wait for what the GCS says of an actor that was thought to be alive."""
-        if actor.calls.state is ActorState.ALIVE:
-            with self._process.lock:
+    def _gone_away(self, actor: Actor, is_meant: Callable[[Actor], bool]) -> None:
+        """Have calls wait for what the GCS says of an actor that was thought to be alive.
+
+        is_meant: asked under the lock. The next incarnation may be announced on another thread at any moment, and of
+        one that is said to be alive already no news will come.
+        """
+        with self._process.lock:
+            gone = actor.calls.state is ActorState.ALIVE and is_meant(actor)
+            if gone:
                 actor.calls.away()
                 actor.status = None
+        if gone:
             self.subscribe(actor)
 
     def replied(self, record: TaskRecord, *, refused: bool) -> None:
@@ -344,6 +350,6 @@ class Actors:
         incarnation = actor.calls.incarnation if actor is not None else 0
         with self._process.blocking():
             self._process.gcs.call(kill_actor=request)
-        if actor is not None and actor.calls.incarnation == incarnation:
+        if actor is not None:
             # The signal is on its way; a call made from here on must not overtake it.
-            self._gone_away(actor)
+            self._gone_away(actor, lambda actor: actor.calls.incarnation == incarnation)
