@@ -19,7 +19,8 @@ from manta.common.credentials import Token
 from manta.common.version import PROTOCOL
 from manta.proto.common.v1.common_pb2 import WorkerAddress
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
-from ray._runtime.arena_connection import ArenaConnection, Call, HelloRefused, ProtocolError
+from ray._runtime.arena_call import Call
+from ray._runtime.arena_connection import ArenaConnection, HelloRefused, ProtocolError
 from ray._runtime.arena_errors import (
     ArenaAway,
     ArenaDisconnected,
@@ -161,6 +162,8 @@ class ArenaClient:
             callback(pin)
             return 0
         call = self._call(connection, object_id, callback)
+        if call.done:
+            return 0
         request = pb.Get(request_id=call.request_id, object_id=object_id, node_ids=node_ids, owner=_address(owner))
         try:
             connection.send(pb.GET, request)
@@ -199,6 +202,12 @@ class ArenaClient:
     # ---- for the runtime
 
     @property
+    def size(self) -> int:
+        """Of the arena, bytes; 0 while not connected. Never waits."""
+        connection = self._connection
+        return 0 if connection is None else connection.welcome.size
+
+    @property
     def welcome(self) -> pb.ArenaWelcome:
         """Addresses and size, as the object manager told; connects if need be."""
         return self._connected().welcome
@@ -230,7 +239,7 @@ class ArenaClient:
             connection.flush()
         except ArenaDisconnected:
             pass  # nobody holds pins for us any more
-        self._notice(connection)
+        connection.close_if_broken()
 
     def expire_extents(self) -> bool:
         """Give extents back that were not used of late. returns: whether there are others, to be looked at again."""
@@ -279,7 +288,7 @@ class ArenaClient:
     # ---- inside
 
     def _connected(self, wait_s: float | None = None) -> ArenaConnection:
-        """The connection, made anew when there is none: its supervisor may be starting the object manager again.
+        """The connection, made anew when there is none: the object manager may be being started again.
 
         wait_s: how long to try, at most connect_timeout_s; 0: once. raises: ArenaDisconnected, ArenaAway.
         """
@@ -329,22 +338,18 @@ class ArenaClient:
             except (HelloRefused, PermissionError) as error:
                 raise ArenaDisconnected(f"object manager at {self.path}: {error}") from error
             connection.mapping.on_released = self.on_released
-            connection.on_closing = self.on_disconnected
             connection.extents.on_held = self.on_extent
             self._connection = connection
         finally:
             self._connecting.release()
         if self.on_connected is not None:
-            self.on_connected(connection.fd)
+            # Another thread may use it already, and find it broken.
+            connection.enter_epoll(self.on_connected, self.on_disconnected)
         return connection
-
-    def _notice(self, connection: ArenaConnection) -> None:
-        if connection.problem is not None:
-            connection.close()
 
     def _call(self, connection: ArenaConnection, object_id: bytes, callback: Callback | None = None) -> Call:
         call = Call(next(self._numbers), object_id, callback)
-        connection.pending[call.request_id] = call
+        connection.begin(call)
         return call
 
     def _answer(
@@ -354,7 +359,8 @@ class ArenaClient:
         deadline = None if timeout is None else started + timeout
         dispatch = dispatcher(connection)
         try:
-            connection.send(kind, request)
+            if not call.done:
+                connection.send(kind, request)
             while not connection.wait(call, deadline, dispatch, _SAY_SO_S):
                 now = time.monotonic()
                 if deadline is not None and now >= deadline:
@@ -365,7 +371,7 @@ class ArenaClient:
             raise
         result, call.result = call.result, None
         if isinstance(result, Exception):
-            self._notice(connection)
+            connection.close_if_broken()
             try:
                 raise result
             finally:
@@ -379,13 +385,13 @@ class ArenaClient:
             self._send_quietly(connection, pb.GET_CANCELLED, pb.GetCancelled(request_id=call.request_id))
         elif kind == pb.CREATE and call.done and isinstance(call.result, pb.Created) and not call.result.exists:
             self._send_quietly(connection, pb.ABORT, pb.Abort(object_id=call.object_id))
-        self._notice(connection)
+        connection.close_if_broken()
 
     def _send_quietly(self, connection: ArenaConnection, kind: int, message: Message) -> None:
         try:
             connection.send(kind, message)
         except ArenaDisconnected:
-            self._notice(connection)  # there is nobody to whom this would matter
+            connection.close_if_broken()  # there is nobody to whom this would matter
 
 
 def _address(owner: Owner | None) -> WorkerAddress | None:

@@ -15,13 +15,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_frame
 from manta.common.channel.hello import HelloRefused, read_answer
 from manta.common.channel.paths import short_path
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from ray._runtime.arena_call import Call
 from ray._runtime.arena_errors import ArenaDisconnected, ArenaEntered
 from ray._runtime.extent_writer import ExtentWriter
 from ray._runtime.pins import Mapping
@@ -39,32 +40,6 @@ log = logging.getLogger("ray.runtime")
 
 # Takes the frames that arrive, on the thread that read them.
 Dispatch = Callable[[int, bytes], None]
-
-
-class Call:
-    """A request that is not answered yet. callback: told instead of a waiting thread."""
-
-    __slots__ = ("abandoned", "callback", "done", "object_id", "request_id", "result", "wake")
-
-    def __init__(self, request_id: int, object_id: bytes, callback: Callable[[Any], None] | None = None) -> None:
-        self.request_id = request_id
-        self.object_id = object_id
-        self.callback = callback
-        self.result: Any = None  # or the exception to raise
-        self.done = False
-        self.abandoned = False
-        self.wake = threading.Event() if callback is None else None
-
-    def finish(self, result: Any) -> None:
-        self.result = result
-        self.done = True
-        if self.wake is not None:
-            self.wake.set()
-        elif self.callback is not None:
-            try:
-                self.callback(result)
-            except Exception:
-                log.exception("arena_callback_failed object_id=%s", self.object_id.hex())
 
 
 class ArenaConnection:
@@ -91,7 +66,11 @@ class ArenaConnection:
         self.socket.setblocking(False)
         self.fd = self.socket.fileno()
         self.problem: ArenaDisconnected | None = None
-        self.on_closing: Callable[[int], None] | None = None
+        # What calls end with that are made although no further ones may be.
+        self._over: ArenaDisconnected | None = None
+        self._watched = threading.RLock()  # a destructor may end the connection while it is held
+        self._watched_no_more = False
+        self._on_closing: Callable[[int], None] | None = None
         self.extents = ExtentWriter(self)
         self.pending: dict[int, Call] = {}
         self._sending = threading.Lock()
@@ -103,6 +82,16 @@ class ArenaConnection:
         self._ended = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
         self._missed = False
         self._closed = False
+
+    # ---- calls
+
+    def begin(self, call: Call) -> None:
+        """Expect an answer. A call that comes too late is ended at once."""
+        self.pending[call.request_id] = call
+        # Looked at after the entry: who ended the calls a moment ago has not seen it.
+        over = self.problem or self._over
+        if over is not None and self.pending.pop(call.request_id, None) is not None:
+            call.finish(over)
 
     # ---- sending
 
@@ -191,6 +180,7 @@ class ArenaConnection:
             self._promote()
             if self._missed:
                 self.read_available(dispatch)
+            self.close_if_broken()
         return True
 
     def read_available(self, dispatch: Dispatch) -> None:
@@ -198,8 +188,9 @@ class ArenaConnection:
 
         When a waiting thread is reading already, it does this.
         """
+        # Before the lock is tried: whoever holds it looks after it has let it go.
+        self._missed = True
         if not self._reading.acquire(blocking=False):
-            self._missed = True
             return
         self._reader = threading.get_ident()
         try:
@@ -209,6 +200,7 @@ class ArenaConnection:
             self._reader = 0
             self._reading.release()
         self._promote()
+        self.close_if_broken()
 
     def _lead(self, call: Call, until: float, dispatch: Dispatch) -> None:
         poller = select.poll()
@@ -276,7 +268,8 @@ class ArenaConnection:
         return self.problem
 
     def end_calls(self, error: ArenaDisconnected) -> None:
-        """End all calls with this error; no further ones may be made. The socket stays open."""
+        """End all calls with this error, also those that are still made. The socket stays open."""
+        self._over = error
         for number in list(self.pending):
             call = self.pending.pop(number, None)
             if call is not None:
@@ -285,19 +278,32 @@ class ArenaConnection:
             self._ended.write((1).to_bytes(8, sys.byteorder))
 
     def close(self) -> None:
-        """Close the socket once nobody reads from it."""
+        """Close the socket once nobody reads from it: now, or by whoever does."""
         self.fail("closed by this side")
-        if self._reading.acquire(blocking=False):
+        self.close_if_broken()
+
+    def close_if_broken(self) -> None:
+        """Close it once nobody reads. Called after `problem` was set, and by each reader that has let the lock go."""
+        if self.problem is not None and not self._closed and self._reading.acquire(blocking=False):
             try:
                 self._close()
             finally:
                 self._reading.release()
 
+    def enter_epoll(self, entered: Callable[[int], None], left: Callable[[int], None] | None) -> None:
+        """Have the descriptor watched, unless that is over already: its number may be another file's then."""
+        with self._watched:
+            if not self._watched_no_more:
+                self._on_closing = left
+                entered(self.fd)
+
     def leave_epoll(self) -> None:
         """The descriptor is about to go, or is not to be watched any more."""
-        left, self.on_closing = self.on_closing, None
-        if left is not None:
-            left(self.fd)
+        with self._watched:
+            self._watched_no_more = True
+            left, self._on_closing = self._on_closing, None
+            if left is not None:
+                left(self.fd)
 
     def _close(self) -> None:
         if not self._closed:

@@ -19,7 +19,7 @@ def arena_of(process: Process, path: str, identity: Identity) -> ArenaClient:
     def connected(fd: int) -> None:
         process.reactor.add(fd, process.arena.on_readable)
         process.frees.connected()
-        process.recovery.arena_size = process.arena.welcome.size
+        process.recovery.arena_size = process.arena.size
 
     return ArenaClient(
         path,
