@@ -6,6 +6,7 @@ end of the last view ends the `Pinned`, and that queues the release; nothing is 
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import weakref
@@ -27,6 +28,10 @@ class Mapping:
         self._readable = mmap.mmap(read_fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
         self._address = 0
         self._pins: dict[bytes, _PinReference] = {}
+        # All that have not ended. Apart from the above, where a new pin may take a place at the moment when the end of
+        # the old one clears it: without its reference nobody would hear of the end of the new one.
+        self._living: dict[int, _PinReference] = {}
+        self._numbers = itertools.count()
         # What goes to the object manager, in this order: whole frames, and releases as (object id,). Appending is all
         # that destructors do.
         self.outgoing: deque[bytes | tuple[bytes]] = deque()
@@ -47,7 +52,7 @@ class Mapping:
     @property
     def pins(self) -> int:
         """Objects that this process pins."""
-        return len(self._pins)
+        return len(self._living)
 
     def find(self, object_id: bytes) -> Pinned | None:
         """The living pin of the object; costs no round trip."""
@@ -61,7 +66,8 @@ class Mapping:
             self.outgoing.append((object_id,))
             return present
         pin = Pinned(self, object_id, offset, size)
-        self._pins[object_id] = _PinReference(pin, self._ended, object_id)
+        number = next(self._numbers)
+        self._pins[object_id] = self._living[number] = _PinReference(pin, self._ended, object_id, number)
         return pin
 
     def _ended(self, reference: weakref.ref[Pinned]) -> None:
@@ -74,11 +80,12 @@ class Mapping:
         if os.getpid() != self._pid:
             return  # a forked child inherited the view; the pin is its parent's
         self.outgoing.append((object_id,))
+        self._living.pop(reference.number, None)
         if self._pins.get(object_id) is reference:  # else a new pin of the object took its place
             self._pins.pop(object_id, None)
         if self.on_released is not None:
             self.on_released(object_id)
-        if self.on_last is not None and not self._pins:
+        if self.on_last is not None and not self._living:
             self.on_last()
 
 
@@ -132,16 +139,22 @@ class View:
 
 
 class _PinReference(weakref.ref[Pinned]):
-    """A weak reference that knows its object."""
+    """A weak reference that knows its object, and its own number among those of the mapping."""
 
-    __slots__ = ("object_id",)
+    __slots__ = ("number", "object_id")
 
+    number: int
     object_id: bytes
 
-    def __new__(cls, pin: Pinned, callback: Callable[[weakref.ref[Pinned]], None], object_id: bytes) -> _PinReference:
+    def __new__(
+        cls, pin: Pinned, callback: Callable[[weakref.ref[Pinned]], None], object_id: bytes, number: int
+    ) -> _PinReference:
         self = super().__new__(cls, pin, callback)
         self.object_id = object_id
+        self.number = number
         return self
 
-    def __init__(self, pin: Pinned, callback: Callable[[weakref.ref[Pinned]], None], object_id: bytes) -> None:
+    def __init__(
+        self, pin: Pinned, callback: Callable[[weakref.ref[Pinned]], None], object_id: bytes, number: int
+    ) -> None:
         super().__init__(pin, callback)  # type: ignore[call-arg]  # as the stubs do not know
