@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -215,3 +217,47 @@ def test_closing_while_others_send_raises_in_none_of_them() -> None:
             sender.join()
         pair.close()
         assert not errors
+
+
+def test_a_channel_that_was_closed_before_its_start_is_not_watched(pair: Pair) -> None:
+    left, right = socket.socketpair()
+    with right:
+        end = End(pair.reactor, left)
+        end.channel.close("its peer was declared dead on another thread")
+        end.channel.start()
+        assert end.channel._fd not in pair.reactor._handlers
+
+
+class Failing:
+    """A socket whose sends fail as they do when the kernel has no memory."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def send(self, _data: bytes) -> int:
+        raise OSError(errno.ENOBUFS, "no buffer space")
+
+
+def test_a_channel_on_which_sending_fails_is_closed_once_what_came_is_read(pair: Pair) -> None:
+    pair.right.channel.send(7, b"said before")
+    channel = pair.left.channel
+    channel._socket = Failing(channel._socket)  # type: ignore[assignment]
+    channel.send(1, b"lost")
+    assert not channel.closed
+    pair.poll_until(lambda: channel.closed)
+    assert pair.left.frames == [(7, b"said before")] and "no buffer space" in pair.left.reasons[0]
+
+
+def test_a_channel_whose_handler_fails_is_closed_and_not_deaf(pair: Pair) -> None:
+    channel = pair.left.channel
+
+    def fail() -> bool:
+        raise RuntimeError("a bug")
+
+    channel._receive = fail  # type: ignore[method-assign]
+    pair.right.channel.send(1, b"a")
+    pair.poll_until(lambda: channel.closed)
+    assert len(pair.left.reasons) == 1

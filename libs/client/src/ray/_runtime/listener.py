@@ -149,7 +149,12 @@ class _Stranger:
             return
         self._listener.strangers.discard(self)
         self._listener.reactor.remove(self._socket.fileno())
-        self._listener.admit(self._socket, hello, self._decoder.rest)
+        try:
+            self._listener.admit(self._socket, hello, self._decoder.rest)
+        except Exception:
+            # Left open, it would be unread, and the peer would wait for ever.
+            log.exception("connection_not_admitted worker_id=%s", hello.worker_id.hex())
+            self._socket.close()
 
     def _refuse(self, reason: str) -> None:
         if reason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import logging
 import socket
 import threading
@@ -56,9 +57,12 @@ class SocketChannel:
 
     def start(self) -> None:
         """Begin to read. Apart from construction, so that the handlers may refer to the channel."""
-        self._reactor.add(self._fd, self._on_event)
-        if self._want_write:
-            self._reactor.modify(self._fd, READ_WRITE)
+        with self._sending:
+            if self.closed:  # by another thread meanwhile: the number may be that of another descriptor now
+                return
+            self._reactor.add(self._fd, self._on_event)
+            if self._want_write:
+                self._reactor.modify(self._fd, READ_WRITE)
 
     def send(self, kind: int, payload: bytes) -> None:
         """Send now if the socket takes it, else as soon as it does. Never waits."""
@@ -114,10 +118,12 @@ class SocketChannel:
             except BlockingIOError:
                 sent = 0
             except OSError as error:
-                # Not closed here: this may be any thread, in the middle of anything. The reader sees the same error.
+                # Not closed here: this may be any thread, in the middle of anything. And the reader does not see each
+                # error by itself, e.g. that the kernel had no memory.
                 self._broken = True
                 self._outbox.clear()
                 log.debug("channel_send_failed fd=%d error=%s", self._fd, error)
+                self._reactor.call_soon(functools.partial(self._end, f"sending failed: {error}"))
                 return
             if sent < len(data):
                 self._outbox.appendleft(data[sent:])
@@ -133,7 +139,20 @@ class SocketChannel:
             size += len(data)
         return b"".join(parts)
 
+    def _end(self, reason: str) -> None:
+        # What the peer said before its end counts.
+        self.drain()
+        self.close(reason)
+
     def _on_event(self, events: int) -> None:
+        try:
+            self._take_event(events)
+        except Exception as error:
+            # A bug of ours. The reactor would drop the descriptor, and nobody would hear of it.
+            log.exception("channel_failed fd=%d", self._fd)
+            self.close(f"an event could not be handled: {error!r}")
+
+    def _take_event(self, events: int) -> None:
         if events & ~READ and self._want_write:
             with self._sending:
                 if self.closed:
