@@ -173,7 +173,8 @@ def test_an_interrupt_waits_for_the_end_of_the_round(reactor: Reactor, pipe: tup
 def test_a_wake_after_the_end_does_not_reach_who_has_the_descriptor_now() -> None:
     reactor = Reactor()
     reactor.open()
-    number = reactor._wake
+    assert reactor._wake is not None
+    number = reactor._wake.fd
     reactor.close()
     others = [os.eventfd(0, os.EFD_NONBLOCK)]
     while others[-1] != number:  # the lowest that is free comes first
@@ -186,3 +187,58 @@ def test_a_wake_after_the_end_does_not_reach_who_has_the_descriptor_now() -> Non
     finally:
         for other in others:
             os.close(other)
+
+
+def test_a_wake_that_is_under_way_at_the_end_keeps_the_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    reactor = Reactor()
+    reactor.open()
+    written: list[int] = []
+
+    def write(fd: int, value: int) -> None:
+        reactor.close()  # on another thread, between the look at the descriptor and the write
+        original(fd, value)
+        written.append(fd)
+
+    original = os.eventfd_write
+    monkeypatch.setattr(os, "eventfd_write", write)
+    reactor.wake()
+    assert written
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(written[0])
+
+
+def test_an_interrupt_is_not_kept_for_another_thread_that_handles(reactor: Reactor) -> None:
+    handles, go_on = threading.Event(), threading.Event()
+
+    def handler() -> None:
+        handles.set()
+        assert go_on.wait(DEADLINE_S)
+
+    reactor.call_soon(handler)
+    other = threading.Thread(target=lambda: reactor.poll(0.0))
+    other.start()
+    assert handles.wait(DEADLINE_S)
+    # Ctrl-C comes to the main thread, which is in the user's code.
+    assert not reactor.defer_interrupt(lambda: None)
+    go_on.set()
+    other.join(DEADLINE_S)
+    assert reactor._interrupt is None
+
+
+def test_a_handler_that_fails_drops_its_own_descriptor_only(reactor: Reactor) -> None:
+    left, right = socket.socketpair()
+    seen: list[int] = []
+
+    def handler(_events: int) -> None:
+        # It ends its channel, and another thread gets the descriptor's number and watches it.
+        reactor.remove(left.fileno())
+        reactor.add(left.fileno(), seen.append)
+        raise ValueError("a bug")
+
+    with left, right:
+        reactor.add(left.fileno(), handler)
+        right.send(b"a")
+        reactor.poll(DEADLINE_S)
+        reactor.poll(DEADLINE_S)
+        assert seen
+        reactor.remove(left.fileno())

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from manta.common.credentials import Token, find_tls, find_token
@@ -22,6 +23,8 @@ from ray._runtime.gcs_client import GcsClient
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Identity
 from ray._runtime.process import Process
+from ray._runtime.reading import Reading
+from ray._runtime.socket_channel import SocketChannel
 
 if TYPE_CHECKING:
     from ray._driver_options import DriverOptions
@@ -33,6 +36,20 @@ CONNECT_TIMEOUT_S = 30.0
 # For the last output of workers, when a driver leaves.
 _OUTPUT_S = 1.0
 _NO_JOB = b"\0" * 4
+# How long after one that came at a bad moment Ctrl-C comes again.
+_AGAIN_S = 0.002
+# What an exception in the middle of would leave half done for the other threads: a token or lock that nobody gives
+# back, a frame that was counted and not sent, waiters that nobody wakes.
+_WHOLE = frozenset(
+    function.__code__
+    for function in (
+        Reading.try_take,
+        Reading.leave,
+        SocketChannel.flush,
+        SocketChannel.close,
+        Process.after_lock,
+    )
+)
 
 
 class Driver(Process):
@@ -84,10 +101,15 @@ class Driver(Process):
         on_main = threading.current_thread() is threading.main_thread()
         if not on_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return
+        main = threading.get_ident()
 
-        def interrupted(number: int, frame: Any) -> None:
-            if not self.reactor.defer_interrupt(lambda: signal.default_int_handler(number, None)):
-                signal.default_int_handler(number, frame)
+        def interrupted(number: int, frame: FrameType | None) -> None:
+            if self.reactor.defer_interrupt(lambda: signal.default_int_handler(number, None)):
+                return
+            if self.inside() or in_the_middle(frame):
+                self.reactor.call_later(_AGAIN_S, lambda: signal.pthread_kill(main, number))
+                return
+            signal.default_int_handler(number, frame)
 
         self._interrupted = interrupted
         signal.signal(signal.SIGINT, interrupted)
@@ -140,6 +162,15 @@ class Driver(Process):
             link.flush_logs(gate.one_ready)
         if links and not self.reading.wait(gate, _OUTPUT_S):
             log.debug("output_not_complete waited_s=%g", _OUTPUT_S)
+
+
+def in_the_middle(frame: FrameType | None) -> bool:
+    """Whether this frame, or one that called it, has to come to its end."""
+    while frame is not None:
+        if frame.f_code in _WHOLE:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def connect_driver(address: ClusterAddress, options: DriverOptions) -> Driver:

@@ -5,6 +5,7 @@ The token is a lock; an eventfd ends the holder's wait. Who takes it when is sai
 
 from __future__ import annotations
 
+import collections
 import heapq
 import itertools
 import logging
@@ -23,6 +24,20 @@ READ: Final = select.EPOLLIN
 READ_WRITE: Final = select.EPOLLIN | select.EPOLLOUT
 
 
+class _WakeUp:
+    """An eventfd, open for as long as anybody who may write to it."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
 class Reactor:
     """Descriptors and timers, run by whoever calls `poll` with the token held.
 
@@ -31,27 +46,28 @@ class Reactor:
     """
 
     _epoll: select.epoll
-    _wake: int
+    _wake: _WakeUp | None
 
     def __init__(self) -> None:
         """It has no descriptors before `open`, so that it can be made ahead of a fork."""
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
-        self._soon: list[Callable[[], None]] = []
+        self._soon: collections.deque[Callable[[], None]] = collections.deque()
         self._wake_sent = False
         self._spinning = Spinning(len(os.sched_getaffinity(0)))
         self.token = threading.Lock()
         self.closed = False
+        # The thread that runs handlers, 0 for none.
+        self._handler = 0
         # Ctrl-C in the middle of a handler would leave its work half done: it is kept until the round is over.
-        self._handling = False
         self._interrupt: Callable[[], Any] | None = None
 
     def open(self) -> None:
         """Once, before anything else is called. raises: OSError when there are no descriptors left."""
         self._epoll = select.epoll()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._wake, READ)
+        self._wake = _WakeUp()
+        self._epoll.register(self._wake.fd, READ)
 
     def fileno(self) -> int:
         """The epoll descriptor, itself pollable: an event loop may watch it."""
@@ -92,11 +108,14 @@ class Reactor:
         """End the holder's wait. One byte does until it is read."""
         if not self._wake_sent:
             self._wake_sent = True
-            os.eventfd_write(self._wake, 1)
+            # Held in this frame: closed meanwhile, its number could be that of another descriptor.
+            wake = self._wake
+            if wake is not None:
+                os.eventfd_write(wake.fd, 1)
 
     def wake_unless_handling(self) -> None:
         """End the holder's wait; one that handles events looks around after them anyway."""
-        if not self._handling:
+        if not self._handler:
             self.wake()
 
     def poll(self, timeout_s: float = -1.0) -> None:
@@ -108,11 +127,11 @@ class Reactor:
             timeout_s = 0.0
         ready = self._epoll.poll(0.0, 64) if timeout_s == 0.0 else self._await_events(timeout_s)
         # Were this interrupted here, the events would come again: the epoll is level-triggered.
-        self._handling = True
+        self._handler = threading.get_ident()
         try:
             self._handle(ready)
         finally:
-            self._handling = False
+            self._handler = 0
             if self._interrupt is not None:
                 interrupt, self._interrupt = self._interrupt, None
                 interrupt()
@@ -138,14 +157,21 @@ class Reactor:
         return ready
 
     def defer_interrupt(self, interrupt: Callable[[], Any]) -> bool:
-        """From a signal handler: call `interrupt` after this round. returns: False when none is being handled."""
-        if self._handling:
+        """From a signal handler: call `interrupt` after this round. returns: False when this thread handles none."""
+        # Another one that does, the stand-in say, must not be interrupted in the place of this.
+        here = self.handling_here()
+        if here:
             self._interrupt = interrupt
-        return self._handling
+        return here
+
+    def handling_here(self) -> bool:
+        """Whether this thread runs a handler: what it waits for then, nobody reads."""
+        return self._handler == threading.get_ident()
 
     def _handle(self, ready: list[tuple[int, int]]) -> None:
+        wake = self._wake.fd if self._wake is not None else -1
         for fd, events in ready:
-            if fd == self._wake:
+            if fd == wake:
                 os.eventfd_read(fd)
                 # After the read: a wake() in between is answered by this very round.
                 self._wake_sent = False
@@ -157,11 +183,13 @@ class Reactor:
                 handler(events)
             except Exception:
                 log.exception("channel_handler_failed fd=%d", fd)
-                self.remove(fd)
-        if self._soon:
-            calls, self._soon = self._soon, []
-            for call in calls:
-                self._run(call)
+                # It may have closed the descriptor, whose number another thread has got and watched by now.
+                if self._handlers.get(fd) is handler:
+                    self.remove(fd)
+        soon = self._soon
+        # Those that come meanwhile are of the next round, or it might never end.
+        for _ in range(len(soon)):
+            self._run(soon.popleft())
         if self._timers:
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
@@ -182,10 +210,10 @@ class Reactor:
             self._close()
 
     def _close(self) -> None:
-        # Late wakes, of a ref that is dropped now for one, must not write to whoever gets the descriptor's number next.
+        # Late wakes, of a ref that is dropped now for one, have nobody to wake.
         self._wake_sent = True
+        self._wake = None
         self._epoll.close()
-        os.close(self._wake)
         self._handlers.clear()
         self._timers.clear()
         self._soon.clear()
