@@ -11,6 +11,7 @@ import pytest
 from ray._runtime.gate import Gate
 from ray._runtime.reactor import Reactor
 from ray._runtime.reading import Reading
+from ray.exceptions import RaySystemError
 
 DEADLINE_S = 10.0
 
@@ -185,3 +186,54 @@ def test_the_stand_in_is_asked_again_when_it_came_back_before_the_one_that_asked
     asking.join(DEADLINE_S)
     assert results == [True]
     reading.leave()
+
+
+def test_a_wait_ends_in_time_while_the_stand_in_is_held_up(reading: Reading, reactor: Reactor) -> None:
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def handler() -> None:
+        held_up.set()
+        assert go_on.wait(DEADLINE_S)
+
+    reactor.call_soon(handler)
+    reading.start()
+    assert held_up.wait(DEADLINE_S)
+    assert not reading.wait(Gate(1), 0.01)
+    opened = Gate(1)
+    opener = in_thread(opened.open)
+    assert reading.wait(opened, DEADLINE_S)
+    opener.join(DEADLINE_S)
+    go_on.set()
+    ran = threading.Event()
+    reactor.call_soon(ran.set)
+    assert ran.wait(DEADLINE_S), "the stand-in reads on"
+
+
+def test_a_handler_that_waits_for_what_nobody_reads_meanwhile_is_refused(reading: Reading, reactor: Reactor) -> None:
+    errors: list[Exception] = []
+    opened = Gate(1)
+    opened.open()
+    done = Gate(1)
+
+    def handler() -> None:
+        assert reading.wait(opened, DEADLINE_S)
+        assert not reading.wait(Gate(1), 0.0)
+        try:
+            reading.wait(Gate(1), DEADLINE_S)
+        except RaySystemError as error:
+            errors.append(error)
+        done.open()
+
+    reactor.call_soon(handler)
+    assert reading.wait(done, DEADLINE_S)
+    assert len(errors) == 1
+
+
+def test_a_wait_that_was_interrupted_leaves_nothing_behind(reading: Reading, reactor: Reactor) -> None:
+    class Interrupted(Gate):
+        def wait(self, timeout_s: float) -> None:
+            raise KeyboardInterrupt
+
+    with reactor.token, pytest.raises(KeyboardInterrupt):
+        reading.wait(Interrupted(1), DEADLINE_S)
+    assert not reading._waiting

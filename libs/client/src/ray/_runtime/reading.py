@@ -8,6 +8,7 @@ milliseconds: it sees results, cancels and new tasks while user code runs.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -50,10 +51,15 @@ class Reading:
     # -- threads that read
 
     def wait(self, gate: Gate, timeout_s: float) -> bool:
-        """Wait at the gate, reading meanwhile unless another thread does. returns: whether it opened in time."""
+        """Wait at the gate, reading meanwhile unless another thread does. returns: whether it opened in time.
+
+        raises: RaySystemError on the thread that runs a handler, which would wait for itself.
+        """
         deadline = time.monotonic() + timeout_s
         while not gate.opened:
-            if self.try_take():
+            if self._reactor.handling_here() and timeout_s > 0:
+                raise _waits_for_itself()
+            if self.try_take(gate, deadline):
                 try:
                     self._read_until(gate, deadline)
                 finally:
@@ -65,10 +71,12 @@ class Reading:
             if left <= 0:
                 return False
             self._waiting.append(gate)
-            # The reader may have left between our try and our entry in the list; it would not wake us then.
-            if self._reactor.token.locked() or self._reactor.closed:
-                gate.wait(left)
-            self._waiting.remove(gate)
+            try:
+                # The reader may have left between our try and our entry in the list; it would not wake us then.
+                if self._reactor.token.locked() or self._reactor.closed:
+                    gate.wait(left)
+            finally:  # left behind by Ctrl-C, it would be woken in the place of others
+                self._waiting.remove(gate)
         return True
 
     def _read_until(self, gate: Gate, deadline: float) -> None:
@@ -81,8 +89,11 @@ class Reading:
         while not (gate.opened or self._reactor.closed) and (left := deadline - time.monotonic()) > 0:
             poll(left)
 
-    def try_take(self) -> bool:
-        """Take the token for this thread if it is free, or the stand-in's. Whoever got it calls leave()."""
+    def try_take(self, gate: Gate | None = None, deadline: float = math.inf) -> bool:
+        """Take the token for this thread if it is free, or the stand-in's. Whoever got it calls leave().
+
+        gate, deadline: what ends the wait for a stand-in that is held up in a handler.
+        """
         token = self._reactor.token
         if self._reactor.closed:
             return False
@@ -94,7 +105,7 @@ class Reading:
             return True
         if self._standing_in and self._claim.acquire(blocking=False):
             try:
-                taken = self._take_from_stand_in()
+                taken = self._take_from_stand_in(gate, deadline)
             finally:
                 self._claim.release()
             if taken and self._reactor.closed:  # meanwhile
@@ -103,8 +114,8 @@ class Reading:
             return taken
         return False
 
-    def _take_from_stand_in(self) -> bool:
-        """returns: False when a third thread was quicker, which reads until it has what it waits for."""
+    def _take_from_stand_in(self, gate: Gate | None, deadline: float) -> bool:
+        """returns: False when a third thread was quicker, which reads until it has what it waits for; or too late."""
         while True:
             # Again in every round: a reader that leaves says that nobody reads, and the stand-in may come back on that.
             self._unread_since = 0.0
@@ -112,6 +123,9 @@ class Reading:
             if self._reactor.token.acquire(timeout=TAKE_OVER_S):
                 break
             if not self._standing_in:
+                return False
+            if (gate is not None and gate.opened) or time.monotonic() >= deadline:
+                self._unread_since = time.monotonic()  # it is to go on
                 return False
         # The stand-in may have been on its way in, and have seen the time before we cleared it.
         self._unread_since = 0.0
@@ -196,3 +210,13 @@ class Reading:
         if self._unread_since == 0.0 and not self._stop:
             self._look.acquire()
         self._parked = False
+
+
+def _waits_for_itself() -> Exception:
+    from ray.exceptions import RaySystemError
+
+    return RaySystemError(
+        "ray.get, ray.wait or the like was called on the thread that reads this process's channels: by a finalizer, "
+        "the callback of a future, or while a value is unpickled there. It would wait for itself; hand the work to a "
+        "thread, or submit a task or an actor call instead"
+    )
