@@ -211,9 +211,7 @@ class Fetcher:
                 value = load_stored(process, object_id, list(nodes), owner, timeout, self._receiver(object_id))
             except ObjectNotFound as error:
                 if process.closing:
-                    from ray.exceptions import RaySystemError
-
-                    raise RaySystemError("ray.shutdown() was called before this was there") from None
+                    raise _shut_down() from None
                 lost.extend(node for node in error.lost_at or nodes if node not in lost)
                 log.debug("copies_not_found object_id=%s reason=%s", object_id.hex(), error)
                 self._report_lost(ref, entry, lost, generation)
@@ -337,24 +335,43 @@ class Fetcher:
             except BaseException as error:  # the user's error, whatever it is, belongs to the future
                 future.set_exception(error)
 
+        def settle_elsewhere() -> None:
+            try:
+                process.helpers.submit(settle).add_done_callback(given_up)
+            except RuntimeError:  # the helpers have ended
+                give_up()
+
+        def given_up(done: Future[None]) -> None:
+            if done.cancelled():
+                give_up()
+
+        def give_up() -> None:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(_shut_down())
+
         def when_ready(_object_id: bytes) -> None:
             entry = process.objects.get(ref._id)
             if entry is not None and entry.state is ObjectState.STORED:
                 # Bringing a large object waits for channels: not on the thread that reads them.
-                process.helpers.submit(settle)
+                settle_elsewhere()
             else:
                 settle()
 
+        # Counting sends messages, which is not done under the lock.
+        entry = process.objects.get(ref._id) or self._counted_now(ref)
         with process.lock:
-            entry = process.objects.get(ref._id)
-            if entry is None:
-                entry = self._counted_now(ref)
             ready = process.objects.when_ready(ref._id, when_ready)
         if not ready:
             self._process.inquiries.want(ref)
         elif entry.state is ObjectState.STORED and process.node_id not in entry.nodes:
             # Whoever asks for a future, an event loop for instance, must not be held up until the bytes are here.
-            process.helpers.submit(settle)
+            settle_elsewhere()
         else:
             settle()
         return future
+
+
+def _shut_down() -> Exception:
+    from ray.exceptions import RaySystemError
+
+    return RaySystemError("ray.shutdown() was called before this was there")
