@@ -40,6 +40,8 @@ class StandIn:
         self.woken: list[Any] = []
         self.known: dict[bytes, StandInPeer] = {}
         self.recovery = self
+        self.submitter = self
+        self.cut_off_by: common_pb2.Value | None = None
         self.reported: list[tuple[bytes, list[bytes], int]] = []
 
     def get(self, worker_id: bytes, _node_id: bytes = b"") -> StandInPeer:
@@ -136,3 +138,15 @@ def test_a_report_that_copies_are_gone_says_which_ones_it_is_about(process: Stan
     assert (list(item.lost_at), item.generation) == ([NODE], 3)
     inquiries.on_wanted(process.get(BORROWER), worker_pb2.ObjectsWanted(items=[item]))  # type: ignore[arg-type]
     assert process.reported == [(OBJECT, [NODE], 3)]
+
+
+def test_what_is_asked_for_after_the_cluster_went_out_of_reach_is_the_error(
+    process: StandIn, inquiries: Inquiries
+) -> None:
+    entry = process.objects.borrow(OBJECT, (NODE, OWNER))
+    told: list[bytes] = []
+    process.objects.when_ready(OBJECT, told.append)
+    process.cut_off_by = common_pb2.Value(kind=common_pb2.Value.ERROR)
+    inquiries.want(ObjectRef(OBJECT, (NODE, OWNER)))
+    assert entry.value is process.cut_off_by and not inquiries._requests
+    assert [object_id for _, object_id in process.woken] == [OBJECT]

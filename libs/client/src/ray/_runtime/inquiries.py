@@ -13,6 +13,7 @@ from ray._runtime.system_errors import object_lost
 
 if TYPE_CHECKING:
     from ray._runtime.links import Peer
+    from ray._runtime.object_table import ObjectEntry
     from ray._runtime.process import Process
 
 
@@ -34,18 +35,30 @@ class Inquiries:
             entry = process.objects.get(ref._id)
             if entry is None or entry.owner is None or entry.asked or entry.state is not ObjectState.PENDING:
                 return
-            entry.asked = True
-            request_id = next(self._request_ids)
-            node_id, worker_id = entry.owner
-            self._requests[request_id] = ref._id, worker_id
-            peer = process.peers.get(worker_id, node_id)
-            process.watch(peer)
-            item = worker_pb2.ObjectsWanted.Item(
-                request_id=request_id, object_id=ref._id, lost_at=lost, generation=entry.generation
-            )
-            peer.queue(worker_pb2.OBJECTS_WANTED, worker_pb2.ObjectsWanted(items=[item]).SerializeToString())
-            process.dirty.add(peer)
+            error = process.submitter.cut_off_by
+            if error is not None:
+                # Nobody would tell of the owner's death either.
+                waiters = process.objects.set_value(ref._id, error)
+                process.woken.extend((waiter, ref._id) for waiter in waiters)
+            else:
+                self._ask(ref, entry, lost)
         process.after_lock()
+
+    def _ask(self, ref: ObjectRef, entry: ObjectEntry, lost: Sequence[bytes]) -> None:
+        """The lock is held, and after_lock follows."""
+        process = self._process
+        assert entry.owner is not None, "a borrowed object has another owner"
+        entry.asked = True
+        request_id = next(self._request_ids)
+        node_id, worker_id = entry.owner
+        self._requests[request_id] = ref._id, worker_id
+        peer = process.peers.get(worker_id, node_id)
+        process.watch(peer)
+        item = worker_pb2.ObjectsWanted.Item(
+            request_id=request_id, object_id=ref._id, lost_at=lost, generation=entry.generation
+        )
+        peer.queue(worker_pb2.OBJECTS_WANTED, worker_pb2.ObjectsWanted(items=[item]).SerializeToString())
+        process.dirty.add(peer)
 
     def lost(self, object_id: bytes, nodes: Sequence[bytes], generation: int) -> None:
         """No copy of an object of this generation is at these nodes; it is PENDING if no other is known.

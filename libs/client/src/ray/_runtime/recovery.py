@@ -246,6 +246,10 @@ class Recovery:
         record = process.submitter.pending.get(task_id)
         if record is None:
             return  # cancelled, or the cluster is out of reach
+        if process.submitter.cut_off_by is not None:
+            # It was lost after everything that was pending had ended.
+            process.submitter.end(record, process.submitter.cut_off_by)
+            return
         message = worker_pb2.Task.FromString(record.message)
         message.backpressure = 0  # nobody reads
         # Until all arguments are there the task shows as one that waits for them.

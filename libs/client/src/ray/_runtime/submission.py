@@ -50,7 +50,7 @@ class TaskSubmitter:
         self._retrying = Retrying(process)
         self.pending: dict[bytes, TaskRecord] = {}
         # Set once the cluster is out of reach: what every later call ends with.
-        self._cut_off: common_pb2.Value | None = None
+        self.cut_off_by: common_pb2.Value | None = None
 
     # -- from .remote()
 
@@ -357,14 +357,14 @@ class TaskSubmitter:
 
     def cut_off(self, value: common_pb2.Value) -> None:
         """Fail all that is pending, and whatever is submitted from now on."""
-        self._cut_off = value
+        self.cut_off_by = value
         for record in list(self.pending.values()):
             self.fail(record, value)
 
     def fail_if_cut_off(self, record: TaskRecord) -> None:
         """End a task that came too late for cut_off."""
-        if self._cut_off is not None:
-            self.fail(record, self._cut_off)
+        if self.cut_off_by is not None:
+            self.fail(record, self.cut_off_by)
 
     def fail(self, record: TaskRecord, value: common_pb2.Value) -> None:
         """End a task that did not run, or will not run again, with an error."""
