@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +39,7 @@ class Scene:
         self.timers: list[tuple[float, Callable[[], None]]] = []
         leasing = SimpleNamespace(on_raylet_gone=lambda link: self.gone.append(link.node_id))
         process: Any = SimpleNamespace(
+            lock=threading.RLock(),
             remote=SimpleNamespace(open_raylet=self._open),
             submitter=SimpleNamespace(leasing=leasing),
             reactor=SimpleNamespace(call_later=lambda delay, call: self.timers.append((delay, call))),
@@ -118,3 +120,36 @@ def test_a_dead_node_is_not_tried_again() -> None:
     scene.opened[0][1]("reset")
     scene.elapse()
     assert len(scene.opened) == 1
+
+
+def test_a_finalizer_that_runs_while_a_link_is_opened_may_have_links_opened_itself() -> None:
+    scene = Scene()
+    other = b"o" * 28
+    opened = scene._open
+
+    def opening(link: RayletLink, address: str, closed: Callable[[str], None]) -> None:
+        if link.node_id == NODE:
+            assert scene.raylets.get(other, "b:1").channel is not None
+        opened(link, address, closed)
+
+    scene.raylets._process.remote.open_raylet = opening  # type: ignore[method-assign]
+    opener = threading.Thread(target=scene.link, daemon=True)
+    opener.start()
+    opener.join(20.0)
+    assert not opener.is_alive() and scene.link().channel is not None
+
+
+def test_a_link_that_is_lost_between_two_looks_takes_a_message() -> None:
+    class Lost(RayletLink):
+        looks = 0
+
+        @property
+        def channel(self) -> Any:
+            self.looks += 1
+            return RecordedChannel() if self.looks == 1 else None
+
+        @channel.setter
+        def channel(self, _channel: Any) -> None: ...
+
+    for say in (lambda link: link.queue(1, b""), lambda link: link.send(1, b"")):
+        say(Lost(NODE, None))  # type: ignore[arg-type, no-untyped-call]

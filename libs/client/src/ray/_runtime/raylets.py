@@ -6,7 +6,6 @@ import functools
 import itertools
 import logging
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
@@ -51,20 +50,24 @@ class RayletLink:
         self._failures = 0
 
     def queue(self, kind: int, payload: bytes) -> None:
-        if self.channel is not None:
-            self.channel.queue(kind, payload)
+        channel = self.channel  # looked at once: it may be lost on another thread
+        if channel is not None:
+            channel.queue(kind, payload)
 
     def flush(self) -> None:
-        if self.channel is not None:
-            self.channel.flush()
+        channel = self.channel
+        if channel is not None:
+            channel.flush()
 
     def send(self, kind: int, payload: bytes) -> None:
-        if self.channel is not None:
-            self.channel.send(kind, payload)
+        channel = self.channel
+        if channel is not None:
+            channel.send(kind, payload)
 
     def settled(self) -> bool:
         """Whether what was said to our own raylet arrives although this process ends now."""
-        return self.channel is None or not self.channel.unsent()
+        channel = self.channel
+        return channel is None or not channel.unsent()
 
     def give_back(self, lease_id: bytes, message: raylet_pb2.LeaseReturned) -> None:
         """Queue the return of a lease, and remember it for as long as it may have been lost on the way."""
@@ -136,7 +139,6 @@ class Raylets:
         self.nodes: dict[bytes, common_pb2.NodeInfo] = {}
         # Told of each node that is new or changed.
         self.on_node: Callable[[common_pb2.NodeInfo], None] = lambda node: None
-        self._opening = threading.Lock()
 
     def all(self) -> Iterable[RayletLink]:
         return list(self._links.values())
@@ -160,7 +162,8 @@ class Raylets:
 
         The process's lock may be held.
         """
-        with self._opening:
+        # That lock, and no other beside it: a finalizer that runs in here may want it, on this thread or another.
+        with self._process.lock:
             link = self._links.get(node_id)
             if link is None:
                 link = self._links[node_id] = RayletLink(node_id, self._process)
