@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import socket
 from collections.abc import Callable
@@ -41,7 +42,7 @@ class PeerTable:
         self._on_frame = on_frame
         self._peers: dict[bytes, Peer] = {}
         self._listener: Listener | None = None
-        self._owing: list[Peer] = []
+        self._owing: collections.deque[Peer] = collections.deque()
         self._acknowledging = False
         # Opens when all that was said has arrived.
         self._settling: Gate | None = None
@@ -75,9 +76,7 @@ class PeerTable:
         peer.stall_told = True
         log.warning(
             "peer_behind worker_id=%s unacknowledged_bytes=%d frames_waiting=%d",
-            peer.worker_id.hex(),
-            WINDOW_BYTES,
-            len(peer.session.waiting),
+            *(peer.worker_id.hex(), WINDOW_BYTES, len(peer.session.waiting)),
         )
 
     # -- connections
@@ -322,8 +321,8 @@ class PeerTable:
 
     def _acknowledge_all(self) -> None:
         self._acknowledging = False
-        owing, self._owing = self._owing, []
-        for peer in owing:
+        while self._owing:  # one by one: with TLS another thread adds to them meanwhile
+            peer = self._owing.popleft()
             peer.owing = False
             self._acknowledge(peer)
 
