@@ -23,6 +23,7 @@ from ray._runtime.arena_call import Call
 from ray._runtime.arena_connection import ArenaConnection, HelloRefused, ProtocolError
 from ray._runtime.arena_errors import (
     ArenaAway,
+    ArenaBusy,
     ArenaDisconnected,
     ArenaError,
     ArenaFull,
@@ -307,7 +308,8 @@ class ArenaClient:
             except (OSError, ProtocolError) as error:
                 waited_s = time.monotonic() - started
                 if waited_s + delay > limit_s:
-                    raise ArenaAway(
+                    kind = ArenaBusy if isinstance(error, BlockingIOError) else ArenaAway
+                    raise kind(
                         f"no object manager has answered at {self.path} for {waited_s:.1f} s ({error}); is the node's "
                         "session still running?"
                     ) from error

@@ -7,6 +7,7 @@ ArenaError
 ├── ArenaEntered         this thread is reading: wait on another one
 ArenaDisconnected        (ConnectionError) the object manager is gone; the next call waits for its successor
 └── ArenaAway            there was none for as long as one waits
+    └── ArenaBusy        another thread is connecting at this moment
 ArenaTimeout             (TimeoutError) the object was not here in time; ask again
 """
 
@@ -49,6 +50,10 @@ class ArenaDisconnected(ConnectionError):
 
 class ArenaAway(ArenaDisconnected):
     """Nobody served the arena's socket for as long as one waits for it."""
+
+
+class ArenaBusy(ArenaAway):
+    """Another thread is connecting at this moment."""
 
 
 class ArenaTimeout(TimeoutError):

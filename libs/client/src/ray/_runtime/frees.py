@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Final
 
-from ray._runtime.arena_errors import ArenaDisconnected
+from ray._runtime.arena_errors import ArenaBusy, ArenaDisconnected
 from ray._runtime.object_table import ObjectState
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ class Frees:
                 stale, self._stale = self._stale, []
             try:
                 process.arena.free(items, stale)
+            except ArenaBusy:
+                with process.lock:
+                    self._unsent.extend(items)
+                    self._stale = [*stale, *self._stale]
+                # It may have been made between that answer and our note of it; else `connected` comes behind it.
+                if process.arena.size:
+                    process.reactor.call_soon(self.send)
             except ArenaDisconnected as error:
                 # What was on this node went with its object manager; the other nodes are told through its successor.
                 log.debug("free_not_sent objects=%d reason=%s", len(items), error)
@@ -68,5 +75,5 @@ class Frees:
 
     def connected(self) -> None:
         """There is an object manager again."""
-        if self._unsent:
+        if self._unsent or self._stale:
             self._process.reactor.call_soon(self.send)
