@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import itertools
 import logging
 import random
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta.common import rpc
 from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from ray._runtime.io_thread import IoStopped
 
 if TYPE_CHECKING:
     from ray._runtime.io_thread import IoThread
@@ -71,6 +73,10 @@ class GcsClient:
         request = gcs_pb2.ClientRequest(request_id=next(self._ids), **body)
         future: concurrent.futures.Future[gcs_pb2.GcsReply] = concurrent.futures.Future()
         self._io.loop.call_soon_threadsafe(self._put, request, future)
+        if self._io.stopped:
+            # Meanwhile, on another thread, and perhaps before the loop came to it. Later it does: it stops behind this.
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                future.set_exception(IoStopped())
         return future
 
     def call(self, timeout: float | None = None, **body: Any) -> gcs_pb2.GcsReply:
@@ -106,6 +112,8 @@ class GcsClient:
     # -- on the io thread
 
     def _put(self, request: gcs_pb2.ClientRequest, future: concurrent.futures.Future[gcs_pb2.GcsReply] | None) -> None:
+        if future is not None and future.done():
+            return  # the process has left the cluster
         if self._fatal is not None and future is not None:
             future.set_exception(self._fatal)
             return

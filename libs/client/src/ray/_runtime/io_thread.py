@@ -64,6 +64,11 @@ class IoThread:
         if not task.cancelled() and task.exception() is not None:
             log.error("io_task_failed task=%s", task.get_name(), exc_info=task.exception())
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called; what is handed to the loop before that still runs."""
+        return self._stopped
+
     def stop(self) -> None:
         with self._guard:
             self._stopped = True

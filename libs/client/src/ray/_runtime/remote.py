@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 from manta.proto.common.v1 import common_pb2
@@ -25,6 +26,9 @@ log = logging.getLogger("ray.runtime")
 
 _WORKER: ServiceDescriptor = worker_pb2.DESCRIPTOR.services_by_name["Worker"]
 _RAYLET: ServiceDescriptor = raylet_pb2.DESCRIPTOR.services_by_name["Raylet"]
+
+
+_STOP_S: Final = 5.0
 
 
 class Remote:
@@ -106,7 +110,7 @@ class Remote:
             try:
                 host = address.removeprefix(TCP)
                 channel = open_tcp(host, process.identity, process.reactor, on_frame, on_closed, peer.session)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 log.warning("peer_unreachable address=%s error=%s", address, error)
                 process.peers.failed(peer, 1.0)
                 return
@@ -190,7 +194,11 @@ class Remote:
         if self._listener is not None:
             self._listener.close()
         if self._server is not None:
-            self.io.run(self._server.stop(0)).result(timeout=5)
+            try:
+                self.io.run(self._server.stop(0)).result(timeout=_STOP_S)
+            except concurrent.futures.TimeoutError:
+                # What comes after it has to be ended all the same; the loop takes the server along.
+                log.warning("server_not_stopped waited_s=%g", _STOP_S)
 
 
 class _WorkerService:
