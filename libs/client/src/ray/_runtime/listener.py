@@ -66,7 +66,11 @@ class Listener:
                 self.reactor.modify(self._socket.fileno(), 0)
                 self.reactor.call_later(_PAUSE_S, self._look_again)
                 return
-            self.strangers.add(_Stranger(self, sock))
+            try:
+                self.strangers.add(_Stranger(self, sock))
+            except OSError as error:  # the kernel has no room to watch it; the others are to be heard
+                log.warning("connection_not_watched at=%s error=%s", self.address, error)
+                sock.close()
 
     def _look_again(self) -> None:
         if not self._closed:

@@ -241,7 +241,11 @@ class TaskEvents:
     def _due(self, timer: int) -> None:
         if timer != self._timer:
             return
-        goes_on = self._tell()
+        goes_on = True  # also if telling fails, or nothing would ever be told again
+        try:
+            goes_on = self._tell()
+        except Exception:
+            log.exception("task_events_not_told")
         if goes_on and not self._process.closing:
             self._arm()
         else:
