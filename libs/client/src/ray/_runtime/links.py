@@ -110,10 +110,13 @@ def open_unix(
 ) -> SocketChannel:
     """Connect to a socket of this machine and say hello; the caller starts the channel.
 
-    session: told in the hello, of a peer. raises: OSError when nobody listens there.
+    session: told in the hello, of a peer. Only a raylet is waited for. raises: OSError when nobody listens there, or
+    a peer cannot take the connection now.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
+        # A peer whose backlog is full is tried again later: this may be the thread that reads, or .remote().
+        sock.setblocking(session is None)
         with short_path(path) as usable:
             sock.connect(usable)
     except OSError:
