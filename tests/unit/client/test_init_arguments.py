@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -218,3 +221,28 @@ def test_a_job_config_comes_back_from_json() -> None:
         JobConfig(default_actor_lifetime="long")
     with pytest.raises(TypeError, match="metadata"):
         JobConfig(metadata={"a": 1})  # type: ignore[dict-item]
+
+
+def test_a_child_that_was_forked_while_a_thread_connected_can_leave() -> None:
+    holds, go_on = threading.Event(), threading.Event()
+
+    def connects() -> None:
+        with _init._lock:
+            holds.set()
+            assert go_on.wait(60.0)
+
+    thread = threading.Thread(target=connects)
+    thread.start()
+    assert holds.wait(60.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python 3.12: that is what programs do
+        pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        ray.shutdown()
+        os._exit(0)
+    try:
+        assert os.waitpid(pid, 0)[1] == 0, "it waited for a thread that it does not have"
+    finally:
+        go_on.set()
+        thread.join()

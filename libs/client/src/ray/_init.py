@@ -97,8 +97,9 @@ class _Connection:
 
 
 _connection: _Connection | None = None
-# Two threads whose first calls connect the process must make one connection.
+# Two threads whose first calls connect the process must make one connection. In a child nobody is left to free it.
 _lock = threading.RLock()
+os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
 
 
 def init(
