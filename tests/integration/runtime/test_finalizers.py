@@ -121,11 +121,13 @@ def test_a_finalizer_where_a_worker_takes_its_next_task_may_submit_and_not_wait(
     @ray.remote
     def in_a_worker() -> tuple[int, str]:
         refs: list[Any] = []
+        waits = double.options(num_cpus=1_000_000).remote(4)  # what is ready already may be got
         with current.runtime().executor.serial._take:
             kept = [Finalized(lambda: double.remote(3), refs)]
             kept.clear()
-            kept = [Finalized(lambda: ray.get(double.remote(4)), refs)]
+            kept = [Finalized(lambda: ray.get(waits), refs)]
             kept.clear()
+        ray.cancel(waits)
         return ray.get(refs[0]), type(refs[1]).__name__
 
     assert ray.get(in_a_worker.remote(), timeout=DEADLINE_S) == (6, "RaySystemError")
