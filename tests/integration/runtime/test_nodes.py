@@ -15,6 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tests.integration.conditions import wait_for
+from tests.integration.faults.gates import Gate
 from tests.integration.lifecycle.processes import expect_memory_files_within, memory_files, of_session
 from tests.integration.runtime.conftest import MIB
 
@@ -341,22 +342,28 @@ def test_a_cancel_reaches_a_task_on_another_node_and_its_children(cluster: Clust
     wait_for(lambda: ray.available_resources().get("x") == 10, "nothing runs there any more")
 
 
-def test_async_and_threaded_actors_on_another_node_answer_and_are_cancelled(cluster: Cluster) -> None:
+def test_async_and_threaded_actors_on_another_node_answer_and_are_cancelled(cluster: Cluster, tmp_path: Path) -> None:
     class Sync:
-        def work(self, value: int, seconds: float = 0.0) -> int:
-            time.sleep(seconds)
+        def work(self, value: int, gate: Gate | None = None) -> int:
+            if gate is not None:
+                gate.come(value)
             return value
 
     class Async:
-        async def work(self, value: int, seconds: float = 0.0) -> int:
-            await asyncio.sleep(seconds)
+        async def work(self, value: int, gate: Gate | None = None) -> int:
+            if gate is not None:
+                await asyncio.sleep(60)
             return value
 
     for cls, options in ((Sync, {"max_concurrency": 3}), (Async, {})):
         actor = ray.remote(num_cpus=0, resources={"x": 0.1}, **options)(cls).remote()
         assert ray.get([actor.work.remote(n) for n in range(50)], timeout=30) == list(range(50))
-        ref = actor.work.remote(1, 0.5)
+        gate = Gate(tmp_path / cls.__name__)
+        ref = actor.work.remote(1, gate)
         ray.cancel(ref)
+        # What comes behind the cancel has arrived, so it has as well; a thread cannot be interrupted, and ends now.
+        assert ray.get(actor.work.remote(2), timeout=20) == 2
+        gate.open()
         with pytest.raises(ray.exceptions.TaskCancelledError):
             ray.get(ref, timeout=20)
 

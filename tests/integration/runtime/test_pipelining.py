@@ -13,6 +13,8 @@ import pytest
 import ray
 from ray.exceptions import RayTaskError
 
+from tests.integration.conditions import wait_for
+
 pytestmark = pytest.mark.usefixtures("two_cpus")
 
 
@@ -27,7 +29,9 @@ def two_cpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @ray.remote
 def work(number: int, gate: str = "") -> int:
-    """Short, unless it has a gate: then it lasts until there is a file of that name."""
+    """Short, unless it has a gate: then it says that it runs, and lasts until there is a file of that name."""
+    if gate:
+        Path(f"{gate}.reached").touch()
     while gate and not os.path.exists(gate):
         time.sleep(0.002)
     return number
@@ -76,9 +80,15 @@ def test_a_client_with_one_task_does_not_wait_for_all_tasks_of_another(tmp_path:
     ray.get(client.begin.remote([str(gate) for gate in gates]))
     one = work.remote(5)
     # Both CPUs run gated tasks; every one that ends gives the other client a chance.
+
+    def waiting() -> list[Path]:
+        """Gates that tasks came to and that are closed."""
+        return [gate for gate in gates if gate.with_name(f"{gate.name}.reached").exists() and not gate.exists()]
+
     released = 0
-    while released < len(gates) and not ray.wait([one], timeout=0.2)[0]:
-        gates[released].touch()
+    while not ray.wait([one], timeout=0.2)[0]:
+        wait_for(waiting, "one of the gated tasks runs", 60)
+        waiting()[0].touch()
         released += 1
     assert ray.get(one, timeout=60) == 5
     assert ray.get(client.left.remote()) > 0, "the single task came last"
