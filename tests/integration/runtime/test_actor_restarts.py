@@ -4,12 +4,17 @@ import gc
 import os
 import signal
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import ray
+from manta.proto.gcs.v1 import actor_pb2
+from ray._runtime import current
+from ray._runtime.process import Process
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from tests.integration.conditions import wait_for
@@ -42,6 +47,10 @@ class Mortal:
 
     def inside(self) -> int:
         return int(ray.get(self.kept[0]).sum())
+
+    def pass_through(self, gate: Gate) -> str:
+        gate.come("call")
+        return "passed"
 
     def exit(self, code: int) -> None:
         os._exit(code)
@@ -282,3 +291,34 @@ def test_a_handle_by_name_says_that_the_actor_went_out_of_scope() -> None:
     wait_for(lambda: not answers_at_all(by_name), "the actor has gone")
     with pytest.raises(ActorDiedError, match="no handle to it was left"):
         ray.get(by_name.pid.remote(), timeout=WAIT_S)
+
+
+def test_what_an_actor_replied_before_its_end_counts_although_its_death_is_heard_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, gate = current.runtime(), Gate(tmp_path)
+    assert isinstance(process, Process)
+    told, reads_nothing = threading.Event(), threading.Event()
+    on_statuses = process.gcs.on_statuses
+
+    def tell(statuses: Sequence[actor_pb2.ActorStatus]) -> None:
+        on_statuses(statuses)
+        if any(status.state == actor_pb2.DEAD for status in statuses):
+            told.set()
+
+    def read_nothing() -> None:
+        reads_nothing.set()
+        told.wait(WAIT_S)
+
+    monkeypatch.setattr(process.gcs, "on_statuses", tell)
+    actor = Mortal.remote()
+    answer, end = actor.pass_through.remote(gate), actor.__ray_terminate__.remote()
+    gate.wait_for("call")
+    wait_for(process.peers.settled, "both calls have left")
+    process.reactor.call_soon(read_nothing)
+    assert reads_nothing.wait(WAIT_S)
+    gate.open()
+    assert told.wait(WAIT_S), "the GCS tells of its death"
+    assert ray.get(answer, timeout=WAIT_S) == "passed"
+    with pytest.raises(ActorDiedError):
+        ray.get(end, timeout=WAIT_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from manta.proto.common.v1 import common_pb2
@@ -186,15 +187,27 @@ class Actors:
             actor = self._actors.get(status.actor_id)
             if actor is None:
                 continue
-            if status.state == actor_pb2.ALIVE:
-                self._alive(actor, status)
-            elif status.state == actor_pb2.RESTARTING:
-                with self._process.lock:
-                    actor.status = None
-                    outcome = actor.calls.restarting()
-                self._fail_away(actor, outcome.fail)
-            elif status.state == actor_pb2.DEAD:
-                self.died(actor, status.death_cause)
+            if actor.peer is None:
+                self._on_status(actor, status)
+            else:
+                self._process.reactor.call_soon(partial(self._on_status_after_replies, actor, status))
+
+    def _on_status_after_replies(self, actor: Actor, status: actor_pb2.ActorStatus) -> None:
+        """On the thread that reads: what a process replied before its end may lie in its socket still."""
+        if actor.peer is not None and status.state != actor_pb2.ALIVE:
+            self._process.peers.drain(actor.peer.worker_id)
+        self._on_status(actor, status)
+
+    def _on_status(self, actor: Actor, status: actor_pb2.ActorStatus) -> None:
+        if status.state == actor_pb2.ALIVE:
+            self._alive(actor, status)
+        elif status.state == actor_pb2.RESTARTING:
+            with self._process.lock:
+                actor.status = None
+                outcome = actor.calls.restarting()
+            self._fail_away(actor, outcome.fail)
+        elif status.state == actor_pb2.DEAD:
+            self.died(actor, status.death_cause)
 
     def _alive(self, actor: Actor, status: actor_pb2.ActorStatus) -> None:
         process = self._process
