@@ -360,8 +360,10 @@ async def test_a_full_etcd_refuses_surely_unapplied_and_says_why() -> None:
         await store.close()
 
 
-async def test_listings_and_catch_ups_larger_than_a_message_may_be(etcd: EtcdServer, store: EtcdStore) -> None:
+async def test_listings_and_catch_ups_larger_than_a_message_may_be(etcd: EtcdServer) -> None:
     """Notes 7 and 11: 68 MB under one prefix, with a receive limit of 64 MiB."""
+    store = await open_store(etcd.url)  # with the usual time for a page of that size
+    assert isinstance(store, EtcdStore)
     start = await store.revision() + 1
     for i in range(76):
         await store.txn([], [Put(PREFIX + b"big/%02d" % i, b"%02d" % i * 450_000)])
@@ -372,6 +374,7 @@ async def test_listings_and_catch_ups_larger_than_a_message_may_be(etcd: EtcdSer
     assert [value[:2] for _, value in watcher.puts()] == [b"%02d" % i for i in range(76)]
     assert all(len(value) == 900_000 for _, value in watcher.puts())
     assert store.watch_stats.reopened == 0
+    await store.close()
 
 
 async def test_a_closed_store_ends_calls_and_refuses_new_ones(etcd: EtcdServer, store: EtcdStore) -> None:
