@@ -130,3 +130,15 @@ def test_who_reads_closes_what_another_thread_found_broken(served: str) -> None:
     reader.join(DEADLINE_S)
     assert not reader.is_alive() and connection.socket.fileno() == -1
     client.close()
+
+
+def test_who_comes_to_read_after_the_end_goes_again(served: str) -> None:
+    client = client_of(served)
+    connection = connection_of(client)
+    call = Call(1, OBJECT)
+    connection.begin(call)
+    client.close()
+    assert call.done
+    connection._lead(call, 0.0, lambda _kind, _payload: None)  # it had looked at the call before that
+    with pytest.raises(ArenaDisconnected):
+        raise call.result

@@ -204,8 +204,11 @@ class ArenaConnection:
 
     def _lead(self, call: Call, until: float, dispatch: Dispatch) -> None:
         poller = select.poll()
-        poller.register(self.fd, select.POLLIN)
-        poller.register(self._ended, select.POLLIN)
+        try:
+            poller.register(self._ended, select.POLLIN)
+            poller.register(self.socket, select.POLLIN)
+        except ValueError:
+            return  # closed on this side, which ended all calls before
         while not call.done:
             remaining = until - time.monotonic()
             # Rounded up, or the last fraction of a millisecond would be spent spinning.
