@@ -132,6 +132,14 @@ class Driver(Process):
         """End the job and every connection and thread. In a forked child it does nothing."""
         if os.getpid() != self._pid or self.closing:
             return
+        # A callback that calls the API now would connect anew, and wait for a lock under which we wait for its thread.
+        current.set_leaving(True)
+        try:
+            self._leave()
+        finally:
+            current.set_leaving(False)
+
+    def _leave(self) -> None:
         from ray.exceptions import RaySystemError
 
         current.set_runtime(None)

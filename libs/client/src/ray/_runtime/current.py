@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 _runtime: Runtime | None = None
 _auto_init: Callable[[], object] | None = None
 _forked = False
+_leaving = False
 
 
 def runtime() -> Runtime:
     """The connected runtime; connects with defaults first where ray.init() was not called, as upstream does.
 
-    raises: RaySystemError in a process that user code forked from a connected one.
+    raises: RaySystemError in a process that user code forked from a connected one, and during ray.shutdown().
     """
     if _runtime is None:
         return _connect()
@@ -40,6 +41,12 @@ def set_forked() -> None:
     _forked = True
 
 
+def set_leaving(leaving: bool) -> None:
+    """While ray.shutdown() runs: who calls the API meanwhile must not connect anew, nor be waited for."""
+    global _leaving
+    _leaving = leaving
+
+
 def set_auto_init(init: Callable[[], object]) -> None:
     """What .remote(), put and get call when nobody called ray.init() before them."""
     global _auto_init
@@ -54,6 +61,10 @@ def _connect() -> Runtime:
             "this process was forked (os.fork, multiprocessing) from one that uses ray, and cannot use it too; "
             "use tasks or actors instead, or multiprocessing with the 'spawn' method and ray.init(address='auto')"
         )
+    if _leaving:
+        from ray.exceptions import RaySystemError
+
+        raise RaySystemError("ray.shutdown() is under way; call ray.init() once it has returned")
     assert _auto_init is not None, "the ray package sets this when it is imported"
     _auto_init()
     assert _runtime is not None
