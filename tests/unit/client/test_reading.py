@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -237,3 +238,27 @@ def test_a_wait_that_was_interrupted_leaves_nothing_behind(reading: Reading, rea
     with reactor.token, pytest.raises(KeyboardInterrupt):
         reading.wait(Interrupted(1), DEADLINE_S)
     assert not reading._waiting
+
+
+def test_a_callback_that_exits_does_not_take_the_stand_in_along(
+    reading: Reading, reactor: Reactor, caplog: pytest.LogCaptureFixture
+) -> None:
+    reactor.call_soon(sys.exit)
+    reading.start()
+    ran = threading.Event()
+    reactor.call_later(0.01, ran.set)
+    assert ran.wait(DEADLINE_S)
+    assert "callback_wanted_to_end_the_reader" in caplog.text
+
+
+def test_a_take_over_that_fails_does_not_keep_the_stand_in_from_reading(reactor: Reactor) -> None:
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    reading = Reading(reactor, fail)
+    ran = threading.Event()
+    reactor.call_soon(ran.set)
+    reading.start()
+    assert ran.wait(DEADLINE_S)
+    reading.stop()
+    reactor.close()

@@ -8,7 +8,6 @@ queued under it, and `after_lock` sends them. Whoever changes the cores does `wi
 from __future__ import annotations
 
 import collections
-import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,13 +49,12 @@ from ray._runtime.remote import Remote
 from ray._runtime.submission import TaskSubmitter
 from ray._runtime.task_events import TaskEvents
 from ray._runtime.task_ids import TaskIds
+from ray._runtime.waking import wake
 
 if TYPE_CHECKING:
     from ray._runtime.api import ActorOptions, ClassDescriptor, FunctionDescriptor, MethodInfo, TaskOptions
     from ray._runtime.reference_command import Command
     from ray._runtime.retirement import Retirement
-
-log = logging.getLogger("ray.runtime")
 
 # Counts (object id, owner's worker id) of refs that arrived.
 Receive = Callable[[ReferenceCounter, "Sequence[tuple[bytes, bytes]]"], "Sequence[Command]"]
@@ -195,12 +193,8 @@ class Process:
                     self.peers.flush(target)
                 else:
                     target.flush()
-            for waiter, object_id in woken:
-                try:
-                    waiter(object_id)
-                except Exception:
-                    # The others wait too, and for nobody else.
-                    log.exception("waiter_failed object=%s", object_id.hex())
+            if woken:
+                wake(self, woken)
             if self.to_free:
                 if self.frees.sending():
                     self.ask_drain()

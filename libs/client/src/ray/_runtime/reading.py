@@ -8,6 +8,7 @@ milliseconds: it sees results, cancels and new tasks while user code runs.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -16,6 +17,8 @@ from typing import Final
 
 from ray._runtime.gate import Gate
 from ray._runtime.reactor import Reactor
+
+log = logging.getLogger("ray.runtime")
 
 # How long nobody has read before the stand-in does.
 TAKE_OVER_S: Final = 0.005
@@ -194,14 +197,23 @@ class Reading:
             self._standing_in = True
             try:
                 if self._wanted() and not self._blocked:
-                    self._on_take_over()
+                    self._take_over()
                 while self._wanted() and not self._stop:
                     reactor.poll()
+            except (SystemExit, KeyboardInterrupt):
+                # A callback of the user's may end the thread that it runs on, but for this one: nobody would read.
+                log.exception("callback_wanted_to_end_the_reader")
             finally:
                 self._standing_in = False
                 reactor.token.release()
                 if self._waiting:
                     self._wake_next()
+
+    def _take_over(self) -> None:
+        try:
+            self._on_take_over()
+        except Exception:
+            log.exception("take_over_failed")
 
     def _park(self) -> None:
         """Sleep until leave(), block() or stop(): nobody needs a stand-in while a thread reads for long."""
