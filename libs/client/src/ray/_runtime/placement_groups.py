@@ -34,7 +34,8 @@ class PlacementGroups:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._lock = threading.Lock()
+        # Reentrant: a finalizer may run while it is held, and remove a group.
+        self._lock = threading.RLock()
         # By group: the answers to requests to create it that have not come yet, ...
         self._recording: dict[bytes, Future[gcs_pb2.GcsReply]] = {}
         # ... to await it, which nobody has looked at yet, ...

@@ -53,8 +53,9 @@ class ThreadedLane:
         self._replies = executor.calls.replies
         self._groups = groups
         self._threads = {group.name: _Threads(group.name) for group in groups.groups()}
-        # Guards the groups, which calls run, and how many of them wait in get.
-        self._guard = threading.Lock()
+        # Guards the groups, which calls run, and how many of them wait in get. Reentrant, for finalizers that run under
+        # it, which may submit and not wait.
+        self._guard = threading.RLock()
         self._running: dict[bytes, Execution] = {}
         self._blocked = 0
         self._lent: Execution | None = None
@@ -190,6 +191,10 @@ class ThreadedLane:
         execution = RUNNING.get()
         if execution is None:
             return False
+        if self._guard._is_owned():  # type: ignore[attr-defined]
+            from ray.exceptions import RaySystemError
+
+            raise RaySystemError("a finalizer that runs where an actor takes its next call cannot wait for results")
         self._replies.flush()
         with self._guard:
             execution.waits += 1

@@ -34,7 +34,8 @@ class Metric:
         self._description = description
         self._tag_keys = tuple(keys)
         self._default_tags: dict[str, str] = {}
-        self._lock = threading.Lock()
+        # Reentrant: a finalizer may run while it is held, and record something.
+        self._lock = threading.RLock()
 
     @property
     def info(self) -> dict[str, Any]:
