@@ -465,7 +465,8 @@ class Process:
     def helpers(self) -> ThreadPoolExecutor:
         """Threads for what may block and nobody waits for: futures of large objects."""
         if self._helpers is None:
-            self._helpers = ThreadPoolExecutor(4, thread_name_prefix="manta-helper")
+            with self.lock:  # two threads may need them first; shutdown ends those that it knows
+                self._helpers = self._helpers or ThreadPoolExecutor(4, thread_name_prefix="manta-helper")
         return self._helpers
 
     def drop_in_child(self) -> None:
