@@ -44,10 +44,13 @@ class Scene:
         process: Any = SimpleNamespace(
             lock=self.lock,
             dirty=set(),
-            peers=SimpleNamespace(get=lambda worker_id, _node_id: SimpleNamespace(worker_id=worker_id)),
+            peers=SimpleNamespace(
+                get=lambda worker_id, _node_id: SimpleNamespace(worker_id=worker_id), drain=lambda _worker_id: None
+            ),
             watch=lambda _peer: None,
             after_lock=lambda: None,
             blocking=lambda: self.lock,
+            reactor=SimpleNamespace(call_soon=lambda call: call()),
             gcs=SimpleNamespace(subscribe=lambda _actor_id: None, call=lambda **_request: self.before_answer()),
         )
         self.actors = Actors(process)
