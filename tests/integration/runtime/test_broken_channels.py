@@ -1,6 +1,7 @@
 """Call channels that break while both processes live: nothing is lost, and each actor call runs once and in order."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 import ray
+from manta.proto.raylet.v1 import raylet_pb2
+from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import current
 from ray.cluster_utils import Cluster
 
@@ -276,3 +279,32 @@ def test_the_last_results_of_a_worker_on_another_node_arrive_although_it_ends(
     finally:
         proxies.release()
     assert ray.get(refs, timeout=DEADLINE_S) == [bytes([number]) * 90_000 for number in range(60)]
+
+
+def test_a_reply_that_is_being_read_counts_although_its_worker_s_death_is_heard_meanwhile(
+    session: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of its own kind, so that it is not sent to a worker that an earlier test has told to end.
+    @ray.remote(num_cpus=0, resources={"x": 2}, num_returns=60, max_retries=0)
+    def many_and_the_end() -> list[bytes]:
+        current.runtime().executor.exit("the test asks it to end")
+        return [bytes([number]) * 90_000 for number in range(60)]
+
+    process, told = current.runtime(), threading.Event()
+    on_frame, receive = process.peers._on_frame, process.raylets.receive
+
+    def read_slowly(peer: Any, kind: int, payload: bytes) -> None:
+        if kind == worker_pb2.REPLIES and len(payload) > 60 * 90_000:
+            assert told.wait(DEADLINE_S), "the raylet tells of the death"
+        on_frame(peer, kind, payload)
+
+    def hear(link: Any, kind: int, payload: bytes) -> None:
+        receive(link, kind, payload)
+        if kind == raylet_pb2.WORKERS_DIED and link is not process.raylet:
+            told.set()
+
+    monkeypatch.setattr(process.peers, "_on_frame", read_slowly)
+    monkeypatch.setattr(process.raylets, "receive", hear)
+    refs = many_and_the_end.remote()
+    assert ray.get(refs, timeout=DEADLINE_S) == [bytes([number]) * 90_000 for number in range(60)]
+    assert told.is_set()

@@ -233,7 +233,12 @@ class Raylets:
             submitter.leasing.on_short()
         elif kind == raylet_pb2.WORKERS_DIED:
             for dead in raylet_pb2.WorkersDied.FromString(payload).workers:
-                process.losses.worker_died(dead.address.worker_id, dead.cause)
+                died = functools.partial(process.losses.worker_died, dead.address.worker_id, dead.cause)
+                if link is process.raylet:
+                    died()
+                else:
+                    # Other raylets are heard on another thread than the one that reads what their workers replied.
+                    process.reactor.call_soon(died)
         elif kind == raylet_pb2.NODES:
             self._on_nodes(raylet_pb2.Nodes.FromString(payload))
         elif kind == raylet_pb2.LOGS_FLUSHED:
