@@ -108,12 +108,12 @@ def test_an_error_of_what_a_finalizer_submits_comes_with_its_ref() -> None:
 
 def test_nothing_stays_of_what_finalizers_made() -> None:
     runtime = current.runtime()
-    runtime.settle_drops()
+    runtime.drops.settle()
     before = len(runtime.objects)
     refs = finalized_within(runtime.lock, lambda: double.remote(1), lambda: ray.put(1))
     ray.get(refs, timeout=DEADLINE_S)
     del refs
-    runtime.settle_drops()
+    runtime.drops.settle()
     assert len(runtime.objects) <= before
 
 

@@ -31,7 +31,7 @@ def runtime() -> Any:
 @pytest.fixture(autouse=True)
 def _nothing_stays(session: Any) -> Any:
     gc.collect()
-    runtime().settle_drops()
+    runtime().drops.settle()
     objects, bytes_used = len(runtime().objects), used()
     yield
     gc.collect()

@@ -29,7 +29,7 @@ def import_while_the_last_is_dropped(handles: list[Any]) -> tuple[str, int]:
     def drop_meanwhile(*arguments: Any, **options: Any) -> Any:
         # As another thread may, between the look at the table of actors and the new handle.
         handles.clear()
-        runtime.settle_drops()
+        runtime.drops.settle()
         return make(*arguments, **options)
 
     ray.actor._make_handle = drop_meanwhile
@@ -41,7 +41,7 @@ def import_while_the_last_is_dropped(handles: list[Any]) -> tuple[str, int]:
     assert actor.ref is not None, "a handle that keeps the actor alive must hold its ref"
     answer = ray.get(handle.ping.remote())
     del handle
-    runtime.settle_drops()
+    runtime.drops.settle()
     return answer, len(runtime.actors._actors)
 
 

@@ -27,6 +27,11 @@ class Storing:
         self.objects = ObjectTable()
         self.address = OWNER
         self.put: list[Serialized] = []
+        self.arena = self
+        self.flushed = 0
+
+    def flush(self) -> None:
+        self.flushed += 1
 
     def put_serialized(self, serialized: Serialized) -> ObjectRef:
         self.put.append(serialized)
@@ -51,6 +56,14 @@ def decoded(made: arguments.Arguments, resolved: list[Any]) -> tuple[tuple[Any, 
 
 
 _PLAIN = st.integers() | st.text(max_size=5) | st.none()
+
+
+def test_what_was_put_is_told_before_a_call_that_may_read_it(process: Any) -> None:
+    encoded(process, 1, "b")
+    assert process.flushed == 0
+    encoded(process, a_ref(1))
+    encoded(process, key=[a_ref(2)])
+    assert process.flushed == 2
 
 
 @given(

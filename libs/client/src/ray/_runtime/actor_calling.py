@@ -128,8 +128,8 @@ class ActorCaller:
             if handle._process is None:
                 count_arrived()
         with process.lock:
-            if process.drops:
-                process.drain_drops()
+            if process.drops.refs:
+                process.drops.count()
             result = process.submitter.own(task_id + FIRST_RETURN)
             if record.held:
                 process.refs.task_submitted(record.held)

@@ -14,7 +14,7 @@ from ray._runtime import serialization
 from ray._runtime.actor_calling import ActorCaller
 from ray._runtime.actor_calls import ActorState, Outcome
 from ray._runtime.actor_creation import ActorCreator
-from ray._runtime.actor_record import HANDLE_PREFIX, Actor
+from ray._runtime.actor_record import Actor
 from ray._runtime.gcs_client import GcsError
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.system_errors import error_value, not_computed
@@ -163,9 +163,7 @@ class Actors:
             return self.handle(actor, weak=True)
 
     def handle_freed(self, object_id: bytes) -> None:
-        """Nothing refers to one of our actors any more; the lock is held."""
-        if not object_id.startswith(HANDLE_PREFIX):
-            return
+        """Nothing refers to one of our actors any more; the lock is held. object_id: of the actor's handles."""
         actor = self._actors.get(object_id[8:24])
         if actor is None or not actor.mine:
             return

@@ -242,6 +242,11 @@ class ArenaClient:
             pass  # nobody holds pins for us any more
         connection.close_if_broken()
 
+    def has_unsent(self) -> bool:
+        """Whether anything waits for a flush."""
+        connection = self._connection
+        return connection is not None and connection.problem is None and bool(connection.mapping.outgoing)
+
     def expire_extents(self) -> bool:
         """Give extents back that were not used of late. returns: whether there are others, to be looked at again."""
         connection = self._connection

@@ -65,6 +65,8 @@ def encode(
     if serialized.size > (inline.limit if limit is None else limit):
         large_args, large_kwargs, _ = _put_large(process, args, kwargs, inline.limit)
         return _encode_with_refs(process, large_args, large_kwargs, name)
+    if serialized.contained:
+        process.arena.flush()
     return Arguments(_value_of(serialized, name), refs, serialized.contained)
 
 
@@ -95,6 +97,8 @@ def _encode_with_refs(
                 return _encode_with_refs(process, large_args, large_kwargs, name)
             if serialized.size <= whole:
                 break
+    # Whoever runs it will look for what was put a moment ago.
+    process.arena.flush()
     return Arguments(_value_of(serialized, name), refs, serialized.contained)
 
 

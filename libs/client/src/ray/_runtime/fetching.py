@@ -43,10 +43,8 @@ class Fetcher:
         deadline = None if timeout is None else time.monotonic() + timeout
         if len(refs) == 1:
             self._await_one(refs[0], deadline)
-        else:
-            self.await_ready(refs, len(refs), deadline, stop_at_error=True)
-            if not all(self.is_ready(ref) for ref in refs):
-                self._raise_error_among(refs, deadline)
+        elif self.await_ready(refs, len(refs), deadline, stop_at_error=True):
+            self._raise_error_among(refs, deadline)
         return [self._load(ref, deadline) for ref in refs]
 
     def _raise_error_among(self, refs: Sequence[ObjectRef], deadline: float | None) -> None:
@@ -72,20 +70,23 @@ class Fetcher:
             self._process.inquiries.want(ref)
         try:
             if process.is_driver:
-                self._wait(gate, (ref,), deadline)
+                self._wait(gate, ((ref, entry),), deadline)
             else:
                 with process.lending(gate):
-                    self._wait(gate, (ref,), deadline)
+                    self._wait(gate, ((ref, entry),), deadline)
         finally:
             if entry.state is ObjectState.PENDING:
                 with process.lock:
                     process.objects.forget_waiter(ref._id, gate.one_ready)
 
-    def await_ready(self, refs: Sequence[ObjectRef], needed: int, deadline: float | None, stop_at_error: bool) -> None:
-        """Wait until `needed` of the refs are ready. raises: GetTimeoutError at the deadline."""
+    def await_ready(self, refs: Sequence[ObjectRef], needed: int, deadline: float | None, stop_at_error: bool) -> bool:
+        """Wait until `needed` of the refs are ready. returns: whether one is an error, if that was to end the wait.
+
+        raises: GetTimeoutError at the deadline.
+        """
         process = self._process
         objects = process.objects
-        pending: list[ObjectRef] = []
+        pending: list[tuple[ObjectRef, ObjectEntry]] = []
         ready = 0
         for ref in refs:
             entry = objects.get(ref._id)
@@ -94,40 +95,45 @@ class Fetcher:
             if entry.state is not ObjectState.PENDING:
                 ready += 1
                 if stop_at_error and entry.value is not None and entry.value.kind == serialization.ERROR:
-                    return
+                    return True
             else:
-                pending.append(ref)
+                pending.append((ref, entry))
         if ready >= needed:
-            return
+            return False
         gate = Gate(needed - ready)
-        waiter = self._error_aware(gate) if stop_at_error else gate.one_ready
+        errors: list[bytes] = []
+        waiter = self._error_aware(gate, errors) if stop_at_error else gate.one_ready
         with process.lock:
-            already = [ref._id for ref in pending if objects.when_ready(ref._id, waiter)]
+            already = [ref._id for ref, entry in pending if objects.when_ready(ref._id, waiter)]
         for object_id in already:
             waiter(object_id)
         try:
-            for ref in pending:
-                self._process.inquiries.want(ref)
+            for ref, entry in pending:
+                if entry.owner is not None:
+                    process.inquiries.want(ref)
             with process.lending(gate):
                 self._wait(gate, pending, deadline)
         finally:
             with process.lock:
-                for ref in pending:
-                    objects.forget_waiter(ref._id, waiter)
+                for ref, entry in pending:
+                    if entry.state is ObjectState.PENDING:
+                        objects.forget_waiter(ref._id, waiter)
+        return bool(errors)
 
-    def _error_aware(self, gate: Gate) -> Callable[[bytes], None]:
-        objects = self._process.objects
+    def _error_aware(self, gate: Gate, errors: list[bytes]) -> Callable[[bytes], None]:
+        entry_of, one_ready = self._process.objects.get, gate.one_ready
 
         def waiter(object_id: bytes) -> None:
-            entry = objects.get(object_id)
+            entry = entry_of(object_id)
             if entry is not None and entry.value is not None and entry.value.kind == serialization.ERROR:
+                errors.append(object_id)
                 gate.open()
             else:
-                gate.one_ready(object_id)
+                one_ready()
 
         return waiter
 
-    def _wait(self, gate: Gate, pending: Sequence[ObjectRef], deadline: float | None) -> None:
+    def _wait(self, gate: Gate, pending: Sequence[tuple[ObjectRef, ObjectEntry]], deadline: float | None) -> None:
         started = time.monotonic()
         while True:
             left = SLOW_WAIT_S if deadline is None else min(SLOW_WAIT_S, deadline - time.monotonic())
@@ -136,15 +142,15 @@ class Fetcher:
             if deadline is not None and time.monotonic() >= deadline:
                 from ray.exceptions import GetTimeoutError
 
-                waiting = [ref for ref in pending if not self.is_ready(ref)]
+                waiting = [ref for ref, _ in pending if not self.is_ready(ref)]
                 raise GetTimeoutError(
                     f"Get timed out: some object(s) not ready. {len(waiting)} of them, the first {waiting[:1]}"
                 )
             self._say_what_is_awaited(pending, time.monotonic() - started)
 
-    def _say_what_is_awaited(self, pending: Sequence[ObjectRef], waited_s: float) -> None:
+    def _say_what_is_awaited(self, pending: Sequence[tuple[ObjectRef, ObjectEntry]], waited_s: float) -> None:
         submitter = self._process.submitter
-        for ref in pending:
+        for ref, _ in pending:
             if not self.is_ready(ref):
                 record = submitter.pending.get(ref._id[:24])
                 where = "another process" if record is None else record.name

@@ -50,7 +50,7 @@ class GeneratorCall:
 
     def note_drop(self, process: Process) -> None:
         """The ObjectRefGenerator is collected. Runs in a destructor."""
-        process.note_drop(self.handle_id)
+        process.drops.note(self.handle_id)
 
 
 class Generators:
@@ -331,8 +331,8 @@ class Generators:
     def _drop_items(self, call: GeneratorCall, indices: Iterable[int]) -> None:
         # Noted, not counted at once: we may be in the midst of the counter's commands, whose messages are numbered.
         for index in indices:
-            self._process.note_drop(item_id(call.task_id, index))
-        self._process.note_drop(item_id(call.task_id, call.stream.arrived))
+            self._process.drops.note(item_id(call.task_id, index))
+        self._process.drops.note(item_id(call.task_id, call.stream.arrived))
 
     def handle_freed(self, object_id: bytes) -> None:
         """Perhaps an ObjectRefGenerator was collected: its worker is to stop, and what was not read goes."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import reference_command as command
+from ray._runtime.actor_record import HANDLE_PREFIX
 from ray._runtime.object_table import ObjectState
 from ray._runtime.system_errors import object_lost, owner_died
 from ray._runtime.task_ids import TASK_ID_SIZE
@@ -77,7 +78,7 @@ class HoldMessenger:
         elif entry.state is ObjectState.STORED:
             process.reads.recent.forget(object_id)
             process.to_free.append((object_id, list(entry.nodes)))
-        if len(object_id) == 28 and process.actors is not None:
+        if object_id.startswith(HANDLE_PREFIX):
             process.actors.handle_freed(object_id)
         if process.recovery.specs:
             process.recovery.freed(object_id)

@@ -96,8 +96,8 @@ class ItemSender:
             data = message.SerializeToString()
         process = self._process
         with process.lock:
-            if process.drops:
-                process.drain_drops()
+            if process.drops.refs:
+                process.drops.count()
             self._queue.append(_Item(index, data, released=not owners))
             self._bytes += len(data)
             if owners:

@@ -49,10 +49,11 @@ class ObjectRef(BaseID, Generic[T_co]):
     def __del__(self) -> None:
         process = self._process
         if process is not None:
-            # As Process.note_drop does; a value may hold ten thousand refs, and a call costs more than this.
-            process.drops.append(self._id)
-            if not process.drain_asked:
-                process.ask_drain()
+            # As Drops.note does; a value may hold ten thousand refs, and a call costs more than this.
+            drops = process.drops
+            drops.refs.append(self._id)
+            if not drops.asked:
+                drops.ask()
 
     @classmethod
     def size(cls) -> int:

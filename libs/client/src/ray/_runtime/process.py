@@ -7,7 +7,6 @@ queued under it, and `after_lock` sends them. Whoever changes the cores does `wi
 
 from __future__ import annotations
 
-import collections
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,9 @@ from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime import cluster_view, current, ref_pickling, serialization, stored, tuning
 from ray._runtime.actors import Actors
 from ray._runtime.cancelling import Canceller
+from ray._runtime.drops import Drops
 from ray._runtime.executor import Executor
+from ray._runtime.extents import LARGEST_OBJECT
 from ray._runtime.fetching import Fetcher
 from ray._runtime.finalizer_calls import FinalizerCalls
 from ray._runtime.frees import Frees
@@ -44,7 +45,7 @@ from ray._runtime.reactor import Reactor
 from ray._runtime.reading import Reading
 from ray._runtime.reads import Reads
 from ray._runtime.recovery import Recovery
-from ray._runtime.reference import RESTS, ReferenceCounter
+from ray._runtime.reference import ReferenceCounter
 from ray._runtime.remote import Remote
 from ray._runtime.submission import TaskSubmitter
 from ray._runtime.task_events import TaskEvents
@@ -73,10 +74,7 @@ class Process:
         self.reactor = Reactor()
         self.objects = ObjectTable()
 
-        # Filled by destructors, which may not take the lock: see note_drop.
-        self.drops: collections.deque[bytes] = collections.deque()
-        self._handle_drops: collections.deque[tuple[bytes, bool]] = collections.deque()
-        self.drain_asked = False
+        self.drops = Drops(self)
         # Filled under the lock, emptied by after_lock.
         self.dirty: set[Peer | RayletLink] = set()
         self.woken: list[tuple[Waiter, bytes]] = []
@@ -197,57 +195,14 @@ class Process:
                 wake(self, woken)
             if self.to_free:
                 if self.frees.sending():
-                    self.ask_drain()
+                    self.drops.ask()
                     return
                 self.frees.send()
         if self.retirement is not None:
             self.retirement.look()
 
-    def note_drop(self, object_id: bytes) -> None:
-        """A ref, or the last view, was collected. Runs in a destructor: no lock; a later reader counts it."""
-        self.drops.append(object_id)
-        self.ask_drain()
-
     def drop_handle(self, actor_id: bytes, weak: bool) -> None:
-        self._handle_drops.append((actor_id, weak))
-        self.ask_drain()
-
-    def ask_drain(self) -> None:
-        """Something was appended that the reader is to empty. On any thread, also in a destructor."""
-        if not self.drain_asked and not self.closing:
-            self.drain_asked = True
-            self.reactor.call_soon(self._drain)
-
-    def _drain(self) -> None:
-        self.drain_asked = False
-        with self.lock:
-            self.drain_drops()
-        self.after_lock()
-        self.arena.flush()
-
-    def settle_drops(self) -> None:
-        """Count the references that were collected, and tell whom it concerns, before this returns."""
-        with self.lock:
-            self.reads.recent.clear()
-            self.drain_drops()
-        self.after_lock()
-        if not self.frees.sending():
-            self.frees.send()
-        self.arena.flush()
-
-    def drain_drops(self) -> None:
-        """Count the references that were collected; the lock is held."""
-        drops, handles, drop_local = self.drops, self._handle_drops, self.refs.drop_local
-        while drops or handles:
-            if handles:
-                self.actors.drop_handle(*handles.popleft())
-                continue
-            object_id = drops.popleft()
-            commands = drop_local(object_id)
-            if commands:
-                self.holds.apply(commands)
-            elif commands is RESTS:
-                self.objects.rest(object_id)
+        self.drops.note_handle(actor_id, weak)
 
     # -- references
 
@@ -355,8 +310,8 @@ class Process:
         large = serialized.size > serialization.inline.limit
         pin = stored.store_put(self, object_id, serialized) if large else None
         with self.lock:
-            if self.drops:
-                self.drain_drops()
+            if self.drops.refs:
+                self.drops.count()
             self.objects.create(object_id)
             self.refs.create(object_id)
             if serialized.contained:
@@ -367,8 +322,11 @@ class Process:
                 self.objects.set_value(object_id, serialized.to_proto())
         if pin is not None:
             self.reads.keep(object_id, pin)
-        if self.dirty or self.to_free:
+        if self.dirty or (self.to_free and serialized.size > LARGEST_OBJECT):
+            # Before the next one that is as large asks for room.
             self.after_lock()
+        if large or self.to_free:
+            self.drops.ask()
         return ObjectRef(object_id, self.address, self)
 
     def get(self, refs: Sequence[ObjectRef], timeout: float | None) -> list[Any]:

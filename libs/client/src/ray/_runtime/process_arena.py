@@ -25,7 +25,7 @@ def arena_of(process: Process, path: str, identity: Identity) -> ArenaClient:
         path,
         identity.token,
         identity.hello(),
-        on_released=lambda _object_id: process.ask_drain(),
+        on_released=lambda _object_id: process.drops.ask(),
         on_connected=connected,
         on_disconnected=process.reactor.remove,
         on_extent=ExtentExpiry(process).held,

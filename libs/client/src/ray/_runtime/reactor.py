@@ -95,7 +95,7 @@ class Reactor:
         # Looked at after the push: the holder may take out what came before ours and begin a wait without end.
         first = self._timers[:1]
         if not first or first[0] is timer:
-            self.wake()
+            self.wake_unless_handling()
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Run `call` on the thread that reads, or that reads next; safe from any thread and from a destructor."""

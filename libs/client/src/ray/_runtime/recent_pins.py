@@ -28,16 +28,14 @@ class RecentPins:
     def __len__(self) -> int:
         return len(self._pins)
 
-    def keep(self, object_id: bytes, pin: Pinned, now: float) -> bool:
-        """The object was read. returns: whether this is the only pin, so that somebody has to call expire."""
+    def keep(self, object_id: bytes, pin: Pinned, now: float) -> None:
+        """The object was read; from now on somebody has to call expire."""
         pins = self._pins
-        first = not pins
         self.forget(object_id)
         pins[object_id] = (now, pin)
         self._bytes += pin.size
         while len(pins) > _MOST or (len(pins) > 1 and self._bytes > pin.arena_bytes // _SHARE):
             self.forget(next(iter(pins)))
-        return first
 
     def forget(self, object_id: bytes) -> None:
         """Nobody here refers to the object any more."""

@@ -207,7 +207,7 @@ class Recovery:
                 self._let_go(self._kept.pop(command.task_id))
         for object_id in revived:
             # From here on those tasks count it that take it.
-            process.note_drop(object_id)
+            process.drops.note(object_id)
 
     def _rerun(self, kept: Kept) -> None:
         process, record = self._process, kept.record
@@ -231,7 +231,7 @@ class Recovery:
         self._held_stored -= kept.stored
         for object_id in kept.held:
             # Not counted at once: we may be in the midst of the counter's commands, whose messages are numbered.
-            self._process.note_drop(object_id)
+            self._process.drops.note(object_id)
 
     def _set_value(self, object_id: bytes, value: common_pb2.Value) -> None:
         process = self._process

@@ -39,8 +39,8 @@ class Replies:
         process = self._process
         task_id = incoming.task.task_id
         with process.lock:
-            if process.drops:
-                process.drain_drops()
+            if process.drops.refs:
+                process.drops.count()
             self._waiting[task_id] = (incoming.peer, reply)
             self._finishing = task_id
             process.holds.apply(process.refs.task_done(task_id, incoming.batch.caller.worker_id, contained))

@@ -82,7 +82,7 @@ def _write(
         writable = process.arena.writable(object_id, size, owner)
     except ArenaFull:
         # What was dropped just now makes room; its frees go out ahead on the same connection.
-        process.settle_drops()
+        process.drops.settle()
         writable = process.arena.writable(object_id, size, owner)
     if writable is None:  # an earlier attempt of the same task had stored it
         return None
@@ -136,7 +136,7 @@ def _get(
         return process.arena.get(object_id, nodes, owner, timeout)
     except ArenaFull:
         # What this process merely keeps for another read makes room.
-        process.settle_drops()
+        process.drops.settle()
         return process.arena.get(object_id, nodes, owner, timeout)
 
 

@@ -118,8 +118,8 @@ class TaskSubmitter:
         process.task_events.begun(record, cache[6])
         returns: Any = None
         with process.lock:
-            if process.drops:
-                process.drain_drops()
+            if process.drops.refs:
+                process.drops.count()
             if num_returns == 1:
                 object_id = task_id + FIRST_RETURN
                 process.objects.create(object_id)
@@ -146,8 +146,8 @@ class TaskSubmitter:
         if held:
             count_arrived()
         with process.lock:
-            if process.drops:
-                process.drain_drops()
+            if process.drops.refs:
+                process.drops.count()
             returns = [self.own(object_id) for object_id in record.return_ids()]
             record.held = held
             if held:
@@ -320,7 +320,8 @@ class TaskSubmitter:
                 contained = result.value.contained
                 waiters = process.objects.set_value(object_id, result.value)
             if waiters:
-                woken.extend((waiter, object_id) for waiter in waiters)
+                for waiter in waiters:
+                    woken.append((waiter, object_id))
             if contained:
                 inners = [(ref.object_id, ref.owner.worker_id) for ref in contained]
                 process.holds.apply(process.refs.result_contains(object_id, peer.worker_id, inners))

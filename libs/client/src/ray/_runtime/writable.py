@@ -48,6 +48,7 @@ class Writable:
     def seal(self, *, keep_pin: bool = False) -> Pinned | None:
         """The bytes are final: others may read them. keep_pin: returns a pin of ours, made without a round trip.
 
+        With a pin and in an extent, the news goes out with the next flush, or when the object manager asks for it.
         raises: ArenaDisconnected; the object is lost then.
         """
         self.view = self._connection.mapping.writable[:0]
@@ -67,7 +68,8 @@ class Writable:
         self._connection.queue(pb.SEAL, seal)
         mapping: Mapping = self._connection.mapping
         pin = mapping.adopt(self.object_id, self._offset, self.size) if keep_pin else None
-        self._connection.flush()
+        if pin is None or self._part is None:
+            self._connection.flush()
         return pin
 
     def abort(self) -> None:
