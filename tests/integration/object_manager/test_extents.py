@@ -50,6 +50,7 @@ def test_objects_of_an_extent_are_read_by_others_and_their_bytes_come_back(clust
     for number in range(40):
         object_id, pin = write(writer, bytes([number]) * MIB, keep_pin=True)
         data[object_id] = pin
+        writer.flush()
         assert bytes(reader.get(object_id).buffer[:10]) == bytes([number]) * 10
         assert np.frombuffer(pin.buffer, dtype=np.uint8)[-1] == number
         writer.on_readable()

@@ -42,6 +42,8 @@ class StandIn:
         self.recovery = self
         self.submitter = self
         self.cut_off_by: common_pb2.Value | None = None
+        self.arena = self
+        self.flushes = 0
         self.reported: list[tuple[bytes, list[bytes], int]] = []
 
     def get(self, worker_id: bytes, _node_id: bytes = b"") -> StandInPeer:
@@ -51,6 +53,9 @@ class StandIn:
         self.reported.append((object_id, list(nodes), generation))
 
     def watch(self, _peer: Any) -> None: ...
+
+    def flush(self) -> None:
+        self.flushes += 1
 
     def after_lock(self) -> None: ...
 
@@ -116,7 +121,7 @@ def test_a_ready_object_is_answered_at_once_and_the_borrower_s_node_counts_as_a_
     process.objects.set_stored(OBJECT, 10, (b"M" * 28,))
     peer: Any = process.get(BORROWER)
     inquiries.on_wanted(peer, wanted(1))
-    assert len(peer.sent) == 1
+    assert len(peer.sent) == 1 and process.flushes == 1
     entry = process.objects.get(OBJECT)
     assert entry is not None and entry.nodes == (b"M" * 28, NODE)
 

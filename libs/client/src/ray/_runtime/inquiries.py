@@ -151,6 +151,9 @@ class Inquiries:
             else:
                 assert entry.value is not None
                 item.value.CopyFrom(entry.value)
+        if item.HasField("stored"):
+            # The object manager hears of what was put before anybody asks it.
+            process.arena.flush()
         peer.send(worker_pb2.OBJECTS, worker_pb2.Objects(items=[item]).SerializeToString())
 
     def _await(self, peer: Peer, request_id: int, object_id: bytes) -> None:

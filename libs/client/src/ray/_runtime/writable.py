@@ -48,7 +48,8 @@ class Writable:
     def seal(self, *, keep_pin: bool = False) -> Pinned | None:
         """The bytes are final: others may read them. keep_pin: returns a pin of ours, made without a round trip.
 
-        With a pin and in an extent, the news goes out with the next flush, or when the object manager asks for it.
+        With a pin and in an extent the news goes out with the next flush, for which the caller has to see: before it
+        says to anybody that the object is here.
         raises: ArenaDisconnected; the object is lost then.
         """
         self.view = self._connection.mapping.writable[:0]
