@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Final
 
 import click
+import leftovers
 from report import Result, page, show
 from rich.console import Console
-from rows import PROGRAMS
+from rows import PROGRAMS, REPEATED
 
 HERE: Final = Path(__file__).parent
 SIDES: Final = ("manta", "ray")
@@ -39,6 +40,7 @@ def run(python: str, script: str, *arguments: str, side: str = "", quick: bool =
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=environment, cwd="/", check=False
     )
+    leftovers.wait()
     if done.returncode != 0:
         who = f"{' '.join(command)} on {side or 'no runtime'}"
         raise RuntimeError(f"{who} ended with {done.returncode}:\n{done.stderr[-2000:]}")
@@ -73,11 +75,12 @@ def main(
     console = Console(stderr=True)
     result = Result(versions={side: version(pythons[side]) for side in wanted}, quick=quick)
     started = time.monotonic()
+    leftovers.adopt()
     console.log("the machine's bare limits")
     result.limits = json.loads(run(sys.executable, "limits.py"))
     for number in range(1 if quick else rounds):
         for program in only or PROGRAMS:
-            for side in wanted:
+            for side in wanted * (1 if quick else REPEATED.get(program, 1)):
                 console.log(f"round {number + 1}: {program} on {side}")
                 figures = json.loads(run(pythons[side], "workload.py", program, side=side, quick=quick))
                 for row, figure in zip(PROGRAMS[program], figures, strict=True):

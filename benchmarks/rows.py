@@ -33,6 +33,9 @@ class Row:
 TWO_THREAD_COPY: Final = "warm copy, two threads (GB/s)"
 BARE_FLIGHT: Final = "bare Flight get into a warm buffer (GiB/s)"
 
+# Programs that take a second and yield one sample of each row: how often they run in a round.
+REPEATED: Final = {"start": 3}
+
 # Program -> its rows. A program is run as a process of its own, once a round and side.
 PROGRAMS: Final[dict[str, tuple[Row, ...]]] = {
     "start": (
