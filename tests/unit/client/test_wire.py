@@ -14,18 +14,9 @@ from ray._runtime.wire import (
     items_arrived_field,
     plain_item,
     repeated_field,
-    varint,
 )
 
 _TASKS = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
-
-
-@pytest.mark.parametrize(
-    ("number", "encoded"),
-    [(0, b"\0"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02"), (2**32 - 1, b"\xff" * 4 + b"\x0f")],
-)
-def test_varints(number: int, encoded: bytes) -> None:
-    assert varint(number) == encoded
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))

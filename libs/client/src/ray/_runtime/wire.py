@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from manta.common.varint import varint
 from manta.proto.worker.v1 import worker_pb2
 
 _ATTEMPT: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["attempt"].number
@@ -43,18 +44,6 @@ def frames(header: bytes, parts: Sequence[bytes]) -> Sequence[bytes]:
             size, begin = len(part), end
     found.append(b"".join((header, *parts[begin:])))
     return found
-
-
-def varint(number: int) -> bytes:
-    """The base-128 form of a number >= 0."""
-    if number < 0x80:
-        return bytes((number,))
-    parts = bytearray()
-    while number >= 0x80:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
 
 
 def repeated_field(field: int, message: bytes) -> bytes:

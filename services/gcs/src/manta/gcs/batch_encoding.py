@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from google.protobuf.message import Message
+from manta.common.varint import varint
 
 _LENGTH_DELIMITED = 2
 
@@ -19,19 +20,10 @@ class BatchEncoding:
         """head: the batch without items. raises: KeyError when it has no field of that name."""
         number = head.DESCRIPTOR.fields_by_name[field].number
         self._head = head.SerializeToString()
-        self._tag = _varint(number << 3 | _LENGTH_DELIMITED)
+        self._tag = varint(number << 3 | _LENGTH_DELIMITED)
 
     def join(self, items: Iterable[bytes]) -> bytes:
         parts = [self._head]
         for item in items:
-            parts += (self._tag, _varint(len(item)), item)
+            parts += (self._tag, varint(len(item)), item)
         return b"".join(parts)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
