@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from manta.proto.common.v1.common_pb2 import NodeInfo
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
-from ray._runtime.arena_client import ArenaFull, ArenaTimeout, ObjectNotFound, copy_into
+from ray._runtime.arena_errors import ArenaFull, ArenaTimeout, ObjectNotFound
+from ray._runtime.writable import copy_into
 
 from tests.integration.etcd_server import free_ports
 

@@ -25,33 +25,15 @@ from ray._runtime.arena_errors import (
     ArenaAway,
     ArenaBusy,
     ArenaDisconnected,
-    ArenaError,
-    ArenaFull,
-    ArenaRefused,
     ArenaTimeout,
-    ObjectNotFound,
 )
 from ray._runtime.arena_replies import dispatcher
 from ray._runtime.pins import Pinned
-from ray._runtime.writable import Writable, copy_into
+from ray._runtime.writable import Writable
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from manta.proto.common.v1.common_pb2 import Hello
-
-__all__ = [
-    "ArenaAway",
-    "ArenaClient",
-    "ArenaDisconnected",
-    "ArenaError",
-    "ArenaFull",
-    "ArenaRefused",
-    "ArenaTimeout",
-    "ObjectNotFound",
-    "Pinned",
-    "Writable",
-    "copy_into",
-]
 
 log = logging.getLogger("ray.runtime")
 

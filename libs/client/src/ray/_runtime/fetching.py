@@ -11,11 +11,11 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 from ray._runtime import serialization
-from ray._runtime.arena_client import Pinned
 from ray._runtime.arena_errors import ObjectNotFound
 from ray._runtime.gate import Gate
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
+from ray._runtime.pins import Pinned
 from ray._runtime.ref_pickling import count_arrived, receiving
 from ray._runtime.stored import load_stored
 from ray._runtime.system_errors import as_raised

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.common.v1.common_pb2 import Value
 from ray._runtime import serialization
-from ray._runtime.arena_client import copy_into
 from ray._runtime.arena_errors import ArenaAway, ArenaDisconnected, ArenaEntered, ArenaFull, ArenaTimeout
 from ray._runtime.collector import LARGE_PICKLE_BYTES, held_back
 from ray._runtime.ref_pickling import receiving
 from ray._runtime.system_errors import as_raised
+from ray._runtime.writable import copy_into
 
 if TYPE_CHECKING:
     from ray._runtime.object_ref import ObjectRef
