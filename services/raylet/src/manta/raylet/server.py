@@ -6,6 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 from random import Random
+from typing import Final
 
 from manta.common import logs
 from manta.common.credentials import Token
@@ -32,6 +33,9 @@ from manta.raylet.worker_pool import PoolLimits
 from manta.raylet.worker_starter import WorkerSurroundings
 from manta.raylet.zygote_process import ZygoteProcess
 
+# A node that is ready can fork: a first task then waits for a fork, and not for imports. So long it waits at most, for
+# a zygote that does not come up is started again, and harms only who needs a worker.
+_ZYGOTE_S: Final = 0.5
 _SERVICE = raylet_pb2.DESCRIPTOR.services_by_name["Raylet"]
 _RPC_GRACE_S = 0.5
 
@@ -124,6 +128,9 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
     attached = loop.create_task(_attach(gcs, object_manager), name="attach")
     await asyncio.wait([attached, stopped], return_when=asyncio.FIRST_COMPLETED)
     if attached.done():
+        can_start = loop.create_task(node.processes.can_start(), name="zygote")
+        await asyncio.wait([can_start, stopped], timeout=_ZYGOTE_S, return_when=asyncio.FIRST_COMPLETED)
+        can_start.cancel()
         ready = {
             "node_id": node.node_id.hex(),
             "address": description.raylet_address,

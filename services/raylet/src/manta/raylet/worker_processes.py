@@ -53,6 +53,10 @@ class WorkerProcesses:
         self._children.watch_children()
         self._zygote.start()
 
+    async def can_start(self) -> None:
+        """Return once workers can be forked."""
+        await self._zygote.came_up()
+
     def watch_driver(self, worker_id: WorkerId, pid: int) -> None:
         """on_exit follows when it ends."""
         self._children.add_driver(worker_id, pid)

@@ -66,6 +66,7 @@ class ZygoteLink:
         self._outgoing: deque[_Outgoing] = deque()
         self._asked: set[int] = set()
         self._ready = False
+        self._came_up_once = asyncio.Event()
         self._stopping = False
         self._backoff_s = FIRST_BACKOFF_S
         self._restart: asyncio.TimerHandle | None = None
@@ -92,6 +93,10 @@ class ZygoteLink:
         self._loop.add_reader(self._pidfd, self._died)
         self._loop.add_reader(ours.fileno(), self._readable)
         _log.info("zygote_started", pid=self._process.pid)
+
+    async def came_up(self) -> None:
+        """Return once a zygote has been ready."""
+        await self._came_up_once.wait()
 
     def fork(self, request: zygote_pb2.Fork, descriptors: list[int]) -> None:
         """Ask for a worker; answered by forked, fork_failed or fork_lost."""
@@ -189,6 +194,7 @@ class ZygoteLink:
             self._fail_waiting(str(mismatch))
             return
         self._ready = True
+        self._came_up_once.set()
         self._backoff_s = FIRST_BACKOFF_S
         _log.info("zygote_ready", pid=self.pid, version=str(theirs))
         self._flush()
