@@ -2,6 +2,7 @@
 
 import gc
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -129,17 +130,22 @@ def test_a_borrower_that_dies_keeps_nothing() -> None:
 def test_an_object_passed_on_by_a_borrower_lives() -> None:
     @ray.remote
     class Keeper:
+        def __init__(self) -> None:
+            self.came = threading.Event()
+
         def keep(self, refs: list[Any]) -> None:
             self.kept = refs
+            self.came.set()
 
         def read(self) -> int:
+            self.came.wait()  # it comes from another caller
             return int(ray.get(self.kept[0])[0])
 
     @ray.remote
     def pass_on(keeper: Any, refs: list[Any]) -> None:
         keeper.keep.remote(refs)
 
-    keeper = Keeper.remote()
+    keeper = Keeper.options(max_concurrency=2).remote()
     ref = ray.put(large(5))
     ray.get(pass_on.remote(keeper, [ref]))
     del ref

@@ -3,7 +3,7 @@
 import gc
 import threading
 
-from ray._runtime.collector import held_back
+from ray._runtime.collector import held_back, held_back_for
 
 
 def test_it_is_off_inside_and_on_again_when_the_last_has_left() -> None:
@@ -42,3 +42,11 @@ def test_an_error_inside_leaves_it_on() -> None:
             raise ValueError
     except ValueError:
         assert gc.isenabled()
+
+
+def test_many_results_hold_the_collector_back_and_few_do_not() -> None:
+    with held_back_for(255):
+        assert gc.isenabled()
+    with held_back_for(256):
+        assert not gc.isenabled()
+    assert gc.isenabled()

@@ -13,6 +13,8 @@ from ray._runtime.wire import (
     item_id,
     items_arrived_field,
     plain_item,
+    plain_reply,
+    plain_return,
     repeated_field,
 )
 
@@ -39,6 +41,17 @@ def test_a_batch_is_the_concatenation_of_its_parts(sizes: list[int]) -> None:
 def test_fields_by_hand_are_those_of_the_protocol() -> None:
     assert _TASKS < 16, "repeated_field writes one byte of tag"
     assert worker_pb2.Replies.DESCRIPTOR.fields_by_name["replies"].number == 1, "the executor writes it as 1"
+
+
+@pytest.mark.parametrize("stream", [b"", b"x" * 127, b"x" * 128, b"x" * 70_000])
+def test_plain_results_are_what_protobuf_reads(stream: bytes) -> None:
+    task_id = b"t" * 24
+    whole = worker_pb2.TaskReply.FromString(plain_reply(task_id, stream, 7, 2))
+    (result,) = whole.returns
+    assert (whole.task_id, whole.execution_us, whole.attempt) == (task_id, 7, 2)
+    assert (result.object_id, result.value.data) == (task_id + FIRST_RETURN, stream)
+    whole.MergeFromString(plain_return(b"o" * 28, stream))
+    assert [(one.object_id, one.value.data) for one in whole.returns][1:] == [(b"o" * 28, stream)]
 
 
 @pytest.mark.parametrize("stream", [b"", b"x" * 127, b"x" * 128, b"x" * 70_000])

@@ -1,6 +1,6 @@
-"""Python's garbage collector, held back while a large value is made out of its pickle.
+"""Python's garbage collector, held back while a large value is made out of its pickle, or many refs in a row.
 
-All that unpickling makes is reachable, so every collection in the middle of it is in vain, and each looks at more.
+All that is made then is reachable, so every collection in the middle of it is in vain, and each looks at more.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 # A pickle so long makes some thousands of objects, and the collector would begin its first rounds.
 LARGE_PICKLE_BYTES: Final = 1 << 16
+# As many results or refs, made in a row, do the same.
+_MANY_OBJECTS: Final = 256
 
 # Reentrant: a destructor that runs while it is held may read a value.
 _guard = threading.RLock()
@@ -41,3 +43,8 @@ def held_back() -> Iterator[None]:
                 _holders -= 1
                 if _holders == 0:
                     gc.enable()
+
+
+def held_back_for(count: int) -> AbstractContextManager[None]:
+    """held_back() around the making of so many results or refs, if they are many."""
+    return held_back() if count >= _MANY_OBJECTS else nullcontext()

@@ -6,7 +6,7 @@ values are here; large ones are named by the nodes whose arenas hold them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,13 @@ class ObjectTable:
         if entry is None:
             entry = self._entries[object_id] = ObjectEntry(owner)
         return entry
+
+    def borrow_all(self, object_ids: Iterable[bytes], owner: tuple[bytes, bytes]) -> None:
+        """borrow() for many of one owner: a value may hold ten thousand refs."""
+        entries = self._entries
+        for object_id in object_ids:
+            if object_id not in entries:
+                entries[object_id] = ObjectEntry(owner)
 
     def rest(self, object_id: bytes) -> None:
         """Nothing here uses a borrowed object for now: nothing is kept of it but its name."""

@@ -12,7 +12,7 @@ from ray._runtime import serialization
 from ray._runtime.execution import END, advance
 from ray._runtime.serialization import DEFAULT_INLINE_LIMIT, Serialized
 from ray._runtime.stored import store
-from ray._runtime.wire import item_id
+from ray._runtime.wire import item_id, plain_return
 
 if TYPE_CHECKING:
     from ray._runtime.execution import Execution
@@ -57,14 +57,15 @@ def pack_returns(
     contained: dict[bytes, list[tuple[bytes, bytes]]] = {}
     values = [_single(execution, result)] if count == 1 else _several(execution, result, count)
     room = execution.process.tuning.call_inline_bytes
+    numbers: list[bytes] = []
     for index, value in enumerate(values, 1):
         object_id = _return_id(execution, index)
-        message = reply.returns.add(object_id=object_id)
         if type(value) in _NUMBERS and len(data := pickle.dumps(value, 5)) <= _NUMBER_BYTES <= room:
             # A task may have thousands of results, and most of what the way below takes is for what these cannot be.
-            message.value.kind, message.value.data = serialization.PICKLE, data
+            numbers.append(plain_return(object_id, data))
             room -= _NUMBER_BYTES
             continue
+        message = reply.returns.add(object_id=object_id)
         serialized = _serialize(execution, value)
         if serialized.size <= min(serialization.inline.limit, room):
             message.value.CopyFrom(serialized.to_proto())
@@ -74,6 +75,8 @@ def pack_returns(
         room = max(0, room - message.value.ByteSize()) if message.HasField("value") else room
         if owners:
             contained[object_id] = owners
+    # Behind the others: a caller goes by the ids.
+    reply.MergeFromString(b"".join(numbers))
     return contained
 
 

@@ -7,6 +7,8 @@ queued under it, and `after_lock` sends them. Whoever changes the cores does `wi
 
 from __future__ import annotations
 
+import itertools
+import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from ray._runtime.reference_command import Command
     from ray._runtime.retirement import Retirement
 
+_owner_of = operator.attrgetter("_owner")
 # Counts (object id, owner's worker id) of refs that arrived.
 Receive = Callable[[ReferenceCounter, "Sequence[tuple[bytes, bytes]]"], "Sequence[Command]"]
 
@@ -208,24 +211,25 @@ class Process:
 
     def receive_refs(self, refs: Sequence[ObjectRef], receive: Receive) -> None:
         """Begin to use refs that arrived; `receive` counts them, under the lock, with what protects them."""
-        borrow, ours = self.objects.borrow, self.worker_id
+        ours = self.worker_id
         with self.lock:
+            if self.drops.refs:
+                # Of the read before this one, mostly: the reader would share the interpreter with us for it.
+                self.drops.count()
             items = []
-            last: tuple[bytes, bytes] | None = None
-            worker_id = b""
-            for ref in refs:
-                owner = ref._owner
-                if owner is not last or owner is None:
-                    # Neighbours of one value mostly have one owner, and share its address.
-                    if owner is None:
-                        owner = ref._owner = self.address
-                    last, worker_id = owner, owner[1]
-                    if worker_id != ours:
-                        self.peers.get(worker_id, owner[0])
-                object_id = ref._id
-                items.append((object_id, worker_id))
+            # Neighbours of one value mostly have one owner, and share its address.
+            for owner, neighbours in itertools.groupby(refs, _owner_of):
+                if owner is None:
+                    for ref in neighbours:
+                        ref._owner = self.address
+                        items.append((ref._id, ours))
+                    continue
+                node_id, worker_id = owner
+                object_ids = [ref._id for ref in neighbours]
+                items += [(object_id, worker_id) for object_id in object_ids]
                 if worker_id != ours:
-                    borrow(object_id, owner)
+                    self.peers.get(worker_id, node_id)
+                    self.objects.borrow_all(object_ids, owner)
             commands = receive(self.refs, items)
             for ref in refs:
                 # From here on the end of a ref is counted.

@@ -11,6 +11,7 @@ from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.api import DYNAMIC
+from ray._runtime.collector import held_back_for
 from ray._runtime.definitions import Definition, define
 from ray._runtime.leasing import Leasing
 from ray._runtime.object_ref import ObjectRef
@@ -126,7 +127,8 @@ class TaskSubmitter:
                 process.refs.create(object_id)
                 returns = ObjectRef(object_id, process.address, process)
             elif num_returns:
-                returns = [self.own(object_id) for object_id in record.return_ids()]
+                with held_back_for(num_returns):
+                    returns = [self.own(object_id) for object_id in record.return_ids()]
             self.pending[task_id] = record
             self.leasing.enqueue(record, cache[3])
         self.fail_if_cut_off(record)

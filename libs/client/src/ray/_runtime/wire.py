@@ -60,11 +60,17 @@ def plain_task(template: bytes, task_id: bytes, stream: bytes) -> bytes:
     return b"".join((template, b"\x0a\x18", task_id, b"\x1a", varint(len(value)), value))
 
 
+def plain_return(object_id: bytes, stream: bytes) -> bytes:
+    """One of TaskReply.returns whose value is but a pickle stream, as a serialized TaskReply that has nothing else."""
+    value = b"\x12" + varint(len(stream)) + stream
+    result = b"".join((b"\x0a\x1c", object_id, b"\x12", varint(len(value)), value))
+    return b"".join((b"\x1a", varint(len(result)), result))
+
+
 def plain_reply(task_id: bytes, stream: bytes, execution_us: int, attempt: int) -> bytes:
     """A serialized TaskReply of outcome DONE whose one result is but a pickle stream."""
-    value = b"\x12" + varint(len(stream)) + stream
-    result = b"".join((b"\x0a\x1c", task_id, FIRST_RETURN, b"\x12", varint(len(value)), value))
-    parts = [b"\x0a\x18", task_id, b"\x1a", varint(len(result)), result, b"\x28", varint(execution_us)]
+    result = plain_return(task_id + FIRST_RETURN, stream)
+    parts = [b"\x0a\x18", task_id, result, b"\x28", varint(execution_us)]
     if attempt:
         parts += (b"\x38", varint(attempt))
     return b"".join(parts)
