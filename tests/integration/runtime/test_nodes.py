@@ -305,7 +305,7 @@ def test_a_generator_whose_node_dies_goes_on_elsewhere(cluster: Cluster, tmp_pat
         for i in range(6):
             if i == 3:
                 wait_for(lambda: os.path.exists(path), path)
-            yield (i, ray.get_runtime_context().get_node_id())
+            yield (i, ray.get_runtime_context().get_node_id(), os.getpid())
 
     home = cluster.add_node(num_cpus=1, resources={"z": 1}, object_store_memory=150 * MIB)
     generator = roaming.remote(str(tmp_path / "go"))
@@ -313,12 +313,14 @@ def test_a_generator_whose_node_dies_goes_on_elsewhere(cluster: Cluster, tmp_pat
     successor = cluster.add_node(num_cpus=1, resources={"z": 1}, object_store_memory=150 * MIB)
     try:
         cluster.remove_node(home, allow_graceful=False)
+        worker = Path(f"/proc/{items[0][2]}")
+        wait_for(lambda: not worker.exists(), "the generator's process has gone with its raylet")
         (tmp_path / "go").touch()
         items += [ray.get(ref, timeout=60) for ref in generator]
     finally:
         cluster.remove_node(successor)
-    assert [i for i, _ in items] == [0, 1, 2, 3, 4, 5]
-    assert len({node for _, node in items}) == 2
+    assert [i for i, _, _ in items] == [0, 1, 2, 3, 4, 5]
+    assert len({node for _, node, _ in items}) == 2
 
 
 @ray.remote(num_cpus=0, resources={"x": 0.1}, max_retries=3)

@@ -186,6 +186,21 @@ def test_a_dead_node_takes_its_actors_along_and_those_that_may_restart_move(gcs:
     assert status.restarts == (1 if home == node_id(1) else 0)
 
 
+def test_an_actor_that_outlived_its_job_is_created_with_the_job_s_record(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    spec = gcs.spec(job, max_restarts=1, detached=True)
+    gcs.register(spec)
+    create = gcs.create(1)
+    assert not create.HasField("job")  # its node knows of a job that runs
+    gcs.started(1, create, worker=50)
+    gcs.ask(finish_job=gcs_pb2.FinishJob(job_id=job))
+    died = common_pb2.DeadWorker(address=address(1, 50), cause=Cause(kind=Cause.WORKER_DIED, message="signal 9"))
+    gcs.say(1, workers_died=gcs_pb2.WorkersDiedReport(report_id=3, workers=[died]))
+    again = gcs.create(1)
+    assert again.incarnation == create.incarnation + 1
+    assert again.job.job_id == job and again.job.finished
+
+
 def test_a_rejected_actor_goes_elsewhere_and_not_back_before_the_nodes_next_word(gcs: CoreDriver) -> None:
     spec = gcs.spec(gcs.job(), held=1)
     gcs.register(spec)

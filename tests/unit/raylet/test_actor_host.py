@@ -171,6 +171,23 @@ def test_the_end_of_a_job_spares_detached_actors_and_what_they_lease() -> None:
     assert spared.survivors(JOB) == {kept, nested.worker_id}
 
 
+def test_an_actor_that_outlived_its_job_is_created_where_the_job_is_forgotten() -> None:
+    driver = CoreDriver(cpu=4)
+    record = driver.core.jobs.get(JOB)
+    assert record is not None
+    worker_id = alive(driver, actor(1, detached=True))
+    driver.core.job_ended(JOB, 0)
+    driver.die(worker_id)
+    driver.core.tick(1)  # before the GCS, which is told of the death, has it created again
+    assert driver.core.jobs.get(JOB) is None
+    driver.commands.clear()
+    driver.core.job_outlived(record)
+    assert alive(driver, actor(1, detached=True), incarnation=1)
+    assert driver.core.jobs.is_over(JOB) and driver.core.jobs.running() == 0
+    driver.core.tick(2)
+    assert driver.core.jobs.get(JOB) is not None
+
+
 def test_the_end_of_a_job_spares_what_a_detached_actor_created() -> None:
     driver = CoreDriver(cpu=4)
     kept = alive(driver, actor(1, detached=True))

@@ -225,6 +225,9 @@ class ActorManager:
         create = gcs_pb2.CreateActor(spec=self.table.full_spec(actor), incarnation=actor.incarnation)
         if actor.bundle_index is not None:
             create.bundle_index = actor.bundle_index + 1
+        job = self._jobs.get(actor.spec.job_id)
+        if job is not None and job.finished:
+            create.job.CopyFrom(job)
         return self._nodes.tell(actor.node_id, gcs_pb2.GcsToNode(create_actor=create))
 
     # ---- inside ----

@@ -39,6 +39,8 @@ class GcsFrames:
             case "create_actor":
                 create = message.create_actor
                 bundle = create.bundle_index - 1 if create.bundle_index else None
+                if create.HasField("job"):
+                    node.core.job_outlived(create.job)
                 node.core.create_actor(create.spec, create.incarnation, node.now(), bundle)
                 node.settle_soon()
             case "end_actor":

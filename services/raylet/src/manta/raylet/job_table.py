@@ -34,6 +34,11 @@ class JobTable:
         if job_id not in self._ended:
             self._records[job_id] = record
 
+    def outlived(self, record: gcs_pb2.JobRecord) -> None:
+        """The record of a job that is over, again: something of it is to live here."""
+        self._records[JobId(record.job_id)] = record
+        self.ended(JobId(record.job_id))
+
     def ended(self, job_id: JobId) -> None:
         self._ended[job_id] = None
         if len(self._ended) > ENDED_KEPT:

@@ -91,6 +91,11 @@ class NodeCore:
         if not self.jobs.is_over(JobId(record.job_id)):
             self.pool.job_known(JobId(record.job_id))
 
+    def job_outlived(self, record: gcs_pb2.JobRecord) -> None:
+        """A job that is over has an actor that lives on, and is about to be created here."""
+        self.jobs.outlived(record)
+        self.pool.job_known(JobId(record.job_id))
+
     def driver_attached(self, job_id: JobId) -> None:
         """A driver of this node is connected and its job is known: its first tasks find workers."""
         record = self.jobs.get(job_id)

@@ -675,14 +675,16 @@ class JobNotice(_message.Message):
     def __init__(self, job_id: _Optional[bytes] = ..., key: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
 class CreateActor(_message.Message):
-    __slots__ = ("spec", "incarnation", "bundle_index")
+    __slots__ = ("spec", "incarnation", "bundle_index", "job")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_INDEX_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
     spec: _actor_pb2.ActorSpec
     incarnation: int
     bundle_index: int
-    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., incarnation: _Optional[int] = ..., bundle_index: _Optional[int] = ...) -> None: ...
+    job: JobRecord
+    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., incarnation: _Optional[int] = ..., bundle_index: _Optional[int] = ..., job: _Optional[_Union[JobRecord, _Mapping]] = ...) -> None: ...
 
 class EndActor(_message.Message):
     __slots__ = ("actor_id", "incarnation", "cause", "graceful")
