@@ -16,7 +16,7 @@ from manta.gcs.store.etcd import EtcdStore
 
 from tests.certificates import Authority
 from tests.integration.etcd_server import EtcdServer, free_ports
-from tests.integration.store.waiting import Watcher
+from tests.integration.store.waiting import Watcher, until
 
 PREFIX = b"/manta/v1/auth/"
 PASSWORD = "p@ss:w/rd"
@@ -51,13 +51,15 @@ async def test_calls_and_watches_go_on_after_a_restart_killed_the_token(guarded:
     first = await store.put_if(PREFIX + b"a", b"1", 0)
     async with Watcher(store.watch(PREFIX, first.revision)) as watcher:
         await watcher.wait_for(lambda: len(watcher.events) == 1)
-        lease = await store.grant_lease(2)
+        lease = await store.grant_lease(6)  # longer than a restart may take
         for i in range(2):
             guarded.kill()
             await asyncio.to_thread(guarded.start)
             await asyncio.gather(*(store.get(PREFIX + b"a") for _ in range(20)))
             assert (await store.put_if(PREFIX + b"b%d" % i, b"2", 0)).succeeded
             await watcher.wait_for(lambda i=i: len(watcher.events) == 2 + i)  # type: ignore[misc]
+        deadline = lease.deadline
+        await until(lambda: lease.deadline > deadline or lease.lost.is_set(), "it is renewed")
         assert not lease.lost.is_set()
     await store.close()
 

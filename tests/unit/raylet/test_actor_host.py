@@ -1,6 +1,8 @@
+from manta.common.ids import JobId
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 from manta.raylet.commands import EndWorker, KillWorker, ReportActor, StartActor, StartWorker
+from manta.raylet.job_table import RECORDS_KEPT
 
 from tests.unit.raylet.core_driver import HERE, JOB, THERE, CoreDriver, actor, client
 
@@ -178,6 +180,9 @@ def test_an_actor_that_outlived_its_job_is_created_where_the_job_is_forgotten() 
     worker_id = alive(driver, actor(1, detached=True))
     driver.core.job_ended(JOB, 0)
     driver.die(worker_id)
+    for number in range(RECORDS_KEPT + 1):
+        driver.core.job_started(gcs_pb2.JobRecord(job_id=number.to_bytes(8, "big")))
+        driver.core.job_ended(JobId(number.to_bytes(8, "big")), 0)
     driver.core.tick(1)  # before the GCS, which is told of the death, has it created again
     assert driver.core.jobs.get(JOB) is None
     driver.commands.clear()
@@ -186,6 +191,13 @@ def test_an_actor_that_outlived_its_job_is_created_where_the_job_is_forgotten() 
     assert driver.core.jobs.is_over(JOB) and driver.core.jobs.running() == 0
     driver.core.tick(2)
     assert driver.core.jobs.get(JOB) is not None
+
+
+def test_a_detached_actor_of_another_node_leases_workers_although_its_job_is_over() -> None:
+    driver = CoreDriver(cpu=1)
+    driver.core.job_ended(JOB, 0)
+    driver.core.tick(1)
+    assert [type(command) for command in driver.want(who=1)] == [StartWorker]
 
 
 def test_the_end_of_a_job_spares_what_a_detached_actor_created() -> None:

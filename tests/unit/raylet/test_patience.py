@@ -1,6 +1,6 @@
 from manta.common.ids import WorkerId, job_id
 from manta.proto.gcs.v1 import gcs_pb2
-from manta.raylet.job_table import JobTable
+from manta.raylet.job_table import RECORDS_KEPT, JobTable
 from manta.raylet.patience import Patience, Wait
 
 from tests.unit.raylet.core_driver import CoreDriver
@@ -26,7 +26,7 @@ def test_the_core_names_what_waits() -> None:
     assert whats == {"1", "worker", "job"}
 
 
-def test_an_ended_job_is_forgotten_once_nothing_uses_it_and_does_not_come_back() -> None:
+def test_an_ended_job_is_forgotten_after_many_others_if_nothing_uses_it_and_does_not_come_back() -> None:
     jobs = JobTable()
     record = gcs_pb2.JobRecord(job_id=job_id(1))
     record.driver.worker_id = b"d" * 28
@@ -35,6 +35,10 @@ def test_an_ended_job_is_forgotten_once_nothing_uses_it_and_does_not_come_back()
     jobs.ended(job_id(1))
     assert jobs.drop_ended(lambda job: True) == [] and jobs.get(job_id(1)) is record
     assert jobs.is_over(job_id(1)) and jobs.running() == 0
+    assert jobs.drop_ended(lambda job: False) == [], "detached actors of other nodes may still lease here"
+    for number in range(2, RECORDS_KEPT + 2):
+        jobs.started(gcs_pb2.JobRecord(job_id=job_id(number)))
+        jobs.ended(job_id(number))
     assert jobs.drop_ended(lambda job: False) == [job_id(1)]
     jobs.started(record)
     assert jobs.get(job_id(1)) is None

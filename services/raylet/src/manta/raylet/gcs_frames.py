@@ -93,7 +93,7 @@ class GcsFrames:
         running = {JobId(job.job_id) for job in attached.jobs if not job.finished}
         for job in attached.jobs:
             node.job_started(job)
-        for job_id in node.core.jobs.ids():
+        for job_id in node.core.jobs.running_ids():
             if job_id not in running:
                 node.job_ended(job_id)
         node.declare(list(attached.recent_deaths), {}, local=False)

@@ -294,7 +294,7 @@ class GcsLink:
             epoch=self.epoch,
             actors=node.core.actors.living(),
             recent_deaths=node.deaths.last(REPORTS_KEPT, node.node_id),
-            job_ids=node.core.jobs.ids(),
+            job_ids=node.core.jobs.running_ids(),
             bundles=node.core.bundles.held(),
             watched_placement_groups=node.core.spillback.groups.watched(),
         )

@@ -10,10 +10,12 @@ from manta.common.ids import JobId, WorkerId
 from manta.proto.gcs.v1 import gcs_pb2
 
 ENDED_KEPT: Final = 10_000
+# Records of ended jobs that nothing here uses: a detached actor elsewhere may lease here, however long after its job.
+RECORDS_KEPT: Final = 1_000
 
 
 class JobTable:
-    """Records of running jobs, and of ended ones whose detached actors live on; the ids of the last ended ones."""
+    """Records of running jobs, of ended ones that are used here, and of the last other ended ones; ids of more."""
 
     def __init__(self) -> None:
         self._records: dict[JobId, gcs_pb2.JobRecord] = {}
@@ -26,8 +28,11 @@ class JobTable:
         """All that have a record here, ended ones too."""
         return list(self._records)
 
+    def running_ids(self) -> list[JobId]:
+        return [job_id for job_id in self._records if job_id not in self._ended]
+
     def running(self) -> int:
-        return sum(job_id not in self._ended for job_id in self._records)
+        return len(self.running_ids())
 
     def started(self, record: gcs_pb2.JobRecord) -> None:
         job_id = JobId(record.job_id)
@@ -54,8 +59,11 @@ class JobTable:
         return None
 
     def drop_ended(self, in_use: Callable[[JobId], bool]) -> list[JobId]:
-        """Forget the records of ended jobs that nothing uses. returns: which."""
-        gone = [job_id for job_id in self._records if job_id in self._ended and not in_use(job_id)]
+        """Forget the records of ended jobs that nothing uses, beyond the last RECORDS_KEPT. returns: which."""
+        if len(self._records) <= RECORDS_KEPT:
+            return []
+        unused = [job_id for job_id in self._records if job_id in self._ended and not in_use(job_id)]
+        gone = unused[: max(0, len(unused) - RECORDS_KEPT)]
         for job_id in gone:
             del self._records[job_id]
         return gone
