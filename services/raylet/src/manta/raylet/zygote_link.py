@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -25,6 +26,8 @@ _log = get("manta.raylet.zygote")
 
 FIRST_BACKOFF_S: Final = 0.1
 LONGEST_BACKOFF_S: Final = 5.0
+# For a zygote that was told to end: nothing holds it up but a stopped process or machine.
+_END_S: Final = 1.0
 _FRAME_LIMIT: Final = 1024 * 1024
 
 
@@ -111,6 +114,9 @@ class ZygoteLink:
             self._restart.cancel()
         if self._process is not None:
             self._send_signal(signal.SIGTERM)
+            # It may be in its rehearsal, whose sockets lie in the node's folder; that is removed once we have ended.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_S)
         self._let_go()
 
     def kill(self) -> None:
