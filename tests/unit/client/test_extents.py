@@ -82,6 +82,42 @@ def test_what_is_idle_goes_back() -> None:
     assert not extents.holds
 
 
+def test_what_is_taken_back_is_written_to_next() -> None:
+    extents = holding(4 * MIB)
+    first, second = (extents.carve(MIB, 0.0)[0] for _ in range(2))
+    assert first is not None and second is not None
+    assert extents.taken_back(second, 0.1) == [] and extents.carve(MIB, 0.1) == (second, [])
+    assert extents.taken_back(first, 0.2) == [] and extents.carve(MIB, 0.2) == (first, [])
+    # In either order both are joined with what is left.
+    extents.taken_back(first, 0.3)
+    extents.taken_back(second, 0.3)
+    assert extents.give_back(0.3) == [Part(1, 100 * MIB, 4 * MIB)]
+
+
+def test_parts_of_other_sizes_go_back_with_their_extent() -> None:
+    extents = holding(MIB)
+    small = extents.carve(64, 0.0)[0]
+    extents.carve(MIB - 64, 0.0)
+    assert small is not None and extents.taken_back(small, 0.0) == [] and extents.holds and extents.bytes == 64
+    extents.granted(Part(2, 0, MIB), 0.1)
+    assert extents.carve(MIB, 0.1) == (Part(2, 0, MIB), [small])
+    assert not extents.holds
+
+
+def test_no_more_parts_are_kept_than_an_extent_has_objects() -> None:
+    extents = holding(4 * MIB)
+    parts = [extents.carve(64, 0.0)[0] for _ in range(40)]
+    assert [extents.taken_back(part, 0.0) for part in parts[:17] if part is not None] == [[]] * 16 + [[parts[0]]]
+
+
+def test_while_room_is_short_nothing_is_kept() -> None:
+    extents = holding(MIB)
+    part = extents.carve(64, 0.0)[0]
+    assert part is not None
+    extents.give_back(1.0)
+    assert extents.taken_back(part, 1.1) == [part] and not extents.holds
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
@@ -89,6 +125,7 @@ def test_what_is_idle_goes_back() -> None:
             st.tuples(st.just("carve"), st.integers(1, 300_000)),
             st.tuples(st.just("grant"), st.integers(1, 16)),
             st.tuples(st.just("room"), st.just(0)),
+            st.tuples(st.just("take back"), st.integers(0, 20)),
         ),
         max_size=60,
     )
@@ -97,19 +134,25 @@ def test_every_byte_of_an_extent_is_carved_or_given_back_once(steps: list[tuple[
     extents = Extents(ARENA)
     out: list[Part] = []
     granted: list[Part] = []
-    at = 0
+    carved: list[Part] = []
+    at = now = 0
     for kind, number in steps:
         if kind == "carve":
-            part, over = extents.carve(number, 0.0)
+            part, over = extents.carve(number, now)
             assert part is None or part.size == -(-number // 64) * 64
-            out += [*([part] if part is not None else []), *over]
+            carved += [part] if part is not None else []
+            out += over
         elif kind == "room":
-            out += extents.give_back(0.0)
+            out += extents.give_back(now)
+            now += 1
+        elif kind == "take back":
+            if number < len(carved):
+                out += extents.taken_back(carved.pop(number), now)
         elif extents._spare is None:
             granted.append(Part(len(granted) + 1, at, number * 64 * 1024))
-            extents.granted(granted[-1], 0.0)
+            extents.granted(granted[-1], now)
             at += granted[-1].size
-    out += extents.give_back(0.0)
+    out += [*extents.give_back(now), *carved]
     out.sort(key=lambda part: part.offset)
     position = 0
     for part in out:

@@ -160,6 +160,19 @@ class ArenaClient:
         if connection is not None and connection.pending.pop(number, None) is not None:
             self._send_quietly(connection, pb.GET_CANCELLED, pb.GetCancelled(request_id=number))
 
+    def withdraw(self, object_id: bytes) -> bool:
+        """From the owner: nobody refers to a stored object any more. Whether nobody need hear of it either.
+
+        That is so when it lies in an extent and its SEAL has not left: its range is free at once, for our next object.
+        """
+        connection = self._connection
+        if connection is None or connection.mapping.is_pinned(object_id):
+            return False
+        news = connection.mapping.outbox.withdraw(object_id)
+        if news is not None:
+            connection.extents.taken_back(news.part)
+        return news is not None
+
     def free(
         self, items: Iterable[tuple[bytes, Iterable[bytes]]], elsewhere: Iterable[tuple[bytes, Iterable[bytes]]] = ()
     ) -> None:
@@ -227,7 +240,7 @@ class ArenaClient:
     def has_unsent(self) -> bool:
         """Whether anything waits for a flush."""
         connection = self._connection
-        return connection is not None and connection.problem is None and bool(connection.mapping.outgoing)
+        return connection is not None and connection.problem is None and bool(connection.mapping.outbox)
 
     def expire_extents(self) -> bool:
         """Give extents back that were not used of late. returns: whether there are others, to be looked at again."""

@@ -13,7 +13,6 @@ import struct
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -97,7 +96,7 @@ class ArenaConnection:
 
     def queue(self, kind: int, message: Message) -> None:
         """Append a frame; it goes out with the next flush. Safe in a destructor."""
-        self.mapping.outgoing.append(encode_frame(kind, message.SerializeToString()))
+        self.mapping.outbox.frame(encode_frame(kind, message.SerializeToString()))
 
     def send(self, kind: int, message: Message) -> None:
         """raises: ArenaDisconnected."""
@@ -109,14 +108,14 @@ class ArenaConnection:
 
         raises: ArenaDisconnected.
         """
-        outgoing = self.mapping.outgoing
-        while outgoing:
+        outbox = self.mapping.outbox
+        while outbox:
             if self.problem is not None:
                 raise self.problem
             if not self._sending.acquire(blocking=False):
                 return  # its holder looks again after it has released the lock
             try:
-                self._send_all(_drain(outgoing))
+                self._send_all(outbox.drain())
             except OSError as error:
                 raise self.fail(f"sending failed: {error}") from error
             except BaseException:
@@ -318,32 +317,10 @@ class ArenaConnection:
     def say_farewell(self) -> None:
         """Give the last pins back and close, without waiting; after this side was closed nobody else sends."""
         try:
-            self.socket.send(_drain(self.mapping.outgoing), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+            self.socket.send(self.mapping.outbox.drain(), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
         except OSError:
             pass  # it died, or is stuck with a full buffer: the end of this process gives the pins back
         self._close()
-
-
-def _drain(outgoing: deque[bytes | tuple[bytes]]) -> bytes:
-    """Everything that is queued, as frames; neighbouring releases share one."""
-    frames: list[bytes] = []
-    released: list[bytes] = []
-    while outgoing:
-        item = outgoing.popleft()  # only the holder of the sending lock takes away
-        if isinstance(item, tuple):
-            released.append(item[0])
-            continue
-        if released:
-            frames.append(_release(released))
-            released = []
-        frames.append(item)
-    if released:
-        frames.append(_release(released))
-    return b"".join(frames)
-
-
-def _release(object_ids: list[bytes]) -> bytes:
-    return encode_frame(pb.RELEASE, pb.Release(object_ids=object_ids).SerializeToString())
 
 
 def _connected(path: str) -> socket.socket:

@@ -44,7 +44,7 @@ def _located(connection: ArenaConnection, reply: pb.Located) -> None:
         # Made here, so that a caller that gives up meanwhile drops it, and with it the pin.
         call.finish(connection.mapping.adopt(reply.object_id, reply.offset, reply.size))
     else:
-        connection.mapping.outgoing.append((reply.object_id,))
+        connection.mapping.outbox.release(reply.object_id)
 
 
 def _created(connection: ArenaConnection, reply: pb.Created) -> None:

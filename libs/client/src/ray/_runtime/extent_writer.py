@@ -54,6 +54,13 @@ class ExtentWriter:
             return None
         return Writable(self._connection, object_id, size, part.offset, part, owner)
 
+    def taken_back(self, part: Part) -> None:
+        """A part whose object nobody was told of, and nobody wants."""
+        self._news.append(lambda extents: self._take_back(extents, part))
+        self._settle()
+        if self.on_held is not None:
+            self.on_held()
+
     def granted(self, reply: pb.ExtentGranted) -> None:
         """From the object manager, by whoever reads."""
         part = Part(reply.extent, reply.offset, reply.size)
@@ -105,6 +112,11 @@ class ExtentWriter:
 
     def _keep(self, extents: Extents, part: Part) -> None:
         extents.granted(part, time.monotonic())
+        if self._closed:
+            self._return(extents.give_back(time.monotonic()))
+
+    def _take_back(self, extents: Extents, part: Part) -> None:
+        self._return(extents.taken_back(part, time.monotonic()))
         if self._closed:
             self._return(extents.give_back(time.monotonic()))
 

@@ -19,6 +19,8 @@ OBJECTS: Final = 16
 OFTEN_S: Final = 1.0
 # After a refusal, or after room was asked back.
 PAUSE_S: Final = 1.0
+# Parts that were taken back, and are kept for objects of the same size.
+_AGAIN: Final = OBJECTS
 # An extent is asked for while this share of the present one is left.
 _LEFT: Final = 2
 
@@ -43,6 +45,8 @@ class Extents:
         self._current = Part(0, 0, 0)  # what is left of it
         self._whole = 0  # bytes that it had
         self._spare: Part | None = None
+        # Parts taken back that do not touch what is left; the last is the warmest.
+        self._again: list[Part] = []
         self._asked = False
         self._written_at = float("-inf")
         self._used_at = float("-inf")
@@ -51,12 +55,12 @@ class Extents:
     @property
     def holds(self) -> bool:
         """Whether there is anything to give back."""
-        return self._current.size > 0 or self._spare is not None
+        return self._current.size > 0 or self._spare is not None or bool(self._again)
 
     @property
     def bytes(self) -> int:
         """Not carved yet."""
-        return self._current.size + (self._spare.size if self._spare is not None else 0)
+        return sum(part.size for part in self._parts())
 
     def suits(self, size: int) -> bool:
         """Whether an object of that size may be carved."""
@@ -65,10 +69,14 @@ class Extents:
     def carve(self, size: int, now: float) -> tuple[Part | None, list[Part]]:
         """A part for an object of that size, None when there is none; and what is not to be used any more."""
         rounded = -(-size // ALIGNMENT) * ALIGNMENT
+        for at in reversed(range(len(self._again))):
+            if self._again[at].size == rounded:
+                self._used_at = now
+                return self._again.pop(at), []
         over: list[Part] = []
         if rounded > self._current.size and self._spare is not None:
-            if self._current.size:
-                over.append(self._current)
+            over = [*self._again, *([self._current] if self._current.size else ())]
+            self._again = []
             self._current, self._spare = self._spare, None
             self._whole = self._current.size
         left = self._current
@@ -78,6 +86,19 @@ class Extents:
         part = Part(left.extent, left.offset, rounded)
         self._current = Part(left.extent, left.offset + rounded, left.size - rounded)
         return part, over
+
+    def taken_back(self, part: Part, now: float) -> list[Part]:
+        """A carved part that nobody was told of is free again: the next object is written where memory is warm.
+
+        returns: what is to be given back instead.
+        """
+        if now < self._paused_until:
+            return [part]
+        if not self._join(part):
+            self._again.append(part)
+        while self._again and self._join(self._again[-1]):
+            self._again.pop()
+        return [self._again.pop(0)] if len(self._again) > _AGAIN else []
 
     def wish(self, size: int, now: float) -> int:
         """After each write of an object of that size: how large an extent to ask for now, 0 for none."""
@@ -108,7 +129,18 @@ class Extents:
         """All that is not carved, if nothing was carved for OFTEN_S."""
         return self._drop() if now - self._used_at >= OFTEN_S else []
 
+    def _join(self, part: Part) -> bool:
+        """Put a part back before what is left, if it lay there."""
+        left = self._current
+        if part.extent != left.extent or part.offset + part.size != left.offset:
+            return False
+        self._current = Part(left.extent, part.offset, part.size + left.size)
+        return True
+
+    def _parts(self) -> list[Part]:
+        return [part for part in (self._current, self._spare, *self._again) if part is not None and part.size]
+
     def _drop(self) -> list[Part]:
-        parts = [part for part in (self._current, self._spare) if part is not None and part.size]
-        self._current, self._whole, self._spare = Part(0, 0, 0), 0, None
+        parts = self._parts()
+        self._current, self._whole, self._spare, self._again = Part(0, 0, 0), 0, None, []
         return parts

@@ -77,7 +77,8 @@ class HoldMessenger:
             process.generators.handle_freed(object_id)
         elif entry.state is ObjectState.STORED:
             process.reads.recent.forget(object_id)
-            process.to_free.append((object_id, list(entry.nodes)))
+            if not process.arena.withdraw(object_id):
+                process.to_free.append((object_id, list(entry.nodes)))
         if object_id.startswith(HANDLE_PREFIX):
             process.actors.handle_freed(object_id)
         if process.recovery.specs:

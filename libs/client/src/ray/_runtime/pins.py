@@ -10,9 +10,10 @@ import itertools
 import mmap
 import os
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from ray._runtime.outbox import Outbox
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,9 +33,7 @@ class Mapping:
         # the old one clears it: without its reference nobody would hear of the end of the new one.
         self._living: dict[int, _PinReference] = {}
         self._numbers = itertools.count()
-        # What goes to the object manager, in this order: whole frames, and releases as (object id,). Appending is all
-        # that destructors do.
-        self.outgoing: deque[bytes | tuple[bytes]] = deque()
+        self.outbox = Outbox()
         self.on_released: Callable[[bytes], None] | None = None
         # Set when the connection is to end with the last pin.
         self.on_last: Callable[[], None] | None = None
@@ -59,11 +58,15 @@ class Mapping:
         reference = self._pins.get(object_id)
         return None if reference is None else reference()
 
+    def is_pinned(self, object_id: bytes) -> bool:
+        """Whether a pin of the object may still be there, or its end not yet told."""
+        return object_id in self._pins
+
     def adopt(self, object_id: bytes, offset: int, size: int) -> Pinned:
         """Make a pin that the object manager has just counted into an object, or give it back if there is one."""
         present = self.find(object_id)
         if present is not None:
-            self.outgoing.append((object_id,))
+            self.outbox.release(object_id)
             return present
         pin = Pinned(self, object_id, offset, size)
         number = next(self._numbers)
@@ -79,7 +82,7 @@ class Mapping:
         object_id = reference.object_id
         if os.getpid() != self._pid:
             return  # a forked child inherited the view; the pin is its parent's
-        self.outgoing.append((object_id,))
+        self.outbox.release(object_id)
         self._living.pop(reference.number, None)
         if self._pins.get(object_id) is reference:  # else a new pin of the object took its place
             self._pins.pop(object_id, None)

@@ -312,7 +312,13 @@ class Process:
         """
         object_id = object_id or self.ids.next_put()
         large = serialized.size > serialization.inline.limit
-        pin = stored.store_put(self, object_id, serialized) if large else None
+        pin = None
+        if large:
+            if self.drops.refs:
+                # What was dropped before it was told of leaves its range, still warm, to this one.
+                with self.lock:
+                    self.drops.count()
+            pin = stored.store_put(self, object_id, serialized)
         with self.lock:
             if self.drops.refs:
                 self.drops.count()

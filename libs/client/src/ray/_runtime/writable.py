@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_errors import ArenaRefused
+from ray._runtime.outbox import News
 from ray._runtime.pins import Mapping, Pinned
 
 if TYPE_CHECKING:
@@ -56,21 +57,22 @@ class Writable:
         if not self._open:
             raise ArenaRefused(f"object {self.object_id.hex()} was sealed or aborted before")
         self._open = False
+        mapping: Mapping = self._connection.mapping
+        if self._part is not None and keep_pin:
+            mapping.outbox.news(News(self.object_id, self._part, self.size, self._owner))
+            return mapping.adopt(self.object_id, self._offset, self.size)
         seal = pb.Seal(object_id=self.object_id, keep_pin=keep_pin)
         if self._part is not None:
             seal = pb.Seal(
                 object_id=self.object_id,
-                keep_pin=keep_pin,
                 extent=self._part.extent,
                 offset=self._offset,
                 size=self.size,
                 owner=self._owner,
             )
         self._connection.queue(pb.SEAL, seal)
-        mapping: Mapping = self._connection.mapping
         pin = mapping.adopt(self.object_id, self._offset, self.size) if keep_pin else None
-        if pin is None or self._part is None:
-            self._connection.flush()
+        self._connection.flush()
         return pin
 
     def abort(self) -> None:
