@@ -77,6 +77,18 @@ def test_a_warm_range_is_preferred_to_a_larger_cold_one() -> None:
     assert arena.touched == 7 * MIB
 
 
+def test_an_extent_for_one_large_object_has_room_for_it_or_is_refused() -> None:
+    arena = Arena(2048 * MIB)
+    warm, between = arena.allocate(60 * MIB), arena.allocate(MIB)
+    assert warm is not None and between is not None
+    arena.free(warm)
+    extents = Extents(arena)
+    extent = extents.grant(ALICE, 100 * MIB, 100 * MIB)
+    assert extent is not None and extent.range.size == 100 * MIB
+    assert extents.grant(ALICE, 129 * MIB, 129 * MIB) is None  # over a sixteenth
+    extents.validate()
+
+
 def test_parts_may_be_sealed_in_any_order_and_the_extent_ends_with_its_last_hole() -> None:
     extents = Extents(arena := Arena(64 * MIB))
     extent = extents.grant(ALICE, MIN_BYTES)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from manta.proto.common.v1.common_pb2 import WorkerAddress
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_errors import ArenaDisconnected
-from ray._runtime.extents import Extents, Part
+from ray._runtime.extents import Extents, Part, rounded
 from ray._runtime.writable import Writable
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ExtentWriter:
         self._settle()
         self._return(over)
         if wish:
-            self._connection.queue(pb.EXTENT_WANTED, pb.ExtentWanted(size=wish))
+            self._connection.queue(pb.EXTENT_WANTED, pb.ExtentWanted(size=wish, at_least=rounded(size)))
         if part is None:
             return None
         return Writable(self._connection, object_id, size, part.offset, part, owner)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 ALIGNMENT: Final = 64
-# Larger objects are asked for one by one: the copy takes far longer than the answer.
-LARGEST_OBJECT: Final = 8 * 1024 * 1024
+# Of the arena, for one object or extent. Larger objects are asked for one by one.
+_SHARE: Final = 16
 SMALLEST_EXTENT: Final = 4 * 1024 * 1024
+# Unless one object is larger.
 LARGEST_EXTENT: Final = 64 * 1024 * 1024
 # So many objects an extent: its two messages are shared by that many.
 OBJECTS: Final = 16
@@ -23,6 +24,11 @@ PAUSE_S: Final = 1.0
 _AGAIN: Final = OBJECTS
 # An extent is asked for while this share of the present one is left.
 _LEFT: Final = 2
+
+
+def rounded(size: int) -> int:
+    """The bytes that an object of that size takes."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,11 @@ class Part:
 class Extents:
     """What one connection holds: the extent in use, and the one after it.
 
-    arena_bytes: its size. Objects over a 64th of it are never carved.
+    arena_bytes: its size. Objects over a sixteenth of it are never carved.
     """
 
     def __init__(self, arena_bytes: int) -> None:
-        self._largest_object = min(LARGEST_OBJECT, arena_bytes // 64)
+        self._largest_object = arena_bytes // _SHARE
         self._current = Part(0, 0, 0)  # what is left of it
         self._whole = 0  # bytes that it had
         self._spare: Part | None = None
@@ -68,23 +74,23 @@ class Extents:
 
     def carve(self, size: int, now: float) -> tuple[Part | None, list[Part]]:
         """A part for an object of that size, None when there is none; and what is not to be used any more."""
-        rounded = -(-size // ALIGNMENT) * ALIGNMENT
+        whole = rounded(size)
         for at in reversed(range(len(self._again))):
-            if self._again[at].size == rounded:
+            if self._again[at].size == whole:
                 self._used_at = now
                 return self._again.pop(at), []
         over: list[Part] = []
-        if rounded > self._current.size and self._spare is not None:
+        if whole > self._current.size and self._spare is not None:
             over = [*self._again, *([self._current] if self._current.size else ())]
             self._again = []
             self._current, self._spare = self._spare, None
             self._whole = self._current.size
         left = self._current
-        if rounded > left.size:
+        if whole > left.size:
             return None, over
         self._used_at = now
-        part = Part(left.extent, left.offset, rounded)
-        self._current = Part(left.extent, left.offset + rounded, left.size - rounded)
+        part = Part(left.extent, left.offset, whole)
+        self._current = Part(left.extent, left.offset + whole, left.size - whole)
         return part, over
 
     def taken_back(self, part: Part, now: float) -> list[Part]:
@@ -109,7 +115,7 @@ class Extents:
         if self._current.size >= max(size, self._whole // _LEFT):
             return 0
         self._asked = True
-        return min(max(SMALLEST_EXTENT, OBJECTS * size), LARGEST_EXTENT)
+        return max(rounded(size), min(max(SMALLEST_EXTENT, OBJECTS * size), LARGEST_EXTENT))
 
     def granted(self, part: Part, now: float) -> None:
         """The answer to the wish; of size 0 when it is refused."""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
@@ -22,7 +22,6 @@ from ray._runtime.actors import Actors
 from ray._runtime.cancelling import Canceller
 from ray._runtime.drops import Drops
 from ray._runtime.executor import Executor
-from ray._runtime.extents import LARGEST_OBJECT
 from ray._runtime.fetching import Fetcher
 from ray._runtime.finalizer_calls import FinalizerCalls
 from ray._runtime.frees import Frees
@@ -59,6 +58,8 @@ if TYPE_CHECKING:
     from ray._runtime.reference_command import Command
     from ray._runtime.retirement import Retirement
 
+# Puts of this size, bytes, tell at once of what was freed: the next one that is as large needs the room.
+_FREED_AT_ONCE: Final = 8 * 1024 * 1024
 _owner_of = operator.attrgetter("_owner")
 # Counts (object id, owner's worker id) of refs that arrived.
 Receive = Callable[[ReferenceCounter, "Sequence[tuple[bytes, bytes]]"], "Sequence[Command]"]
@@ -332,8 +333,7 @@ class Process:
                 self.objects.set_value(object_id, serialized.to_proto())
         if pin is not None:
             self.reads.keep(object_id, pin)
-        if self.dirty or (self.to_free and serialized.size > LARGEST_OBJECT):
-            # Before the next one that is as large asks for room.
+        if self.dirty or (self.to_free and serialized.size > _FREED_AT_ONCE):
             self.after_lock()
         if large or self.to_free:
             self.drops.ask()

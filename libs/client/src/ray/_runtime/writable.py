@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # From here a second thread pays for itself.
 _PARALLEL_BYTES: Final = 1024 * 1024
 _COPY_THREADS: Final = 4
+# Blocks for each thread: one that the machine slows down leaves the rest to the others.
+_COPY_BLOCKS: Final = 4
 
 
 class Writable:
@@ -117,5 +119,6 @@ def copy_into(destination: memoryview, source: Any) -> None:
     import pyarrow as pa
 
     writer = pa.FixedSizeBufferWriter(pa.py_buffer(destination))
-    writer.set_memcopy_threads(min(_COPY_THREADS, len(os.sched_getaffinity(0))))
+    # Arrow takes the number of blocks here; the threads are those of its pool.
+    writer.set_memcopy_threads(_COPY_BLOCKS * min(_COPY_THREADS, len(os.sched_getaffinity(0))))
     writer.write(pa.py_buffer(view))

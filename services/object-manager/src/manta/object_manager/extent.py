@@ -13,7 +13,7 @@ from manta.object_manager.arena import ALIGNMENT, Arena, Range, rounded
 from manta.object_manager.client_id import ClientId, NotAllowed
 
 MIN_BYTES: Final = 1024 * 1024  # less is not worth a message
-MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_BYTES: Final = 64 * 1024 * 1024  # unless a single object is larger
 # Of the arena: the most that one extent takes, that all take together, and what stays free for everybody.
 _SHARE_OF_ONE: Final = 16
 _SHARE_OF_ALL: Final = 4
@@ -52,28 +52,28 @@ class Extents:
         """Those who hold extents."""
         return tuple(self._of_client)
 
-    def grant(self, client: ClientId, wanted: int) -> Extent | None:
+    def grant(self, client: ClientId, wanted: int, at_least: int = 0) -> Extent | None:
         """A new extent of about that size, less when that is warm or all there is; None when room is short.
 
+        at_least: what is of use to the client, bytes.
         Nothing is evicted for it: a client without an extent asks for each object.
         """
         arena = self._arena
         if len(self._of_client.get(client, ())) >= _MOST_PER_CLIENT:
             return None
         most = min(
-            MAX_BYTES,
+            max(MAX_BYTES, at_least),
             arena.size // _SHARE_OF_ONE,
             arena.size // _SHARE_OF_ALL - self.bytes,
             arena.available - arena.size // _SHARE_KEPT_FREE,
         )
         size = min(rounded(max(wanted, MIN_BYTES)), most // ALIGNMENT * ALIGNMENT)
-        if size < MIN_BYTES:
-            return None
+        least = max(MIN_BYTES, at_least)
         warm = arena.largest_warm()
-        if warm < size and warm >= max(MIN_BYTES, size // _WORTH_OF_WARM):
+        if warm < size and warm >= max(least, size // _WORTH_OF_WARM):
             size = warm
         size = min(size, arena.largest())
-        taken = arena.allocate(size) if size >= MIN_BYTES else None
+        taken = arena.allocate(size) if size >= least else None
         if taken is None:
             return None
         self._last += 1

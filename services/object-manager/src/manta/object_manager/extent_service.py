@@ -54,7 +54,7 @@ class ExtentService:
         """Answer EXTENT_GRANTED."""
         if client.closed:
             return
-        extent = self._extents.grant(client.id, request.size)
+        extent = self._extents.grant(client.id, request.size, request.at_least)
         if extent is None:
             client.send(pb.EXTENT_GRANTED, pb.ExtentGranted())
             return

@@ -118,10 +118,12 @@ class Abort(_message.Message):
     def __init__(self, object_id: _Optional[bytes] = ...) -> None: ...
 
 class ExtentWanted(_message.Message):
-    __slots__ = ("size",)
+    __slots__ = ("size", "at_least")
     SIZE_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
     size: int
-    def __init__(self, size: _Optional[int] = ...) -> None: ...
+    at_least: int
+    def __init__(self, size: _Optional[int] = ..., at_least: _Optional[int] = ...) -> None: ...
 
 class ExtentGranted(_message.Message):
     __slots__ = ("extent", "offset", "size")
