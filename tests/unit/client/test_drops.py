@@ -33,9 +33,10 @@ class StandIn:
     def call_later(self, delay_s: float, call: Any) -> None:
         self.later.append((delay_s, call))
 
-    def drop_local(self, object_id: bytes) -> tuple[()]:
-        self.counted.append(object_id)
-        return ()
+    def drop_some(self, ended: Any) -> tuple[list[bytes], tuple[()]]:
+        self.counted += ended
+        ended.clear()
+        return [], ()
 
     def drop_handle(self, actor_id: bytes, weak: bool) -> None:
         self.handles.append((actor_id, weak))

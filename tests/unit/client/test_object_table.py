@@ -101,10 +101,10 @@ def test_only_our_own_objects_are_ours_to_make_again() -> None:
 def test_a_resting_borrow_keeps_its_name_and_nothing_that_takes_room() -> None:
     table = ObjectTable()
     table.borrow(X, OWNER)
-    table.rest(X)
+    table.rest([X])
     assert X in table
     table.set_value(X, common_pb2.Value())
-    table.rest(X)
+    table.rest([X])
     assert X not in table
 
 

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
 from ray._runtime.borrower import BorrowState
-from ray._runtime.reference import NOTHING, RESTS, Command, ProtocolError, ReferenceCounter
+from ray._runtime.reference import NOTHING, Command, Commands, ProtocolError, ReferenceCounter
 from ray._runtime.reference_command import (
     Forget,
     Free,
@@ -36,6 +37,12 @@ def shown(commands: Iterable[Command]) -> list[tuple[str, Command]]:
     return [(type(command).__name__, command) for command in commands if not isinstance(command, WatchProcess)]
 
 
+def drop_ref(counter: ReferenceCounter, object_id: bytes) -> Commands:
+    resting, commands = counter.drop_some(deque([object_id]))
+    assert not (resting and commands)
+    return commands
+
+
 def only(commands: Iterable[Command], kind: type[Command]) -> list[Command]:
     return [command for command in commands if type(command) is kind]
 
@@ -58,24 +65,24 @@ def borrow_in_task(counter: ReferenceCounter, object_id: bytes = X, owner: bytes
 def test_an_object_that_nobody_else_saw_is_freed_with_its_last_local_ref(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.add_local(X)
-    assert not counter.drop_local(X)
-    assert shown(counter.drop_local(X)) == [("Free", Free(X))]
+    assert not drop_ref(counter, X)
+    assert shown(drop_ref(counter, X)) == [("Free", Free(X))]
     assert_empty(counter)
 
 
 def test_dropping_too_often_is_reported_and_changes_nothing(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.task_submitted([X])
-    counter.drop_local(X)
+    drop_ref(counter, X)
     with pytest.raises(ValueError, match=X.hex()):
-        counter.drop_local(X)
+        drop_ref(counter, X)
     assert shown(counter.task_finished([X])) == [("Free", Free(X))]
 
 
 def test_a_task_keeps_its_arguments_until_its_reply(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.task_submitted([X, X])
-    assert not counter.drop_local(X)
+    assert not drop_ref(counter, X)
     assert shown(counter.task_finished([X, X], OTHER)) == [("Free", Free(X))]
     assert_empty(counter)
 
@@ -83,7 +90,7 @@ def test_a_task_keeps_its_arguments_until_its_reply(counter: ReferenceCounter) -
 def test_a_kept_argument_stays_until_the_executor_drops_it(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.task_submitted([X])
-    counter.drop_local(X)
+    drop_ref(counter, X)
     assert not only(counter.task_finished([X], OTHER, [(X, 5)]), Free)
     assert shown(counter.on_drop(OTHER, X, OTHER, b"", 5, 6)) == [("Free", Free(X))]
     assert_empty(counter)
@@ -92,7 +99,7 @@ def test_a_kept_argument_stays_until_the_executor_drops_it(counter: ReferenceCou
 def test_a_drop_that_overtakes_the_reply_cancels_what_the_reply_keeps(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.task_submitted([X])
-    counter.drop_local(X)
+    drop_ref(counter, X)
     assert not only(counter.on_drop(OTHER, X, OTHER, b"", 5, 6), Free)
     assert shown(counter.task_finished([X], OTHER, [(X, 5)])) == [("Free", Free(X))]
     assert_empty(counter)
@@ -104,7 +111,7 @@ def test_a_repeated_or_late_message_does_nothing(counter: ReferenceCounter) -> N
     counter.on_drop(OTHER, X, OTHER, b"", 1, 3)
     assert not counter.on_add(OTHER, X, OTHER, b"", 1, 2)
     assert not counter.on_drop(OTHER, X, OTHER, b"", 1, 3)
-    assert shown(counter.drop_local(X)) == [("Free", Free(X))]
+    assert shown(drop_ref(counter, X)) == [("Free", Free(X))]
     assert_empty(counter)
 
 
@@ -116,12 +123,12 @@ def test_an_add_for_a_freed_object_is_answered_with_gone(counter: ReferenceCount
 def test_a_late_add_for_a_container_does_not_bring_back_its_hold(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.on_add(OTHER, X, CALLER, b"tag", 0, 7)
-    counter.drop_local(X)
+    drop_ref(counter, X)
     out = counter.on_drop(CALLER, X, CALLER, b"tag", 0, 1)
     assert shown(out) == [("SendAck", SendAck(CALLER, 1, False)), ("Free", Free(X))]
     counter.create(Y)
     assert not counter.on_add(OTHER, X, CALLER, b"tag", 0, 7)
-    counter.drop_local(Y)
+    drop_ref(counter, Y)
     assert_empty(counter)
 
 
@@ -137,7 +144,7 @@ def test_a_full_set_replaces_older_borrows_but_not_newer_ones_nor_containers(cou
     for object_id in (X, Y, OUTER, b"new"):
         counter.create(object_id)
         counter.task_submitted([object_id])
-        counter.drop_local(object_id)
+        drop_ref(counter, object_id)
     counter.on_add(OTHER, X, OTHER, b"", 1, 2)
     counter.on_add(CALLER, OUTER, OTHER, b"tag", 0, 1)
     counter.task_finished([b"new"], OTHER, [(b"new", 9)])
@@ -150,7 +157,7 @@ def test_a_full_set_replaces_older_borrows_but_not_newer_ones_nor_containers(cou
 def test_a_kept_ref_that_a_later_full_set_left_out_is_not_registered(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.task_submitted([X])
-    counter.drop_local(X)
+    drop_ref(counter, X)
     counter.on_full_set(OTHER, 8, [])
     assert shown(counter.task_finished([X], OTHER, [(X, 5)])) == [("Free", Free(X))]
 
@@ -158,12 +165,12 @@ def test_a_kept_ref_that_a_later_full_set_left_out_is_not_registered(counter: Re
 def test_a_dead_borrower_holds_nothing_and_is_not_heard_any_more(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.on_add(OTHER, X, OTHER, b"", 1, 2)
-    counter.drop_local(X)
+    drop_ref(counter, X)
     assert shown(counter.process_died(OTHER)) == [("Free", Free(X))]
     counter.create(Y)
     assert not counter.on_add(OTHER, Y, OTHER, b"", 3, 4)
     counter.task_submitted([Y])
-    counter.drop_local(Y)
+    drop_ref(counter, Y)
     assert shown(counter.task_finished([Y], OTHER, [(Y, 5)])) == [("Free", Free(Y))]
     assert_empty(counter)
 
@@ -171,7 +178,7 @@ def test_a_dead_borrower_holds_nothing_and_is_not_heard_any_more(counter: Refere
 def test_silence_never_ends_a_hold(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.on_add(OTHER, X, OTHER, b"", 1, 2)
-    counter.drop_local(X)
+    drop_ref(counter, X)
     assert not counter.reconnected(OTHER)
     counts = counter.counts(X)
     assert counts is not None and counts.borrowers == 1
@@ -191,8 +198,8 @@ def test_freeing_an_object_frees_what_only_it_contained(counter: ReferenceCounte
     counter.create(X)
     counter.create(OUTER)
     counter.put_contains(OUTER, [X])
-    assert not counter.drop_local(X)
-    assert shown(counter.drop_local(OUTER)) == [("Free", Free(OUTER)), ("Free", Free(X))]
+    assert not drop_ref(counter, X)
+    assert shown(drop_ref(counter, OUTER)) == [("Free", Free(OUTER)), ("Free", Free(X))]
     assert_empty(counter)
 
 
@@ -202,8 +209,8 @@ def test_a_chain_of_100_000_nested_objects_is_freed_without_recursion(counter: R
     for inner, outer in pairwise(ids):
         counter.create(outer)
         counter.put_contains(outer, [inner])
-        counter.drop_local(inner)
-    assert [command.object_id for command in counter.drop_local(ids[-1])] == ids[::-1]  # type: ignore[union-attr]
+        drop_ref(counter, inner)
+    assert [command.object_id for command in drop_ref(counter, ids[-1])] == ids[::-1]  # type: ignore[union-attr]
     assert_empty(counter)
 
 
@@ -214,7 +221,7 @@ def test_a_chain_of_100_000_borrowed_objects_survives_the_death_of_its_owner(cou
         counter.received_in_object([(inner, OWNER)], outer)
     assert len(only(counter.process_died(OWNER), OwnerDied)) == len(ids)
     for object_id in ids:
-        assert shown(counter.drop_local(object_id)) == [("Forget", Forget(object_id))]
+        assert shown(drop_ref(counter, object_id)) == [("Forget", Forget(object_id))]
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ()))]
     assert_empty(counter)
 
@@ -224,8 +231,8 @@ def test_a_borrowed_ref_in_a_put_stays_borrowed_while_the_put_lives(counter: Ref
     counter.on_ack(OWNER, add.request_id, False)
     counter.create(OUTER)
     counter.put_contains(OUTER, [X])
-    assert not counter.drop_local(X)
-    out = counter.drop_local(OUTER)
+    assert not drop_ref(counter, X)
+    out = drop_ref(counter, OUTER)
     assert [type(command) for command in out] == [Free, SendDrop, Forget]
     assert_empty(counter)
 
@@ -234,7 +241,7 @@ def test_a_pinned_ref_stays_until_the_job_ends(counter: ReferenceCounter) -> Non
     counter.create(X)
     counter.pin_for_job(X)
     counter.pin_for_job(X)
-    assert not counter.drop_local(X)
+    assert not drop_ref(counter, X)
     assert shown(counter.drop_all()) == [("Free", Free(X))]
     assert_empty(counter)
 
@@ -244,7 +251,7 @@ def test_a_pinned_ref_stays_until_the_job_ends(counter: ReferenceCounter) -> Non
 
 def test_a_ref_that_is_dropped_within_its_task_costs_no_message(counter: ReferenceCounter) -> None:
     counter.received_in_task([(X, OWNER)], TASK, CALLER)
-    assert shown(counter.drop_local(X)) == [("Forget", Forget(X))]
+    assert shown(drop_ref(counter, X)) == [("Forget", Forget(X))]
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ()))]
     assert_empty(counter)
 
@@ -252,7 +259,7 @@ def test_a_ref_that_is_dropped_within_its_task_costs_no_message(counter: Referen
 def test_a_kept_ref_of_the_caller_is_named_in_the_reply(counter: ReferenceCounter) -> None:
     counter.received_in_task([(X, CALLER)], TASK, CALLER)
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ((X, 1),)))]
-    out = counter.drop_local(X)
+    out = drop_ref(counter, X)
     assert shown(out) == [("SendDrop", SendDrop(CALLER, X, ME, b"", 1, 2)), ("Forget", Forget(X))]
     assert_empty(counter)
 
@@ -263,13 +270,13 @@ def test_a_kept_ref_of_a_third_process_makes_the_reply_wait_for_its_owner(counte
     assert not counter.on_ack(OTHER, add.request_id, False)  # not the owner
     assert shown(counter.on_ack(OWNER, add.request_id, False)) == [("ReplyReady", ReplyReady(b"t-x", ()))]
     assert not counter.on_ack(OWNER, add.request_id, False)
-    counter.drop_local(X)
+    drop_ref(counter, X)
     assert_empty(counter)
 
 
 def test_a_ref_that_is_dropped_while_its_add_is_under_way_holds_nothing_up(counter: ReferenceCounter) -> None:
     add = borrow_in_task(counter)
-    out = counter.drop_local(X)
+    out = drop_ref(counter, X)
     assert [type(command) for command in out] == [SendDrop, Forget, ReplyReady]
     assert not counter.on_ack(OWNER, add.request_id, False)
     assert_empty(counter)
@@ -278,7 +285,7 @@ def test_a_ref_that_is_dropped_while_its_add_is_under_way_holds_nothing_up(count
 def test_a_ref_passed_on_when_the_task_has_ended_is_kept_until_the_callee_replies(counter: ReferenceCounter) -> None:
     counter.received_in_task([(X, CALLER)], TASK, CALLER)
     counter.task_submitted([X])
-    assert not counter.drop_local(X)
+    assert not drop_ref(counter, X)
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ((X, 1),)))]
     assert [type(command) for command in counter.task_finished([X], OTHER)] == [SendDrop, Forget]
     assert_empty(counter)
@@ -295,11 +302,11 @@ def test_an_outer_object_is_dropped_only_when_the_owner_of_its_inner_ref_knows_u
     outer_add = borrow_in_task(counter, OUTER)
     counter.on_ack(OWNER, outer_add.request_id, False)
     assert not shown(counter.received_in_object([(X, OTHER)], OUTER))
-    (add,) = only(counter.drop_local(OUTER), SendAdd)
+    (add,) = only(drop_ref(counter, OUTER), SendAdd)
     assert isinstance(add, SendAdd) and add.owner == OTHER
     out = counter.on_ack(OTHER, add.request_id, False)
     assert [type(command) for command in out] == [SendDrop, Forget]
-    counter.drop_local(X)
+    drop_ref(counter, X)
     assert_empty(counter)
 
 
@@ -307,17 +314,17 @@ def test_an_outer_object_that_comes_back_while_it_lingers_is_not_dropped(counter
     outer_add = borrow_in_task(counter, OUTER)
     counter.on_ack(OWNER, outer_add.request_id, False)
     counter.received_in_object([(X, OTHER)], OUTER)
-    (add,) = only(counter.drop_local(OUTER), SendAdd)
+    (add,) = only(drop_ref(counter, OUTER), SendAdd)
     assert isinstance(add, SendAdd)
     counter.received_in_task([(OUTER, OWNER)], TASK, CALLER)
     assert not counter.on_ack(OTHER, add.request_id, False)
-    assert [type(command) for command in counter.drop_local(OUTER)] == [SendDrop, Forget]
+    assert [type(command) for command in drop_ref(counter, OUTER)] == [SendDrop, Forget]
 
 
 def test_an_inner_ref_moves_behind_the_shield_of_the_object_it_came_from(counter: ReferenceCounter) -> None:
     counter.received_in_task([(OUTER, OWNER)], TASK, CALLER)
     counter.received_in_object([(X, CALLER)], OUTER)
-    assert shown(counter.drop_local(OUTER)) == [("Forget", Forget(OUTER))]
+    assert shown(drop_ref(counter, OUTER)) == [("Forget", Forget(OUTER))]
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ((X, 1),)))]
 
 
@@ -325,20 +332,20 @@ def test_a_ref_out_of_an_object_in_use_rests_between_two_reads_and_says_nothing(
     outer_add = borrow_in_task(counter, OUTER)
     counter.on_ack(OWNER, outer_add.request_id, False)
     counter.received_in_object([(X, OTHER), (X, OTHER)], OUTER)
-    first, last = counter.drop_local(X), counter.drop_local(X)
-    assert first is NOTHING and last is RESTS
+    first, last = counter.drop_some(deque([X])), counter.drop_some(deque([X]))
+    assert first == ([], NOTHING) and last == ([X], NOTHING)
     assert counter.received_in_object([(X, OTHER)], OUTER) == []
     with pytest.raises(ValueError, match="more often"):
-        counter.drop_local(X), counter.drop_local(X)
-    assert [type(command) for command in counter.drop_local(OUTER)] == [Forget, SendDrop, Forget]
+        drop_ref(counter, X), drop_ref(counter, X)
+    assert [type(command) for command in drop_ref(counter, OUTER)] == [Forget, SendDrop, Forget]
     assert_empty(counter)
 
 
 def test_a_resting_ref_that_came_out_of_an_object_of_ours_ends_with_it(counter: ReferenceCounter) -> None:
     counter.create(OUTER)
     counter.received_in_object([(X, OTHER), (Y, OTHER)], OUTER)
-    assert counter.drop_local(X) is RESTS
-    commands = counter.drop_local(OUTER)
+    assert counter.drop_some(deque([X])) == ([X], NOTHING)
+    commands = drop_ref(counter, OUTER)
     assert Forget(X) in commands and Free(OUTER) in commands
     (add,) = only(commands, SendAdd)
     assert isinstance(add, SendAdd) and add.object_id == Y, "what is in use is registered, what rests is not"
@@ -347,8 +354,8 @@ def test_a_resting_ref_that_came_out_of_an_object_of_ours_ends_with_it(counter: 
 def test_a_resting_ref_does_not_move_behind_another_shield(counter: ReferenceCounter) -> None:
     counter.received_in_task([(OUTER, OWNER)], TASK, CALLER)
     counter.received_in_object([(X, CALLER)], OUTER)
-    assert counter.drop_local(X) is RESTS
-    assert {Forget(OUTER), Forget(X)} == set(counter.drop_local(OUTER))
+    assert counter.drop_some(deque([X])) == ([X], NOTHING)
+    assert {Forget(OUTER), Forget(X)} == set(drop_ref(counter, OUTER))
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ()))]
     assert_empty(counter)
 
@@ -356,9 +363,9 @@ def test_a_resting_ref_does_not_move_behind_another_shield(counter: ReferenceCou
 def test_a_resting_ref_ends_with_its_owner(counter: ReferenceCounter) -> None:
     counter.create(OUTER)
     counter.received_in_object([(X, OTHER)], OUTER)
-    counter.drop_local(X)
+    drop_ref(counter, X)
     assert OwnerDied(X) in counter.process_died(OTHER)
-    counter.drop_local(OUTER)
+    drop_ref(counter, OUTER)
     assert_empty(counter)
 
 
@@ -371,7 +378,7 @@ def test_a_ref_from_outside_of_a_call_is_registered_at_once(counter: ReferenceCo
     (add,) = only(counter.received_elsewhere([(X, OWNER)]), SendAdd)
     assert isinstance(add, SendAdd)
     assert shown(counter.on_ack(OWNER, add.request_id, True)) == [("Gone", Gone(X))]
-    assert shown(counter.drop_local(X)) == [("Forget", Forget(X))]
+    assert shown(drop_ref(counter, X)) == [("Forget", Forget(X))]
     assert_empty(counter)
 
 
@@ -396,8 +403,8 @@ def test_the_death_of_an_owner_is_told_once_and_releases_what_waited(counter: Re
     assert shown(out) == [("OwnerDied", OwnerDied(X)), ("ReplyReady", ReplyReady(b"t-x", ()))]
     assert not counter.process_died(OWNER)
     assert shown(counter.received_in_task([(Y, OWNER)], TASK, CALLER)) == [("OwnerDied", OwnerDied(Y))]
-    counter.drop_local(X)
-    counter.drop_local(Y)
+    drop_ref(counter, X)
+    drop_ref(counter, Y)
     assert shown(counter.task_done(TASK, CALLER)) == [("ReplyReady", ReplyReady(TASK, ()))]
     assert_empty(counter)
 
@@ -417,7 +424,7 @@ def test_a_result_with_a_ref_of_the_executor_is_held_before_the_reply(counter: R
     counter.create(X)
     out = counter.task_done(TASK, CALLER, {OUTER: [(X, ME)]})
     assert shown(out) == [("ReplyReady", ReplyReady(TASK, ()))]
-    assert not counter.drop_local(X)
+    assert not drop_ref(counter, X)
     out = counter.on_drop(CALLER, X, CALLER, OUTER + ME, 0, 1)
     assert shown(out) == [("SendAck", SendAck(CALLER, 1, False)), ("Free", Free(X))]
     assert_empty(counter)
@@ -428,7 +435,7 @@ def test_a_result_with_a_ref_of_the_caller_waits_for_the_callers_own_hold(counte
     (add,) = only(counter.task_done(TASK, CALLER, {OUTER: [(X, CALLER)]}), SendAdd)
     assert isinstance(add, SendAdd)
     assert (add.owner, add.holder, add.tag) == (CALLER, CALLER, OUTER + ME)
-    assert not counter.drop_local(X)
+    assert not drop_ref(counter, X)
     out = counter.on_ack(CALLER, add.request_id, False)
     assert sorted(type(command).__name__ for command in out) == ["Forget", "ReplyReady"]
     assert_empty(counter)
@@ -437,7 +444,7 @@ def test_a_result_with_a_ref_of_the_caller_waits_for_the_callers_own_hold(counte
 def test_a_result_is_taken_over_and_its_holds_dropped_until_answered(counter: ReferenceCounter) -> None:
     counter.create(OUTER)
     counter.result_contains(OUTER, OTHER, [(X, OWNER)])
-    free, drop = counter.drop_local(OUTER)
+    free, drop = drop_ref(counter, OUTER)
     assert isinstance(free, Free) and isinstance(drop, SendDrop) and drop.tag == OUTER + OTHER
     full_set, again = counter.reconnected(OWNER)
     assert isinstance(full_set, SendFullSet) and isinstance(again, SendDrop) and again.tag == drop.tag
@@ -451,12 +458,12 @@ def test_a_freed_result_keeps_its_hold_until_the_owner_counts_a_ref_out_of_it(
     counter.create(OUTER)
     counter.result_contains(OUTER, OTHER, [(X, OWNER)])
     counter.received_in_object([(X, OWNER)], OUTER)
-    free, add = counter.drop_local(OUTER)
+    free, add = drop_ref(counter, OUTER)
     assert isinstance(free, Free) and isinstance(add, SendAdd)
     (drop,) = counter.on_ack(OWNER, add.request_id, False)
     assert isinstance(drop, SendDrop) and drop.tag == OUTER + OTHER
     counter.on_ack(OWNER, drop.request_id, False)
-    counter.drop_local(X)
+    drop_ref(counter, X)
     assert_empty(counter)
 
 
@@ -464,14 +471,14 @@ def test_a_reply_from_a_process_declared_dead_gives_us_nothing(counter: Referenc
     counter.create(OUTER)
     counter.process_died(OTHER)
     assert not counter.result_contains(OUTER, OTHER, [(X, OWNER)])
-    assert shown(counter.drop_local(OUTER)) == [("Free", Free(OUTER))]
+    assert shown(drop_ref(counter, OUTER)) == [("Free", Free(OUTER))]
     assert_empty(counter)
 
 
 def test_a_result_that_was_freed_before_its_reply_came_is_dropped_at_once(counter: ReferenceCounter) -> None:
     counter.create(X)
     counter.on_add(OTHER, X, ME, OUTER + OTHER, 0, 1)
-    counter.drop_local(X)
+    drop_ref(counter, X)
     out = counter.result_contains(OUTER, OTHER, [(X, ME), (Y, OWNER)])
     assert [type(command) for command in out if not isinstance(command, WatchProcess)] == [SendDrop, Free]
 
@@ -481,7 +488,7 @@ def test_an_executor_that_died_before_its_reply_leaves_no_hold_behind(counter: R
     owner.create(X)
     tag = OUTER + OTHER
     owner.on_add(OTHER, X, ME, tag, 0, 1)
-    owner.drop_local(X)
+    drop_ref(owner, X)
     (question,) = owner.process_died(OTHER)
     assert question == SendConfirm(ME, X, tag, OTHER)
     assert owner.reconnected(ME) == [question]
@@ -524,3 +531,18 @@ def test_the_counter_imports_the_standard_library_only() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     tops = {name.partition(".")[0] for name in found.stdout.split()}
     assert tops - {"ray"} <= set(sys.stdlib_module_names)
+
+
+def test_many_ends_are_counted_in_a_row_up_to_the_first_that_is_to_be_carried_out(
+    counter: ReferenceCounter,
+) -> None:
+    for object_id, times in ((X, 2), (Y, 1), (OUTER, 3)):
+        counter.create(object_id)
+        for _ in range(times - 1):
+            counter.add_local(object_id)
+    ended = deque([X, OUTER, Y, X, OUTER])
+    assert counter.drop_some(ended) == ([], (Free(Y),)) and list(ended) == [X, OUTER]
+    assert counter.drop_some(ended) == ([], (Free(X),)) and list(ended) == [OUTER]
+    assert counter.drop_some(ended) == ([], ()) and not ended
+    with pytest.raises(KeyError):
+        counter.drop_some(deque([X]))

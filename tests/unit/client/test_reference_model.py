@@ -239,7 +239,7 @@ class World:
         process.refs[object_id] -= 1
         if not process.refs[object_id]:
             del process.refs[object_id]
-        self.run(process, process.counter.drop_local(object_id))
+        self.run(process, process.counter.drop_some(deque([object_id]))[1])
 
     def submit(self) -> None:
         caller, executor = self.pick_process(), self.pick_process()  # may be the same: an actor that calls itself

@@ -5,8 +5,6 @@ from __future__ import annotations
 import collections
 from typing import TYPE_CHECKING, Final
 
-from ray._runtime.reference import RESTS
-
 if TYPE_CHECKING:
     from ray._runtime.process import Process
 
@@ -68,17 +66,16 @@ class Drops:
     def count(self) -> None:
         """Count what has ended; the lock is held, and after_lock follows."""
         process = self._process
-        refs, handles, drop_local = self.refs, self._handles, process.refs.drop_local
+        refs, handles, drop_some = self.refs, self._handles, process.refs.drop_some
         while refs or handles:
             if handles:
                 process.actors.drop_handle(*handles.popleft())
                 continue
-            object_id = refs.popleft()
-            commands = drop_local(object_id)
+            resting, commands = drop_some(refs)
+            if resting:
+                process.objects.rest(resting)
             if commands:
                 process.holds.apply(commands)
-            elif commands is RESTS:
-                process.objects.rest(object_id)
 
     def settle(self) -> None:
         """Count what has ended, and what was merely kept for another read, and tell whom it concerns."""

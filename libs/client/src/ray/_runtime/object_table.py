@@ -78,11 +78,13 @@ class ObjectTable:
             if object_id not in entries:
                 entries[object_id] = ObjectEntry(owner)
 
-    def rest(self, object_id: bytes) -> None:
-        """Nothing here uses a borrowed object for now: nothing is kept of it but its name."""
-        entry = self._entries.get(object_id)
-        if entry is not None and (entry.state is not ObjectState.PENDING or entry.asked or entry.waiters):
-            del self._entries[object_id]
+    def rest(self, object_ids: Iterable[bytes]) -> None:
+        """Nothing here uses these borrowed objects for now: nothing is kept of them but their names."""
+        entries = self._entries
+        for object_id in object_ids:
+            entry = entries.get(object_id)
+            if entry is not None and (entry.state is not ObjectState.PENDING or entry.asked or entry.waiters):
+                del entries[object_id]
 
     def set_value(self, object_id: bytes, value: common_pb2.Value) -> list[Waiter]:
         """The value arrived; returns who waited. An object freed meanwhile is left alone."""

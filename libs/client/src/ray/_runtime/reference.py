@@ -51,6 +51,7 @@ gone, and a get raises ObjectLostError: bounded to refs behind that process at t
 Nor can any count see a cycle: two pending results that come to contain each other live until their owners end.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -72,14 +73,6 @@ Commands = Sequence[Command]
 # Refs that arrived, as (object id, owner's worker id).
 Arrivals = Sequence[tuple[bytes, bytes]]
 NOTHING: Final[Commands] = ()
-
-
-class _Rests(tuple[Command, ...]):
-    """No commands either, and told apart from NOTHING: Python has but one empty tuple."""
-
-
-# The end of the last use of a borrow that stays; see borrower.py.
-RESTS: Final[Commands] = _Rests()
 
 
 class ProtocolError(ValueError):
@@ -105,27 +98,33 @@ class ReferenceCounter:
         """Count one more local reference or live view. raises: KeyError if there is none to copy."""
         self._entries[object_id].local += 1
 
-    def drop_local(self, object_id: bytes) -> Commands:
-        """Count one less. returns: RESTS when that was the last use of a borrow, and its record stays.
+    def drop_some(self, ended: deque[bytes]) -> tuple[list[bytes], Commands]:
+        """Count one local reference less for each that it takes out of `ended`, up to the first that has commands.
 
-        raises: KeyError, ValueError when dropped more often than added.
+        returns: the borrows that rest now (see borrower.py), and the commands; when there are none, `ended` is empty.
+        raises: KeyError, ValueError when one is dropped more often than added.
         """
-        entry = self._entries[object_id]
-        local = entry.local - 1
-        if local < 0:
-            raise ValueError(f"object {object_id.hex()} was dropped more often than added; please report this bug")
-        entry.local = local
-        if local or entry.submitted or entry.contained:
-            return NOTHING
-        extra = entry.extra
-        if extra is None:
-            del self._entries[object_id]
-            return (Free(object_id),)
-        if type(extra) is Borrow and extra.may_rest():
-            return RESTS
-        work = Work()
-        work.objects.append(object_id)
-        return self._state.settle(work)
+        entries, resting = self._entries, list[bytes]()
+        while ended:
+            object_id = ended.popleft()
+            entry = entries[object_id]
+            if entry.local < 1:
+                raise ValueError(f"object {object_id.hex()} was dropped more often than added; please report this bug")
+            entry.local -= 1
+            if entry.local or entry.submitted or entry.contained:
+                continue
+            extra = entry.extra
+            if extra is None:
+                del entries[object_id]
+                return resting, (Free(object_id),)
+            if type(extra) is Borrow and extra.may_rest():
+                resting.append(object_id)
+                continue
+            work = Work()
+            work.objects.append(object_id)
+            if commands := self._state.settle(work):
+                return resting, commands
+        return resting, NOTHING
 
     def task_submitted(self, object_ids: Iterable[bytes]) -> None:
         """Count a task, or an actor call, that takes these objects, at top level or nested."""

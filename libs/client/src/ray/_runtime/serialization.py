@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from manta.proto.common.v1 import common_pb2
+from ray._runtime.ref_lists import RefList, is_ref_list
 from ray._runtime.ref_pickling import refs_met
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def plain(value: Any) -> bytes | None:
 
     The commonest arguments and results are numbers, strings and small containers of them. cost: one pickling.
     """
-    if _custom:
+    if _custom or (type(value) is list and is_ref_list(value)):
         return None
     buffers: list[pickle.PickleBuffer] = []
     contained: list[ObjectRef] = []
@@ -138,7 +139,7 @@ def serialize(value: Any) -> Serialized:
     """
     if type(value) is bytes:
         return Serialized(RAW, value, [], [])
-    return _pickled(PICKLE, value)
+    return _pickled(PICKLE, RefList(value) if not _custom and is_ref_list(value) else value)
 
 
 def serialize_error(error: BaseException) -> Serialized:
