@@ -152,3 +152,13 @@ async def test_a_signal_sets_the_stop_event(number: signal.Signals) -> None:
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
         loop.remove_signal_handler(signal.SIGINT)
+
+
+def test_what_a_service_has_at_its_start_is_not_collected_again() -> None:
+    program = (
+        "import gc; from manta.common.process import collect_seldom; "
+        "kept = [[] for _ in range(1000)]; collect_seldom(); "
+        "assert gc.get_freeze_count() > 1000 and gc.get_threshold()[0] == 10_000; "
+        "a = []; a.append(a); del a; assert gc.collect() >= 1"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,5 +1,6 @@
 """What a process asks of the kernel about its own life and that of its children."""
 
+import gc
 import json
 import os
 import resource
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+# New objects that outnumber those that ended by so many have the collector look; Python's own figure is 700.
+_COLLECT_EVERY: Final = 10_000
 
 
 def die_with_parent(parent_pid: int = 0) -> None:
@@ -31,6 +34,16 @@ def die_with_parent(parent_pid: int = 0) -> None:
 def set_child_subreaper() -> None:
     """Become the parent of descendants whose own parent ends. raises: OSError when the kernel refuses."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def collect_seldom() -> None:
+    """For a service that is about to serve: the collector leaves what is alive now alone, and looks less often.
+
+    What a service has at its start lasts; nearly all that comes later ends with its last reference. Looking through
+    both took a tenth of a raylet's time while it started a thousand actors, and a fifth of the GCS's.
+    """
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY, *gc.get_threshold()[1:])
 
 
 def _prctl(option: int, value: int) -> None:

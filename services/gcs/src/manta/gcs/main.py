@@ -99,6 +99,7 @@ async def _run(replica: Replica, stop: asyncio.Event, ready_fd: int, report: dic
     try:
         await asyncio.wait([running, stopping, ready], return_when=asyncio.FIRST_COMPLETED)
         if ready.done() and not running.done() and not stop.is_set():
+            process.collect_seldom()
             process.report_ready(ready_fd, report)
             await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
         if running.done():

@@ -8,7 +8,7 @@ import uvloop
 from manta.common import logs
 from manta.common.credentials import CredentialError, Token, find_token
 from manta.common.metrics import Metrics
-from manta.common.process import die_with_parent, raise_nofile_limit, report_ready, stop_on_signals
+from manta.common.process import collect_seldom, die_with_parent, raise_nofile_limit, report_ready, stop_on_signals
 from manta.common.rpc import RpcServer
 from manta.common.settings import describe, host_of, load
 from manta.object_manager.allocator import keep_buffers
@@ -119,6 +119,7 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
     await clients.start()
     ready = {"socket": settings.socket, "flight": flight_address, "grpc": rpc_address, "metrics": metrics_address}
     log.info("object_manager_ready", arena_bytes=memory.size, **ready)
+    collect_seldom()
     report_ready(settings.ready_fd, ready)
 
     await stop.wait()

@@ -12,7 +12,7 @@ from manta.common import logs
 from manta.common.credentials import Token
 from manta.common.ids import NodeId, new_lease_id, new_node_id, new_worker_id
 from manta.common.metrics import Metrics
-from manta.common.process import report_ready, stop_on_signals
+from manta.common.process import collect_seldom, report_ready, stop_on_signals
 from manta.common.resources import CPU, UNIT
 from manta.common.rpc import RpcServer
 from manta.common.settings import host_of
@@ -138,6 +138,7 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
             "metrics": description.metrics_address,
         }
         log.info("raylet_ready", **ready)
+        collect_seldom()
         report_ready(settings.ready_fd, ready)
     drained = loop.create_task(node.drained.wait(), name="drained")
     await asyncio.wait([stopped, drained], return_when=asyncio.FIRST_COMPLETED)
