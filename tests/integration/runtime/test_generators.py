@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from ray._runtime.wire import item_id
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayTaskError, TaskCancelledError, WorkerCrashedError
 
 from tests.integration.conditions import wait_for
@@ -571,3 +572,26 @@ def test_generators_and_deaths_for_long(tmp_path: Path) -> None:
         generators = [killed.remote(100, 300) for _ in range(4)]
         for generator in generators:
             assert read(generator) == list(range(100))
+
+
+def test_large_items_are_pinned_ahead_of_their_reader_and_go_with_the_generator() -> None:
+    @ray.remote
+    def arrays(number: int) -> Iterator[Any]:
+        for i in range(number):
+            yield np.full(MIB, i, dtype="uint8")
+
+    items = arrays.remote(12)
+    ray.get(items.completed())
+    first = next(items)
+    task_id = first._id[:24]
+    mapping = runtime().arena._connected().mapping
+
+    def ahead() -> list[int]:
+        return [i for i in range(1, 12) if mapping.find(item_id(task_id, i)) is not None]
+
+    assert ray.get(first)[0] == 0
+    wait_for(lambda: ahead() == [1, 2, 3, 4], f"four items are here, not {ahead()}")
+    for i in range(1, 4):
+        assert ray.get(next(items))[-1] == i
+    wait_for(lambda: {4, 5, 6} <= set(ahead()), f"those behind follow, not {ahead()}")
+    del items, first

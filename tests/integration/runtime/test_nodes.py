@@ -299,6 +299,33 @@ def test_a_generator_on_another_node_streams_small_and_large_items(cluster: Clus
     assert items[0][1] != ray.get_runtime_context().get_node_id()
 
 
+def test_items_on_another_node_are_brought_ahead_of_their_reader_and_freed_on_both(cluster: Cluster) -> None:
+    from ray._runtime.current import runtime
+
+    def here() -> int:
+        return int(runtime().arena.describe().used)  # type: ignore[attr-defined]
+
+    @ray.remote(num_cpus=0.1, **X)
+    def there() -> int:
+        return int(runtime().arena.describe().used)  # type: ignore[attr-defined]
+
+    @ray.remote(resources={"x": 1})
+    def arrays() -> Iterator[Any]:
+        for i in range(8):
+            yield np.full(5 * MIB, i, dtype="uint8")
+
+    wait_for(lambda: here() < MIB and ray.get(there.remote(), timeout=30) < MIB, "nothing of earlier tests is left")
+    items = arrays.remote()
+    ray.get(items.completed(), timeout=30)
+    ref = next(items)
+    assert ray.get(ref, timeout=30)[0] == 0
+    wait_for(lambda: here() >= 25 * MIB, "four others came without being asked for")
+    assert here() < 40 * MIB
+    del ref, items
+    wait_for(lambda: here() < MIB, "the copies of those that nobody read are gone")
+    wait_for(lambda: ray.get(there.remote(), timeout=30) < MIB, "and the originals")
+
+
 def test_a_generator_whose_node_dies_goes_on_elsewhere(cluster: Cluster, tmp_path: Path) -> None:
     @ray.remote(max_retries=1, num_cpus=0.1, resources={"z": 1})
     def roaming(path: str) -> Iterator[Any]:

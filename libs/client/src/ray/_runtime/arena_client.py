@@ -79,8 +79,6 @@ class ArenaClient:
         self._numbers = itertools.count(1)
         self._unusable = ""
 
-    # ---- objects
-
     def create(self, object_id: bytes, size: int, owner: Owner | None = None) -> Writable | None:
         """Reserve `size` bytes; the Writable is to be sealed or aborted.
 
@@ -122,6 +120,9 @@ class ArenaClient:
                 raise ArenaTimeout(f"object {object_id.hex()} was not here within {timeout} s: {error}") from error
             raise
         pin = connection.mapping.find(object_id)
+        if pin is None and connection.pending:  # asked for ahead, perhaps
+            connection.read_available(dispatcher(connection))
+            pin = connection.mapping.find(object_id)
         if pin is not None:
             return pin
         call = self._call(connection, object_id)
@@ -130,7 +131,9 @@ class ArenaClient:
         pinned: Pinned = self._answer(connection, call, pb.GET, request, left)
         return pinned
 
-    def get_async(self, object_id: bytes, node_ids: Sequence[bytes], owner: Owner | None, callback: Callback) -> int:
+    def get_async(
+        self, object_id: bytes, node_ids: Sequence[bytes], owner: Owner | None, callback: Callback, flush: bool = True
+    ) -> int:
         """As get, but returns at once; callback(Pinned or the exception) runs on the thread that reads the reply.
 
         Returns a number for cancel(), 0 when the callback ran already. Somebody must read: see on_readable.
@@ -148,10 +151,9 @@ class ArenaClient:
         if call.done:
             return 0
         request = pb.Get(request_id=call.request_id, object_id=object_id, node_ids=node_ids, owner=_address(owner))
-        try:
-            connection.send(pb.GET, request)
-        except ArenaDisconnected:
-            pass  # the callback was told: a broken connection ends its calls
+        connection.queue(pb.GET, request)
+        if flush:
+            self.flush()  # a broken connection ends its calls, so the callback is told
         return call.request_id
 
     def cancel(self, number: int) -> None:
@@ -285,8 +287,6 @@ class ArenaClient:
         if connection is not None:
             connection.problem = ArenaDisconnected(self._unusable)
             connection.socket.close()
-
-    # ---- inside
 
     def _connected(self, wait_s: float | None = None) -> ArenaConnection:
         """The connection, made anew when there is none: the object manager may be being started again.

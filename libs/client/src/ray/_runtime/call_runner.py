@@ -186,7 +186,7 @@ class CallRunner:
             self.cancel(incoming)
             return None
         if task.num_returns == 1 and not execution.exits:
-            stream = serialization.plain(result)
+            stream = None if serialization.is_large_array(result) else serialization.plain(result)
             if stream is not None:
                 self.replies.finish(incoming, plain_reply(task.task_id, stream, took_us, task.attempt), {})
                 return None

@@ -229,6 +229,8 @@ class Fetcher:
                 if entry.owner is None and process.node_id not in entry.nodes:
                     with process.lock:
                         process.objects.add_node(object_id, process.node_id)
+                if entry.owner is None:
+                    process.read_ahead.after(object_id)
                 return value
 
     def _report_lost(self, ref: ObjectRef, entry: ObjectEntry, lost: Sequence[bytes], generation: int) -> None:

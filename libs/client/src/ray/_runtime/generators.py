@@ -37,7 +37,7 @@ _END: Final = common_pb2.Value(kind=common_pb2.Value.RAW)
 class GeneratorCall:
     """One call of a generator. dynamic: its items are the value of one object, which is made at the end."""
 
-    __slots__ = ("dynamic", "handle_id", "peer", "record", "stream", "task_id")
+    __slots__ = ("ahead", "dynamic", "handle_id", "peer", "record", "stream", "task_id")
 
     def __init__(self, record: TaskRecord, dynamic: bool, limit: int) -> None:
         self.record = record
@@ -45,6 +45,8 @@ class GeneratorCall:
         self.handle_id = record.task_id + HANDLE_SUFFIX
         self.dynamic = dynamic
         self.stream = GeneratorStream(0 if dynamic else max(limit, 0))
+        # The first item that was not looked for ahead of its reader.
+        self.ahead = 0
         # Who sends the items, once it does.
         self.peer: Peer | None = None
 
@@ -81,6 +83,10 @@ class Generators:
         call = record.generator
         assert isinstance(call, GeneratorCall), "it was just submitted for the first time"
         return completed if call.dynamic else ObjectRefGenerator(completed, self._process)
+
+    def find(self, task_id: bytes) -> GeneratorCall | None:
+        """The call of this task, if it is a generator's that is read here."""
+        return self._calls.get(task_id)
 
     def call_of(self, task_id: bytes) -> GeneratorCall:
         """raises: LookupError for a task that is no generator, or whose generator was dropped."""

@@ -78,7 +78,7 @@ class ItemSender:
         index = self.flow.next_item()
         if index is None or self.flow.dropped:
             return
-        plain = serialization.plain(value)
+        plain = None if serialization.is_large_array(value) else serialization.plain(value)
         at_once = False
         owners: list[tuple[bytes, bytes]] = []
         if plain is not None:

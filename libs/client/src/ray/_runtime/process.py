@@ -43,6 +43,7 @@ from ray._runtime.placement_groups import PlacementGroups
 from ray._runtime.process_arena import arena_of
 from ray._runtime.raylets import RayletLink, Raylets, raylet_socket
 from ray._runtime.reactor import Reactor
+from ray._runtime.read_ahead import ReadAhead
 from ray._runtime.reading import Reading
 from ray._runtime.reads import Reads
 from ray._runtime.recovery import Recovery
@@ -95,6 +96,7 @@ class Process:
         self.submitter = TaskSubmitter(self)
         self.canceller = Canceller(self)
         self.generators = Generators(self)
+        self.read_ahead = ReadAhead(self)
         self.item_senders = ItemSenders()
         self.fetcher = Fetcher(self)
         self.inquiries = Inquiries(self)

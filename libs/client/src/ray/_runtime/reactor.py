@@ -118,14 +118,17 @@ class Reactor:
         if not self._handler:
             self.wake()
 
-    def poll(self, timeout_s: float = -1.0) -> None:
-        """Wait for events once, at most timeout_s seconds (-1: until something happens), and handle them."""
+    def poll(self, timeout_s: float = -1.0, *, awake: bool = True) -> None:
+        """Wait for events once, at most timeout_s seconds (-1: until something happens), and handle them.
+
+        awake: whether a short wait may be spent awake; see spinning.py.
+        """
         if self._timers:
             until = max(0.0, self._timers[0][0] - time.monotonic())
             timeout_s = until if timeout_s < 0 else min(timeout_s, until)
         if self._soon:
             timeout_s = 0.0
-        ready = self._epoll.poll(0.0, 64) if timeout_s == 0.0 else self._await_events(timeout_s)
+        ready = self._epoll.poll(0.0, 64) if timeout_s == 0.0 else self._await_events(timeout_s, awake)
         # Were this interrupted here, the events would come again: the epoll is level-triggered.
         self._handler = threading.get_ident()
         try:
@@ -136,12 +139,12 @@ class Reactor:
                 interrupt, self._interrupt = self._interrupt, None
                 interrupt()
 
-    def _await_events(self, timeout_s: float) -> list[tuple[int, int]]:
+    def _await_events(self, timeout_s: float, awake: bool) -> list[tuple[int, int]]:
         """Wait for events; see spinning.py for the moment before the sleep."""
         poll = self._epoll.poll
         spinning = self._spinning
         began = last = time.monotonic()
-        if spinning.worthwhile():
+        if awake and spinning.worthwhile():
             while True:
                 ready = poll(0.0, 64)
                 now = time.monotonic()

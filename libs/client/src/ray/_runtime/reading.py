@@ -199,7 +199,8 @@ class Reading:
                 if self._wanted() and not self._blocked:
                     self._take_over()
                 while self._wanted() and not self._stop:
-                    reactor.poll()
+                    # Nobody waits for what comes; the processor is for those who run.
+                    reactor.poll(awake=False)
             except (SystemExit, KeyboardInterrupt):
                 # A callback of the user's may end the thread that it runs on, but for this one: nobody would read.
                 log.exception("callback_wanted_to_end_the_reader")

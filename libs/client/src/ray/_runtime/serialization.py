@@ -132,6 +132,12 @@ def plain(value: Any) -> bytes | None:
     return data
 
 
+def is_large_array(value: Any) -> bool:
+    """Whether `plain` would pickle it in vain."""
+    # By its name: numpy may not be imported.
+    return type(value).__name__ == "ndarray" and getattr(value, "nbytes", 0) > inline.limit
+
+
 def serialize(value: Any) -> Serialized:
     """Make a value ready to travel.
 
