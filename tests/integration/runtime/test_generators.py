@@ -549,6 +549,55 @@ def test_async_generators_end_when_dropped_or_cancelled() -> None:
     wait_for(lambda: ray.get(actor.get_closed.remote(), timeout=20) == 2, "it is closed")
 
 
+@ray.remote
+class HeldUp:
+    """Its items go into the arena only once it is released."""
+
+    def __init__(self) -> None:
+        from ray._runtime import item_sender
+
+        self.gate = threading.Event()
+        self.storing = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        store_all = item_sender.store_all
+
+        def held_up(*args: Any) -> None:
+            loop.call_soon_threadsafe(self.storing.set)
+            self.gate.wait(60)
+            store_all(*args)
+
+        item_sender.store_all = held_up
+
+    async def arrays(self) -> AsyncIterator[Any]:
+        for i in range(3):
+            yield np.full(MIB, i, dtype="uint8")
+
+    async def begun(self) -> None:
+        await self.storing.wait()
+
+    async def release(self) -> None:
+        self.gate.set()
+
+
+def test_a_large_item_that_waits_for_the_arena_leaves_the_loop_to_other_calls() -> None:
+    actor = HeldUp.remote()
+    generator = actor.arrays.remote()
+    ray.get(actor.begun.remote(), timeout=20)
+    ray.get(actor.release.remote(), timeout=20)
+    assert [int(array[-1]) for array in read(generator)] == [0, 1, 2]
+
+
+def test_a_cancel_waits_for_a_large_item_that_is_being_stored() -> None:
+    actor = HeldUp.remote()
+    generator = actor.arrays.remote()
+    ray.get(actor.begun.remote(), timeout=20)
+    ray.cancel(generator)
+    ray.get(actor.release.remote(), timeout=20)
+    assert ray.get(next(generator), timeout=20)[-1] == 0
+    with pytest.raises((TaskCancelledError, RayTaskError), match="cancelled"):
+        read(generator)
+
+
 def test_threaded_actors_generate_side_by_side() -> None:
     counter = Counter.options(max_concurrency=3, _actor_generator_backpressure_num_objects=2).remote()
     endless = counter.for_ever.remote()

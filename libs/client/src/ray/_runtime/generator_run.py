@@ -49,7 +49,7 @@ async def run_async_generator(process: Process, incoming: Incoming, execution: E
             value = await _advance_async(execution, iterator) if is_async else advance(execution, iterator)
             if value is END:
                 break
-            sender.put(value)
+            await sender.put_async(value)
             del value
             await sender.room()
             if execution.cancelled:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from manta.proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
@@ -20,7 +20,7 @@ from ray._runtime.api import STREAMING
 from ray._runtime.execution import Failure
 from ray._runtime.gate import Gate
 from ray._runtime.generator_flow import GeneratorFlow
-from ray._runtime.packing import pack_value
+from ray._runtime.packing import Large, pack_item, store_all
 from ray._runtime.reading import TAKE_OVER_S
 from ray._runtime.wire import item_id, plain_item, repeated_field
 
@@ -51,6 +51,16 @@ class _Item:
         self.released = released
 
 
+class _Packed(NamedTuple):
+    """One before it is queued. data: its message, unless that is still to be written; owners: of the refs inside."""
+
+    number: int
+    data: bytes
+    message: worker_pb2.Return | None
+    owners: list[tuple[bytes, bytes]]
+    large: Large
+
+
 class ItemSender:
     """Sends the items of one attempt. The queue is changed under the process's lock; its bound is the flow's window."""
 
@@ -75,21 +85,58 @@ class ItemSender:
 
     def put(self, value: Any) -> None:
         """Send what the generator yielded, unless the caller has it. raises: Failure when it cannot be packed."""
+        packed = self._pack(value)
+        if packed is not None:
+            if packed.large:
+                self._store(packed)
+            self._append(packed)
+
+    async def put_async(self, value: Any) -> None:
+        """As put, on an event loop: a copy into the arena, and perhaps a wait for room, is left to a thread.
+
+        A cancellation has to wait for it, and is noted in the execution: the caller must hear of what was stored.
+        """
+        packed = self._pack(value)
+        if packed is None:
+            return
+        if packed.large:
+            loop = asyncio.get_running_loop()
+            stored = loop.run_in_executor(self._process.helpers, self._store, packed)
+            while not stored.done():
+                try:
+                    await asyncio.shield(stored)
+                except asyncio.CancelledError:
+                    self._execution.cancelled = True
+            stored.result()
+        self._append(packed)
+
+    def _pack(self, value: Any) -> _Packed | None:
+        """Number and pickle it; None when the caller has it, or wants no more."""
         index = self.flow.next_item()
         if index is None or self.flow.dropped:
-            return
+            return None
         plain = None if serialization.is_large_array(value) else serialization.plain(value)
-        at_once = False
-        owners: list[tuple[bytes, bytes]] = []
         if plain is not None:
-            data = plain_item(plain)
-        else:
-            message = worker_pb2.Return(object_id=item_id(self.task_id, index))
-            try:
-                owners = pack_value(self._execution, message, value)
-            except Failure:
-                self.flow.unmade()
-                raise
+            return _Packed(index, plain_item(plain), None, [], [])
+        message = worker_pb2.Return(object_id=item_id(self.task_id, index))
+        try:
+            owners, large = pack_item(self._execution, message, value)
+        except Failure:
+            self.flow.unmade()
+            raise
+        return _Packed(index, b"", message, owners, large)
+
+    def _store(self, packed: _Packed) -> None:
+        try:
+            store_all(self._execution, packed.large)
+        except Failure:
+            self.flow.unmade()
+            raise
+
+    def _append(self, packed: _Packed) -> None:
+        index, data, message, owners, _ = packed
+        at_once = False
+        if message is not None:
             # The caller has to know of what is in the arena: nobody else would free it.
             at_once = message.HasField("stored")
             message.ClearField("object_id")
@@ -101,7 +148,7 @@ class ItemSender:
             self._queue.append(_Item(index, data, released=not owners))
             self._bytes += len(data)
             if owners:
-                # As for a result: `value` is still held here, and the caller takes the holds over with the item.
+                # As for a result: who put the value still holds it, and the caller takes the holds over with the item.
                 object_id = item_id(self.task_id, index)
                 process.holds.apply(process.refs.task_done(object_id, self.caller, {object_id: owners}))
         if owners:

@@ -121,17 +121,21 @@ def _first_items(execution: Execution, generator: Generator[Any, Any, Any], coun
     return items
 
 
-def pack_value(execution: Execution, message: worker_pb2.Return, value: Any) -> list[tuple[bytes, bytes]]:
-    """Put one item into its message, which names the object, and a large one into the arena.
+def pack_item(
+    execution: Execution, message: worker_pb2.Return, value: Any
+) -> tuple[list[tuple[bytes, bytes]], Large]:
+    """Put one item into its message, which names the object, unless it is large.
 
-    returns: the refs inside, as (id, owner). raises: Failure when it cannot be pickled, or finds no room.
+    returns: the refs inside, as (id, owner), and what `store_all` has to write. raises: Failure when it cannot be
+    pickled.
     """
     serialized = _serialize(execution, value)
+    large: Large = []
     if serialized.size <= serialization.inline.limit:
         message.value.CopyFrom(serialized.to_proto())
     else:
-        store_all(execution, [(message, serialized)])
-    return _owners(execution.process, serialized)
+        large.append((message, serialized))
+    return _owners(execution.process, serialized), large
 
 
 def _serialize(execution: Execution, value: Any) -> Serialized:
