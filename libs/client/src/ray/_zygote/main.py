@@ -58,6 +58,13 @@ _OF_THE_API: Final = (
     "ray.runtime_context",
     "ray.util.scheduling_strategies",
 )
+# Of the allocator: its sizes from that of an empty string of bytes on, its pools, and where a pool's first block lies.
+_SMALL_SIZES: Final = range(48, 513, 16)
+_POOL_BYTES: Final = 16 * 1024
+_POOL_HEADER: Final = 48
+# A size that has more keeps the rest; 500 were the most.
+_MOST_HOLES: Final = 2_000
+_filling: list[bytes] = []
 _USAGE: Final = """usage: manta-zygote --fd N [--folder PATH] [--worker MODULE]
 
 Started by manta-raylet. N is its end of a socket pair; what files it needs for a while it makes in PATH (default: where
@@ -96,9 +103,23 @@ def preload(worker: str, folder: str = "") -> Any:
             del sys.path_importer_cache[folder]
     # What is alive now stays: children share its pages, and no collection writes to them.
     gc.collect()
+    _fill_holes()
     gc.freeze()
     _give_back_free_memory()
     return controller
+
+
+def _fill_holes() -> None:
+    """Have what children make lie together, and not in the holes of what was freed here, each on a page to copy.
+
+    By the layout of CPython's allocator for small objects; where it is another, nothing is gained. cost: 1 ms.
+    """
+    header = sys.getsizeof(b"")
+    for size in _SMALL_SIZES:
+        for _ in range(_MOST_HOLES):
+            _filling.append(bytes(size - header))
+            if id(_filling[-1]) % _POOL_BYTES == _POOL_HEADER:
+                break  # the first block of a pool that nothing else is in
 
 
 def _give_back_free_memory() -> None:
