@@ -80,10 +80,10 @@ class ObjectTable:
 
     def rest(self, object_ids: Iterable[bytes]) -> None:
         """Nothing here uses these borrowed objects for now: nothing is kept of them but their names."""
-        entries = self._entries
+        entries, pending = self._entries, ObjectState.PENDING
         for object_id in object_ids:
             entry = entries.get(object_id)
-            if entry is not None and (entry.state is not ObjectState.PENDING or entry.asked or entry.waiters):
+            if entry is not None and (entry.state is not pending or entry.asked or entry.waiters):
                 del entries[object_id]
 
     def set_value(self, object_id: bytes, value: common_pb2.Value) -> list[Waiter]:

@@ -229,7 +229,7 @@ class Process:
                     continue
                 node_id, worker_id = owner
                 object_ids = [ref._id for ref in neighbours]
-                items += [(object_id, worker_id) for object_id in object_ids]
+                items += zip(object_ids, itertools.repeat(worker_id))
                 if worker_id != ours:
                     self.peers.get(worker_id, node_id)
                     self.objects.borrow_all(object_ids, owner)
