@@ -1,4 +1,4 @@
-from manta.common.ids import JobId
+from manta.common.ids import ActorId, JobId
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2
 from manta.raylet.commands import EndWorker, KillWorker, ReportActor, StartActor, StartWorker
@@ -35,6 +35,30 @@ def test_an_actor_is_reported_with_its_address_once_its_constructor_returned() -
     assert report.address.worker_id == worker_id and report.pid > 0 and report.repr_name == "Counter()"
     assert not report.HasField("failure")
     assert driver.core.actors.living() == [report]
+
+
+def test_actors_are_unfinished_until_their_constructor_ended_one_way_or_the_other() -> None:
+    """Meanwhile the node waits a moment with the news of each, so that several go in one message."""
+    driver = CoreDriver(cpu=2)
+    actors = driver.core.actors
+    for number in range(6):  # two more than may start at once
+        driver.core.create_actor(actor(number), 0, 0)
+        driver.core.create_actor(actor(number), 0, 0)
+    assert actors.unfinished == 6
+    driver.settle()
+    driver.start()
+    assert actors.unfinished == 6, "their constructors run"
+    first, second, *_ = [c.worker_id for c in driver.commands if isinstance(c, StartActor)]
+    made, failed = driver.core.worker(first), driver.core.worker(second)
+    assert made is not None and failed is not None
+    driver.core.actor_started(made, None, "", 0)
+    driver.core.actor_started(made, None, "", 0)
+    driver.core.actor_started(failed, Cause(kind=Cause.INIT_FAILED), "", 0)
+    assert actors.unfinished == 4
+    actors.end(ActorId(actor(5).actor_id), 0, Cause(kind=Cause.KILLED), False, 0)
+    assert actors.unfinished == 3, "one had no process yet"
+    driver.core.create_actor(actor(0), 1, 0)
+    assert actors.unfinished == 4, "the next incarnation of one that lived"
 
 
 def test_what_is_only_needed_to_place_an_actor_is_not_held_and_for_the_gcs_to_weigh() -> None:

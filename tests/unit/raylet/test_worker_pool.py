@@ -172,20 +172,6 @@ def test_the_first_actor_of_a_driver_is_made_in_a_worker_that_is_there() -> None
     assert len([c for c in commands if isinstance(c, StartWorker)]) == 1
 
 
-def test_a_burst_of_actors_is_over_when_the_last_process_has_reported() -> None:
-    """Until then the node waits a moment with the news of each, so that several go in one message."""
-    driver = CoreDriver(cpu=2)
-    assert not driver.core.pool.starting
-    for number in range(6):  # two more than may start at once
-        driver.core.create_actor(actor(number), 0, 0)
-    assert driver.core.pool.starting
-    driver.settle()
-    driver.start()
-    assert driver.core.pool.starting, "two wait, or are on their way"
-    driver.start()
-    assert not driver.core.pool.starting
-
-
 def test_workers_that_die_before_they_serve_are_not_started_ahead_again() -> None:
     driver = CoreDriver(cpu=2)
     driver.core.driver_attached(JOB)

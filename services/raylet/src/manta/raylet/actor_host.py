@@ -52,6 +52,8 @@ class ActorHost:
         self._ledger = ledger
         self._pool = pool
         self._hosted: dict[ActorId, Hosted] = {}
+        # How many of them have no process yet, or run their constructor.
+        self.unfinished = 0
         self._failures: OrderedDict[tuple[ActorId, int], gcs_pb2.ActorReport] = OrderedDict()
 
     def __len__(self) -> int:
@@ -99,6 +101,7 @@ class ActorHost:
             gpu_ids=self._ledger.devices_of(allocation),
         )
         self._hosted[actor_id] = Hosted(spec, incarnation, allocation)
+        self.unfinished += 1
         self._pool.want_actor(actor_id, incarnation, key)
         return commands
 
@@ -120,6 +123,7 @@ class ActorHost:
             return []
         hosted.repr_name = repr_name
         if failure is None:
+            self.unfinished -= not hosted.alive
             hosted.alive = True
             return [ReportActor(self._report(hosted))]
         report = self._gone(hosted, failure, worker.pid)
@@ -212,6 +216,7 @@ class ActorHost:
     def _free(self, hosted: Hosted) -> None:
         if self._hosted.get(hosted.id) is hosted:
             del self._hosted[hosted.id]
+            self.unfinished -= not hosted.alive
             self._ledger.free(hosted.allocation.number)
 
     def _failed(

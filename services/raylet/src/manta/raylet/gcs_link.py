@@ -23,7 +23,7 @@ _log = get("manta.raylet.gcs")
 
 HEARTBEAT_S: Final = 1.0
 COALESCE_S: Final = 0.05
-# What the news of a living actor waits for its neighbours, while more processes are being started.
+# What the news of a living actor waits for its neighbours, while more actors are being made.
 REPORTS_TOGETHER_S: Final = 0.02
 # A new node's GCS is often started with it, and listens a moment later.
 FIRST_RETRY_S: Final = 0.02
@@ -116,7 +116,7 @@ class GcsLink:
         if not self._streaming:
             return
         self._outgoing.append(gcs_pb2.NodeToGcs(actor_report=report))
-        if report.HasField("failure") or report.rejected or not self._node.core.pool.starting:
+        if report.HasField("failure") or report.rejected or not self._node.core.actors.unfinished:
             self._wake.set()
         else:
             # Others are about to follow: one message, one txn and one push for all of them.

@@ -159,11 +159,6 @@ class WorkerPool:
     def queued_actors(self) -> int:
         return len(self._actor_starts)
 
-    @property
-    def starting(self) -> bool:
-        """Whether processes are on their way, or wait to be forked for actors."""
-        return bool(self._actor_starts) or self.table.count(WorkerState.STARTING) > 0
-
     def _may_start(self) -> bool:
         starting = self.table.count(WorkerState.STARTING)
         return starting < self.limits.concurrent_starts and len(self.table) < self.limits.workers
