@@ -1,5 +1,6 @@
 """The metadata service and its store die while a cluster of `ray start` works: no call of a user fails."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import ray
 from manta.common.credentials import Token
+from ray._runtime import current
 from ray._runtime.gcs_tool import GcsTool, GcsToolError
 from ray._supervisor.registry import running
 
@@ -149,6 +151,21 @@ def test_two_kills_in_a_row_under_load(started: Started) -> None:
         with pytest.raises(ValueError, match="no-such-actor"):
             ray.get_actor("no-such-actor")
     check_new_things("later")
+
+
+def test_a_driver_hears_nothing_of_the_stream_that_broke(started: Started, caplog: pytest.LogCaptureFixture) -> None:
+    client: Any = current.runtime().gcs  # type: ignore[attr-defined]
+    for _ in range(2):
+        stream = client._more
+        started.processes.kill("gcs")
+        # Asked meanwhile, the old stream's writer would notice that nobody takes it.
+        wait_for(lambda before=stream: client._more is not before, "the driver opens another stream")
+        with pytest.raises(ValueError, match="no-such-actor"):
+            ray.get_actor("no-such-actor")
+        gc.collect()
+        with pytest.raises(ValueError, match="no-such-actor"):  # whatever the loop has to say is said before it asks
+            ray.get_actor("no-such-actor")
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_a_gcs_that_is_killed_while_an_actor_restarts_does_not_lose_it(started: Started, tmp_path: Path) -> None:

@@ -176,6 +176,8 @@ class GcsClient:
                     self._take(reply)
             return served, ""
         finally:
+            # The writer ends when it sees that it is not its own any more; it would wait for ever otherwise.
+            self._more = asyncio.Event()
             more.set()
             await channel.close(None)
 
