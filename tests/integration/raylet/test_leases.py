@@ -170,6 +170,7 @@ async def test_output_reaches_the_driver_that_wants_it_and_the_log_file(node: Te
     assert (batch.name, batch.pid, list(batch.lines), batch.is_error) == ("work", lease.pid, ["hello", "world"], False)
     log = node.node_dir / "logs" / f"worker-{lease.worker.worker_id.hex()}-{lease.pid}.out"
     assert log.read_text() == "hello\nworld\n"
+    assert not log.with_suffix(".err").exists(), "a file comes with its first line"
 
 
 async def test_an_endpoint_is_asked_of_the_worker_and_remembered(node: TestNode) -> None:

@@ -27,6 +27,12 @@ def finishes(value: int) -> int:
     return value
 
 
+@ray.remote
+def prints() -> None:
+    print("to one")
+    print("to the other", file=sys.stderr)
+
+
 @ray.remote(max_retries=0)
 def raises() -> None:
     raise ValueError("as wanted")
@@ -267,6 +273,8 @@ def test_the_commands_print_the_tables() -> None:
     for column in ("class_name: Gate", "death_cause: null", "is_detached: false", "name: shown", "state: ALIVE"):
         assert f"    {column}" in detail
     wait_for(lambda: "Gate.__init__" in ray_command("summary", "tasks"), "the actor's creation is counted")
-    assert "worker-" in ray_command("logs", "worker-*")
+    ray.get(prints.remote())
+    wait_for(lambda: ray_command("logs", "worker-*").count("  - worker-") >= 2, "both of its outputs have a file")
+    assert ray_command("logs", "--actor-id", gate._actor_id.hex()) == ""
     status = ray_command("status")
     assert "Total Usage:" in status and "Pending Demands:" in status

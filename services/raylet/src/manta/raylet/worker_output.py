@@ -30,7 +30,7 @@ class _Pipe:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.splitter = LineSplitter()
-        self.file = -1
+        self.file: int | None = None
         # Lines that came before the pid, which is in the file's name, was known. Bounded by what is read until then.
         self.early: list[bytes] = []
 
@@ -62,14 +62,9 @@ class WorkerOutput:
         self.write_ends.clear()
 
     def started(self, pid: int) -> None:
-        """The pid is known: open the log files."""
+        """The pid is known, and with it the names of the log files."""
         self._pid = pid
         for is_error, pipe in self._pipes.items():
-            path = self._log_dir / f"worker-{self._worker_id.hex()}-{pid}.{'err' if is_error else 'out'}"
-            try:
-                pipe.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                _log.warning("worker_log_not_opened", path=str(path), reason=error.strerror)
             for data in pipe.early:
                 self._handle(is_error, pipe, data)
             pipe.early.clear()
@@ -122,19 +117,25 @@ class WorkerOutput:
             return
         if is_error:
             self.last_errors.extend(line for _, line in lines)
-        if pipe.file >= 0:
-            text = "".join(f"{line}\n" for _, line in lines)
-            try:
-                os.write(pipe.file, text.encode(errors="backslashreplace"))
-            except OSError as error:
-                # A full disk must not stop the worker; its driver still sees the lines.
-                _log.warning("worker_log_not_written", worker_id=self._worker_id, reason=error.strerror)
+        if self._pid:  # a worker whose fork nobody told of has no name for a file
+            self._write(is_error, pipe, "".join(f"{line}\n" for _, line in lines))
         start = 0
         for index in range(1, len(lines) + 1):
             if index == len(lines) or lines[index][0] != lines[start][0]:
                 texts = tuple(line for _, line in lines[start:index])
                 self._sink(self._job_id, LogBatch(lines[start][0], self._pid, is_error, texts))
                 start = index
+
+    def _write(self, is_error: bool, pipe: _Pipe, text: str) -> None:
+        path = self._log_dir / f"worker-{self._worker_id.hex()}-{self._pid}.{'err' if is_error else 'out'}"
+        try:
+            if pipe.file is None:
+                # Not before its first line: of many workers most write none, and would each hold two files open.
+                pipe.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            os.write(pipe.file, text.encode(errors="backslashreplace"))
+        except OSError as error:
+            # A full disk must not stop the worker; its driver still sees the lines.
+            _log.warning("worker_log_not_written", path=str(path), reason=error.strerror)
 
     def _end(self, is_error: bool) -> None:
         pipe = self._pipes.pop(is_error, None)
@@ -145,5 +146,5 @@ class WorkerOutput:
         for data in pipe.early:
             self._handle(is_error, pipe, data)
         self._emit(is_error, pipe, pipe.splitter.flush())
-        if pipe.file >= 0:
+        if pipe.file is not None:
             os.close(pipe.file)

@@ -69,6 +69,7 @@ def get_log(
     """The lines of one log: of a file, or of the worker of an actor, a task or a pid; bytes when encoding is None.
 
     tail: only the last lines; -1: all. follow: go on with what is written, for ever. suffix: "out" or "err".
+    A worker has a log from its first line on: of an actor or a task that wrote none there are no lines.
     raises: RayStateApiException when there is no such log; ValueError for arguments that name none.
     """
     if suffix not in ("out", "err"):
@@ -77,7 +78,14 @@ def get_log(
         raise RayStateApiException("submitted jobs are not supported yet, so there are no logs by submission_id")
     node_id, pattern = _wanted(address, node_id, filename, actor_id, task_id, pid, suffix, attempt_number, timeout)
     folder = _folder(address, node_id, node_ip, timeout)
-    names = fnmatch.filter(sorted(os.listdir(folder)), pattern)
+    names = _fitting(folder, pattern)
+    # A worker has a file from its first line on.
+    may_come = actor_id is not None or task_id is not None
+    while may_come and not names:
+        if not follow:
+            return
+        time.sleep(_interval or _FOLLOW_INTERVAL_S)
+        names = _fitting(folder, pattern)
     if len(names) != 1:
         which = f"several logs fit {pattern!r}: {', '.join(names)}" if names else f"no log fits {pattern!r}"
         raise RayStateApiException(f"{which} in {folder}; list_logs() or `ray logs` shows the names")
@@ -142,6 +150,10 @@ def _folder(address: str | None, node_id: str | None, node_ip: str | None, timeo
             "reading them from here is not supported yet"
         )
     return folder
+
+
+def _fitting(folder: str, pattern: str) -> list[str]:
+    return fnmatch.filter(sorted(os.listdir(folder)), pattern)
 
 
 def _lines(path: str, tail: int, follow: bool, interval_s: float) -> Iterator[bytes]:
