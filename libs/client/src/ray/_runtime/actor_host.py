@@ -118,8 +118,8 @@ class ActorHost:
 
     def _repr(self) -> str:
         """The name in log prefixes: the class's own __repr__, if it has one."""
-        cls = type(self.instance)
-        if "__repr__" not in {name for base in cls.__mro__[:-1] for name in vars(base)}:
+        of_class: Any = type(self.instance).__repr__
+        if of_class is object.__repr__:
             return self.spec.class_name
         try:
             return repr(self.instance)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+from manta.common.signals import set_handler
 from ray._runtime.execution import USER_CODE_BEGINS
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Interrupts:
 
     def install(self) -> None:
         """Take the signal; called on the main thread of a worker, once."""
-        signal.signal(INTERRUPT, self._on_signal)
+        set_handler(INTERRUPT, self._on_signal)
 
     def _on_signal(self, _number: int, frame: FrameType | None) -> None:
         execution = self._running()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import logging
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,8 @@ from ray._runtime.session import WINDOW_BYTES, Arrival
 from ray._runtime.socket_channel import SocketChannel
 
 if TYPE_CHECKING:
+    import socket
+
     from ray._runtime.gate import Gate
     from ray._runtime.process import Process
 
@@ -358,8 +359,6 @@ class PeerTable:
 
     def admit(self, sock: socket.socket, hello: common_pb2.Hello, rest: bytes) -> None:
         """A connection said a right hello."""
-        if sock.family != socket.AF_UNIX:
-            watch_tcp(sock)
         peer = self.get(hello.worker_id, hello.node_id)
         with self._process.lock:
             self._process.watch(peer)
@@ -369,6 +368,8 @@ class PeerTable:
             lambda kind, payload: self.receive(peer, channel, kind, payload),
             lambda reason: self.closed(peer, channel, reason),
         )
+        if not channel.survives_exit:
+            watch_tcp(sock)
         self.accepted(peer, channel, hello)
         if rest:
             channel.received(rest)

@@ -107,7 +107,8 @@ class Process:
         self.actors = Actors(self)
         self.reads = Reads(self)
         self._helpers: ThreadPoolExecutor | None = None
-        self._welcomed: Future[common_pb2.Welcome] = Future()
+        # A worker waits for no welcome.
+        self._welcomed: Future[common_pb2.Welcome] | None = Future() if is_driver else None
         self.on_log_lines: Callable[[raylet_pb2.LogLines], None] | None = None
         self.on_worker_message: Callable[[int, bytes], None] | None = None
         self.output_name: Callable[[Any, str], None] = lambda _actor, _name: None
@@ -163,20 +164,21 @@ class Process:
         ref_pickling.set_outside_hooks(self._pickled_outside, self._unpickled_outside)
 
     def await_welcome(self, timeout_s: float) -> common_pb2.Welcome:
-        """The raylet's answer; somebody must read. raises: TimeoutError, or what a refusal says."""
+        """The raylet's answer to a driver; somebody must read. raises: TimeoutError, or what a refusal says."""
+        assert self._welcomed is not None
         return self._welcomed.result(timeout_s)
 
     def raylet_welcomed(self, link: RayletLink, welcome: common_pb2.Welcome) -> None:
         if link is self.raylet:
             details = raylet_pb2.RayletWelcome.FromString(welcome.details)
             tuning.apply(self, details)
-            if not self._welcomed.done():
+            if self._welcomed is not None and not self._welcomed.done():
                 self._welcomed.set_result(welcome)
 
     def raylet_refused(self, reason: str) -> None:
         from ray.exceptions import AuthenticationError, RaySystemError
 
-        if not self._welcomed.done():
+        if self._welcomed is not None and not self._welcomed.done():
             kind = AuthenticationError if "token" in reason else RaySystemError
             self._welcomed.set_exception(kind(f"the raylet refused the connection: {reason}"))
 

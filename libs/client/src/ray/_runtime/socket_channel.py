@@ -39,8 +39,9 @@ class SocketChannel:
         """sock: connected, or about to be."""
         sock.setblocking(False)
         # The kernel delivers what it has taken, within a machine. Across machines it resets the connection, and with it
-        # what is on the way, if the process ends with anything unread.
-        self.survives_exit = sock.family == socket.AF_UNIX
+        # what is on the way, if the process ends with anything unread. The name tells which it is: `sock.family` makes
+        # the member of an enumeration, and each new worker would copy some pages for that.
+        self.survives_exit = not isinstance(sock.getsockname(), tuple)
         self._socket = sock
         self._fd = sock.fileno()
         self._reactor = reactor

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 from google.protobuf.message import DecodeError
 from manta.common.credentials import TlsFiles, Token
+from manta.common.signals import set_handler
 from manta.proto.common.v1 import common_pb2
 from manta.proto.raylet.v1 import raylet_pb2
 from ray._runtime import current
@@ -228,7 +229,7 @@ def run(fork: zygote_pb2.Fork) -> NoReturn:
     _end_with_raylet(worker.process, fork.raylet_pid)
     _drop_in_forked_children(worker)
     # SIGTERM is how the raylet asks: finish what runs, then go.
-    signal.signal(signal.SIGTERM, worker.asked_to_end)
+    set_handler(signal.SIGTERM, worker.asked_to_end)
     worker.process.connect()
     worker.end(worker.serve())
     exit_process(worker.process.executor.exit_code)

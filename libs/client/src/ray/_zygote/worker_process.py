@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final, NoReturn
 
+from manta.common.signals import set_handler
 from manta.proto.zygote.v1 import zygote_pb2
 
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -26,7 +27,7 @@ DEFAULT_WORKER: Final = "ray._runtime.worker_main"
 class Signals:
     """What a child has to put right of its zygote's signal handling.
 
-    Found out once, in the zygote: each call of the signal module has a child copy some ten pages of the zygote's.
+    Found out once, in the zygote: what a child calls, it copies pages of the zygote's for.
     """
 
     handlers: tuple[tuple[int, Any], ...]
@@ -44,7 +45,7 @@ class Signals:
 
     def restore(self) -> None:
         for number, handler in self.handlers:
-            signal.signal(number, handler)
+            set_handler(number, handler)
         if self.blocked:
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -184,7 +185,7 @@ def run(fork: zygote_pb2.Fork, worker: str = DEFAULT_WORKER) -> NoReturn:
     """Hand over to the runtime and end the process with its outcome; never returns into the parent's code."""
     status = EXIT_SETUP_FAILED
     try:
-        importlib.import_module(worker).run(fork)
+        (sys.modules.get(worker) or importlib.import_module(worker)).run(fork)
     except SystemExit as end:
         status = _status_of(end)
     except BaseException:

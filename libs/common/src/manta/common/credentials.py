@@ -13,6 +13,7 @@ MAX_TOKEN_BYTES: Final = 4096
 # Paths of the PEM files that a session's services use: {"ca": ..., "cert": ..., "key": ...}.
 TLS_FILE_NAME: Final = "tls.json"
 TOKEN_FILE_NAME: Final = "token"
+_PRINTABLE: Final = bytes(range(0x21, 0x7F))
 
 
 class CredentialError(Exception):
@@ -32,7 +33,7 @@ class Token:
         if len(value) > MAX_TOKEN_BYTES:
             raise CredentialError(f"the token has {len(value)} bytes; at most {MAX_TOKEN_BYTES} are allowed")
         # gRPC refuses other bytes in a header only when a call is made, and without naming the cause.
-        if any(not 0x21 <= byte <= 0x7E for byte in value):
+        if value.strip(_PRINTABLE):
             raise CredentialError("the token holds a byte that is no printable ASCII character; use letters and digits")
         self.value = value
 
