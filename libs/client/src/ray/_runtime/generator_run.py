@@ -51,7 +51,9 @@ async def run_async_generator(process: Process, incoming: Incoming, execution: E
                 break
             await sender.put_async(value)
             del value
-            await sender.room()
+            # A cancel that came while the item was stored is noted there only: no other would end the wait for room.
+            if not execution.cancelled:
+                await sender.room()
             if execution.cancelled:
                 raise CancelledError
         if is_async:
