@@ -64,7 +64,16 @@ class ReadAhead:
     def _keep(self, object_id: bytes, pin: Pinned | Exception) -> None:
         """Told by whoever reads the answer. What went wrong is told again to who asks for the object."""
         process = self._process
-        if isinstance(pin, Pinned):
-            with process.lock:
+        if not isinstance(pin, Pinned):
+            return
+        with process.lock:
+            wanted = object_id in process.objects
+            if wanted:
                 process.objects.add_node(object_id, process.node_id)
+            else:
+                # Its free went out before this copy was here, and named other nodes.
+                process.to_free.append((object_id, [process.node_id]))
+        if wanted:
             process.reads.keep(object_id, pin)
+        else:
+            process.drops.ask()

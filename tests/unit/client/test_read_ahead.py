@@ -1,0 +1,52 @@
+"""Items brought ahead of their reader: what becomes of a copy that arrives after its item was freed."""
+
+import threading
+from typing import Any
+
+from ray._runtime.object_table import ObjectTable
+from ray._runtime.pins import Pinned
+from ray._runtime.read_ahead import ReadAhead
+
+ITEM = b"i" * 28
+HERE, THERE = b"here", b"there"
+
+
+class StandIn:
+    """The process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.objects = ObjectTable()
+        self.node_id = HERE
+        self.to_free: list[tuple[bytes, list[bytes]]] = []
+        self.kept: list[bytes] = []
+        self.asked = 0
+        self.reads: Any = self
+        self.drops: Any = self
+
+    def keep(self, object_id: bytes, pin: Pinned) -> None:
+        self.kept.append(object_id)
+
+    def ask(self) -> None:
+        self.asked += 1
+
+
+def arrived(process: StandIn) -> None:
+    ReadAhead(process)._keep(ITEM, Pinned(None, ITEM, 0, 64))  # type: ignore[arg-type]
+
+
+def test_a_copy_that_arrives_is_kept_and_freed_with_the_others() -> None:
+    process = StandIn()
+    process.objects.create(ITEM)
+    process.objects.set_stored(ITEM, 64, (THERE,))
+    arrived(process)
+    entry = process.objects.get(ITEM)
+    assert entry is not None and entry.nodes == (THERE, HERE)
+    assert process.kept == [ITEM] and not process.to_free
+
+
+def test_a_copy_that_arrives_after_its_item_was_freed_is_freed_too() -> None:
+    process = StandIn()
+    arrived(process)
+    assert process.to_free == [(ITEM, [HERE])] and process.asked == 1
+    assert not process.kept
