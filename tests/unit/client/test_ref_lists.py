@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterable
 
 import pytest
 from ray import ObjectRef
 from ray._runtime import serialization
 from ray._runtime.ref_lists import RefList, _rebuild_list, is_ref_list
-from ray._runtime.ref_pickling import receiving
+from ray._runtime.ref_pickling import receiving, refs_met
 
 ALICE, BOB = (b"n" * 28, b"a" * 28), (b"n" * 28, b"b" * 28)
 
@@ -51,3 +52,18 @@ def test_what_is_no_list_of_refs_is_refused() -> None:
 def test_refs_pickled_outside_of_calls_are_met_one_by_one() -> None:
     sent = refs(*[ALICE] * 20)
     assert pickle.loads(pickle.dumps(RefList(sent))) == sent
+
+
+def test_a_list_that_another_thread_changes_meanwhile_is_pickled_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = refs(*[ALICE] * 20)
+    before = sent.copy()
+
+    class Contained(list[ObjectRef]):
+        def extend(self, met: Iterable[ObjectRef]) -> None:
+            super().extend(met)
+            sent.append(ObjectRef(os.urandom(28), ALICE))
+
+    contained = Contained()
+    monkeypatch.setattr(refs_met, "contained", contained)
+    data = pickle.dumps(RefList(sent))
+    assert pickle.loads(data) == contained == before

@@ -25,7 +25,8 @@ class RefList:
     __slots__ = ("_refs",)
 
     def __init__(self, refs: Sequence[ObjectRef]) -> None:
-        self._refs = refs
+        # As they are now: another thread may change the list between the steps below.
+        self._refs = tuple(refs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         refs, contained = self._refs, refs_met.contained
