@@ -323,6 +323,9 @@ class Process:
                 # What was dropped before it was told of leaves its range, still warm, to this one.
                 with self.lock:
                     self.drops.count()
+                if self.dirty:
+                    # To owners, say, whose objects take the room for which this put may have to wait.
+                    self.after_lock()
             pin = stored.store_put(self, object_id, serialized)
         with self.lock:
             if self.drops.refs:
