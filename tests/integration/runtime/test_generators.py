@@ -598,6 +598,15 @@ def test_a_cancel_waits_for_a_large_item_that_is_being_stored() -> None:
         read(generator)
 
 
+def test_a_cancel_while_a_large_item_is_stored_ends_a_generator_whose_reader_waits_for_its_end() -> None:
+    actor = HeldUp.remote()
+    generator = actor.arrays.options(_generator_backpressure_num_objects=1).remote()
+    ray.get(actor.begun.remote(), timeout=20)
+    ray.cancel(generator)
+    ray.get(actor.release.remote(), timeout=20)
+    ray.get(generator.completed(), timeout=20)
+
+
 def test_threaded_actors_generate_side_by_side() -> None:
     counter = Counter.options(max_concurrency=3, _actor_generator_backpressure_num_objects=2).remote()
     endless = counter.for_ever.remote()

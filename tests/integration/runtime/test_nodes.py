@@ -326,6 +326,26 @@ def test_items_on_another_node_are_brought_ahead_of_their_reader_and_freed_on_bo
     wait_for(lambda: ray.get(there.remote(), timeout=30) < MIB, "and the originals")
 
 
+def test_copies_of_items_that_arrive_ahead_after_their_generator_was_dropped_are_freed(cluster: Cluster) -> None:
+    from ray._runtime.current import runtime
+
+    def here() -> int:
+        return int(runtime().arena.describe().used)  # type: ignore[attr-defined]
+
+    @ray.remote(resources={"x": 1})
+    def arrays() -> Iterator[Any]:
+        for i in range(6):
+            yield np.full(2 * MIB, i, dtype="uint8")
+
+    for _ in range(10):
+        items = arrays.remote()
+        ray.get(items.completed(), timeout=30)
+        ref = next(items)
+        ray.get(ref, timeout=30)
+        del items, ref
+    wait_for(lambda: here() < MIB, "nothing is left of items that nobody refers to")
+
+
 def test_a_generator_whose_node_dies_goes_on_elsewhere(cluster: Cluster, tmp_path: Path) -> None:
     @ray.remote(max_retries=1, num_cpus=0.1, resources={"z": 1})
     def roaming(path: str) -> Iterator[Any]:
