@@ -1,11 +1,14 @@
 """Items brought ahead of their reader: what becomes of a copy that arrives after its item was freed."""
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ray._runtime.object_table import ObjectTable
 from ray._runtime.pins import Pinned
 from ray._runtime.read_ahead import ReadAhead
+from ray._runtime.wire import item_id
 
 ITEM = b"i" * 28
 HERE, THERE = b"here", b"there"
@@ -50,3 +53,15 @@ def test_a_copy_that_arrives_after_its_item_was_freed_is_freed_too() -> None:
     arrived(process)
     assert process.to_free == [(ITEM, [HERE])] and process.asked == 1
     assert not process.kept
+
+
+@pytest.mark.parametrize(("arena_mib", "wanted"), [(1024, 3), (160, 2), (100, 1), (60, 0)])
+def test_what_is_on_its_way_takes_an_eighth_of_a_small_arena(arena_mib: int, wanted: int) -> None:
+    process: Any = StandIn()
+    process.arena = SimpleNamespace(size=arena_mib << 20)
+    call: Any = SimpleNamespace(task_id=b"t" * 24, ahead=0, stream=SimpleNamespace(arrived=5))
+    for index in range(5):
+        object_id = item_id(call.task_id, index)
+        process.objects.create(object_id)
+        process.objects.set_stored(object_id, 10 << 20, (THERE,))
+    assert len(ReadAhead(process)._wanted(call, 1)) == wanted

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Ahead of the reader: items, and what they may have together.
 _ITEMS: Final = 4
 _BYTES: Final = 32 * 1024 * 1024
+# Of the arena, at the most: what is on its way here can be neither let go nor evicted, and a put may need the room.
+_SHARE: Final = 8
 
 
 class ReadAhead:
@@ -50,12 +52,13 @@ class ReadAhead:
         if begin - following > _ITEMS // 2:
             return []  # so that a few are asked for together
         wanted, size = [], 0
+        most = min(_BYTES, self._process.arena.size // _SHARE)
         for index in range(begin, min(call.stream.arrived, following + _ITEMS)):
             object_id = item_id(call.task_id, index)
             entry = self._process.objects.get(object_id)
             if entry is not None and entry.state is ObjectState.STORED:
                 size += entry.size
-                if size > _BYTES:
+                if size > most:
                     break
                 wanted.append((object_id, entry.nodes))
             call.ahead = index + 1
