@@ -653,3 +653,4 @@ def test_large_items_are_pinned_ahead_of_their_reader_and_go_with_the_generator(
         assert ray.get(next(items))[-1] == i
     wait_for(lambda: {4, 5, 6} <= set(ahead()), f"those behind follow, not {ahead()}")
     del items, first
+    wait_for(lambda: not ahead(), "they go with the generator")

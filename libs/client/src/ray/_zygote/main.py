@@ -120,6 +120,10 @@ def _fill_holes() -> None:
             _filling.append(bytes(size - header))
             if id(_filling[-1]) % _POOL_BYTES == _POOL_HEADER:
                 break  # the first block of a pool that nothing else is in
+        else:
+            if size == _SMALL_SIZES.start:  # some other allocator, see PYTHONMALLOC
+                _filling.clear()
+                return
 
 
 def _give_back_free_memory() -> None:
