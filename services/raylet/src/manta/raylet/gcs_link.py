@@ -16,12 +16,14 @@ from manta.common.resources import ResourceSet
 from manta.common.rpc import method, open_channel
 from manta.proto.common.v1 import common_pb2
 from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2, task_pb2
+from manta.raylet.bell import Bell
 from manta.raylet.node import Node
 from manta.raylet.task_event_backlog import TaskEventBacklog
 
 _log = get("manta.raylet.gcs")
 
 HEARTBEAT_S: Final = 1.0
+# Between two heartbeats that tell of changes in what is free or wanted here.
 COALESCE_S: Final = 0.05
 # What the news of a living actor waits for its neighbours, while more actors are being made.
 REPORTS_TOGETHER_S: Final = 0.02
@@ -58,7 +60,7 @@ class GcsLink:
         self._handle = handle
         self.epoch = 0
         self.attached = asyncio.Event()
-        self._wake = asyncio.Event()
+        self._bell = Bell()
         self._outgoing: deque[gcs_pb2.NodeToGcs] = deque()
         self._deaths: list[common_pb2.DeadWorker] = []
         self._reports: OrderedDict[int, gcs_pb2.WorkersDiedReport] = OrderedDict()
@@ -85,7 +87,7 @@ class GcsLink:
             return
         if self._streaming:
             self._drain_done = True
-            self._wake.set()
+            self._bell.ring_now()
             # Cancelling the stream would discard what the GCS has not read yet; it ends the stream when it has.
             await asyncio.wait([self._task], timeout=GOODBYE_S)
         self._task.cancel()
@@ -102,7 +104,7 @@ class GcsLink:
         """Resources or demands may have changed: a heartbeat follows soon."""
         in_use = self._sent_use != self._node.core.ledger.bundles.version
         if in_use or self._available_changed() or self._demands_changed():
-            self._wake.set()
+            self._bell.ring()
 
     def _available_changed(self) -> bool:
         available = self._node.core.ledger.available
@@ -117,10 +119,10 @@ class GcsLink:
             return
         self._outgoing.append(gcs_pb2.NodeToGcs(actor_report=report))
         if report.HasField("failure") or report.rejected or not self._node.core.actors.unfinished:
-            self._wake.set()
+            self._bell.ring_now()
         else:
             # Others are about to follow: one message, one txn and one push for all of them.
-            asyncio.get_running_loop().call_later(REPORTS_TOGETHER_S, self._wake.set)
+            asyncio.get_running_loop().call_later(REPORTS_TOGETHER_S, self._bell.ring_now)
 
     def report_bundles(self, report: placement_group_pb2.BundleReport) -> None:
         # Not kept without a stream: attaching tells of all bundles.
@@ -128,23 +130,23 @@ class GcsLink:
             self._outgoing.append(gcs_pb2.NodeToGcs(bundle_report=report))
             # What is freed later must be told even if it makes the amounts those of the last heartbeat again.
             self._sent_available = ResourceSet.from_proto(report.available)
-            self._wake.set()
+            self._bell.ring_now()
 
     def watch_groups(self, message: placement_group_pb2.WatchPlacementGroups) -> None:
         # As above: attaching names all groups that are watched.
         if self._streaming:
             self._outgoing.append(gcs_pb2.NodeToGcs(watch_placement_groups=message))
-            self._wake.set()
+            self._bell.ring_now()
 
     def look_up_nodes(self, message: gcs_pb2.LookUpNodes) -> None:
         # As above: the answer to attaching lists all living nodes.
         if self._streaming:
             self._outgoing.append(gcs_pb2.NodeToGcs(look_up_nodes=message))
-            self._wake.set()
+            self._bell.ring_now()
 
     def report_deaths(self, deaths: list[common_pb2.DeadWorker]) -> None:
         self._deaths += deaths
-        self._wake.set()
+        self._bell.ring_now()
 
     def driver_gone(self, job_id: JobId, worker_id: WorkerId) -> None:
         self._drivers_gone[worker_id] = job_id
@@ -152,12 +154,12 @@ class GcsLink:
             self._drivers_gone.popitem(last=False)
         if self._streaming:
             self._outgoing.append(_driver_gone(job_id, worker_id))
-            self._wake.set()
+            self._bell.ring_now()
 
     def tell_tasks(self, size: int, events: task_pb2.TaskEvents) -> None:
         """Pass on what a process told of its tasks; size: of the serialized message, bytes."""
         self._task_events.add(size, events)
-        self._wake.set()
+        self._bell.ring()
 
     # ---- the stream
 
@@ -264,16 +266,7 @@ class GcsLink:
         loop = asyncio.get_running_loop()
         last = loop.time()
         while True:
-            try:
-                async with asyncio.timeout_at(last + HEARTBEAT_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass  # a heartbeat is due
-            else:
-                urgent = bool(self._outgoing or self._deaths or self._drain_done)
-                if not urgent and loop.time() < last + COALESCE_S:
-                    await asyncio.sleep(last + COALESCE_S - loop.time())  # changes within it go as one
-            self._wake.clear()
+            await self._bell.wait(last + HEARTBEAT_S, last + COALESCE_S)
             messages = self._pending_messages()
             messages.append(gcs_pb2.NodeToGcs(heartbeat=self._heartbeat()))
             goodbye = self._drain_done
@@ -304,7 +297,7 @@ class GcsLink:
         messages += [gcs_pb2.NodeToGcs(workers_died=report) for report in self._reports.values()]
         messages += [_driver_gone(job_id, worker_id) for worker_id, job_id in self._drivers_gone.items()]
         self._sent_demands = []
-        self._wake.set()
+        self._bell.ring()
         return messages
 
     def _pending_messages(self) -> list[gcs_pb2.NodeToGcs]:
