@@ -104,7 +104,11 @@ class GcsLink:
         """Resources or demands may have changed: a heartbeat follows soon."""
         in_use = self._sent_use != self._node.core.ledger.bundles.version
         if in_use or self._available_changed() or self._demands_changed():
-            self._bell.ring()
+            if self._node.core.leases.claims:
+                # What the GCS waits for may be what was given back just now.
+                self._bell.ring_now()
+            else:
+                self._bell.ring()
 
     def _available_changed(self) -> bool:
         available = self._node.core.ledger.available
