@@ -45,7 +45,7 @@ def test_a_frame_that_was_counted_is_sent(monkeypatch: pytest.MonkeyPatch) -> No
     with left, right:
         channel = SocketChannel(left, reactor, lambda _kind, _payload: None, lambda _reason: None)
         waits: list[bool] = []
-        original = channel._next
-        monkeypatch.setattr(channel, "_next", lambda: (waits.append(in_the_middle(sys._getframe())), original())[1])
+        original = channel._gathered
+        monkeypatch.setattr(channel, "_gathered", lambda: (waits.append(in_the_middle(sys._getframe())), original())[1])
         channel.send(1, b"a")
         assert waits and all(waits)

@@ -46,19 +46,23 @@ class Drops:
     def _round(self) -> None:
         """Empty it, and look again in a moment: what ends in a row shares one wake-up and its messages."""
         process = self._process
-        if not (process.to_free or self._anything()):
+        try:
+            if process.to_free or self._anything():
+                with process.lock:
+                    self.count()
+                process.after_lock()
+                process.arena.flush()
+        finally:
+            process.reactor.call_later(GATHER_S, self._again)
+
+    def _again(self) -> None:
+        if not (self._process.to_free or self._anything()):
             self.asked = False
             if not self._anything():
                 return
             # Appended by somebody who saw that it was asked for.
             self.asked = True
-        try:
-            with process.lock:
-                self.count()
-            process.after_lock()
-            process.arena.flush()
-        finally:
-            process.reactor.call_later(GATHER_S, self._round)
+        self._round()
 
     def _anything(self) -> bool:
         return bool(self.refs or self._handles or self._process.arena.has_unsent())

@@ -88,58 +88,58 @@ class SocketChannel:
         session = self._session
         return not self.closed and bool(self._outbox or (session is not None and session.unsent()))
 
-    def _has_more(self) -> bool:
-        session = self._session
-        return bool(self._outbox or (session is not None and session.sendable()))
-
     def flush(self) -> None:
-        # The outer loop looks again after the lock is free: another thread may have queued a frame
-        # while we held it, and gone on because we did.
-        while not self._want_write and not self._broken and not self.closed and self._has_more():
+        # It looks again when the lock is free: another thread may have queued a frame while we held it, and gone on
+        # because we did.
+        while not (self._want_write or self._broken or self.closed):
+            session = self._session
+            if not self._outbox and (session is None or not session.sendable()):
+                return
             if not self._sending.acquire(blocking=False):
                 return
             try:
-                self._drain()
+                # Not after the end: who closed may have handed the session to the next connection.
+                if not self.closed:
+                    self._send_some()
             finally:
                 self._sending.release()
 
-    def _next(self) -> bytes | None:
-        if self._outbox:
-            return self._outbox.popleft()
-        if self._session is None or (frame := self._session.take()) is None:
-            return None
-        return encode_frame(*frame)
+    def _send_some(self) -> None:
+        data = self._gathered()
+        if not data:  # the session's window is full
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            # Not closed here: this may be any thread, in the middle of anything. And the reader does not see each
+            # error by itself, e.g. that the kernel had no memory.
+            self._broken = True
+            self._outbox.clear()
+            log.debug("channel_send_failed fd=%d error=%s", self._fd, error)
+            self._reactor.call_soon(functools.partial(self._end, f"sending failed: {error}"))
+            return
+        if sent < len(data):
+            self._outbox.appendleft(data[sent:])
+            self._want_write = True
+            self._reactor.modify(self._fd, READ_WRITE)
 
-    def _drain(self) -> None:
-        # Not after the end: who closed may have handed the session to the next connection.
-        while not self.closed and (data := self._next()) is not None:
-            if len(data) < _JOIN_LIMIT and self._has_more():
-                data = self._joined(data)
-            try:
-                sent = self._socket.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                # Not closed here: this may be any thread, in the middle of anything. And the reader does not see each
-                # error by itself, e.g. that the kernel had no memory.
-                self._broken = True
-                self._outbox.clear()
-                log.debug("channel_send_failed fd=%d error=%s", self._fd, error)
-                self._reactor.call_soon(functools.partial(self._end, f"sending failed: {error}"))
-                return
-            if sent < len(data):
-                self._outbox.appendleft(data[sent:])
-                self._want_write = True
-                self._reactor.modify(self._fd, READ_WRITE)
-                return
-
-    def _joined(self, first: bytes) -> bytes:
-        parts = [first]
-        size = len(first)
-        while size < _JOIN_LIMIT and (data := self._next()) is not None:
+    def _gathered(self) -> bytes:
+        """What is queued, then the session's frames, until it is enough for one call of the kernel."""
+        outbox, session = self._outbox, self._session
+        parts: list[bytes] = []
+        size = 0
+        while size < _JOIN_LIMIT:
+            if outbox:
+                data = outbox.popleft()
+            elif session is not None and (frame := session.take()) is not None:
+                data = encode_frame(*frame)
+            else:
+                break
             parts.append(data)
             size += len(data)
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _end(self, reason: str) -> None:
         # What the peer said before its end counts.
