@@ -121,9 +121,7 @@ def _first_items(execution: Execution, generator: Generator[Any, Any, Any], coun
     return items
 
 
-def pack_item(
-    execution: Execution, message: worker_pb2.Return, value: Any
-) -> tuple[list[tuple[bytes, bytes]], Large]:
+def pack_item(execution: Execution, message: worker_pb2.Return, value: Any) -> tuple[list[tuple[bytes, bytes]], Large]:
     """Put one item into its message, which names the object, unless it is large.
 
     returns: the refs inside, as (id, owner), and what `store_all` has to write. raises: Failure when it cannot be

@@ -80,9 +80,7 @@ class Session:
         """The next frame to send; None when there is none, or when too much is unacknowledged (`stalled` then)."""
         if self._again:
             return self._again.popleft()
-        if not self.waiting:
-            return None
-        if self._taken_bytes - self._acknowledged_bytes >= self._window_bytes and self._stall():
+        if not self.waiting or (self._is_full() and self._stall()):
             return None
         frame = self.waiting[0]
         if self.kept:

@@ -127,15 +127,15 @@ class WorkerOutput:
                 start = index
 
     def _write(self, is_error: bool, pipe: _Pipe, text: str) -> None:
-        path = self._log_dir / f"worker-{self._worker_id.hex()}-{self._pid}.{'err' if is_error else 'out'}"
         try:
             if pipe.file is None:
                 # Not before its first line: of many workers most write none, and would each hold two files open.
+                path = self._log_dir / f"worker-{self._worker_id.hex()}-{self._pid}.{'err' if is_error else 'out'}"
                 pipe.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             os.write(pipe.file, text.encode(errors="backslashreplace"))
         except OSError as error:
             # A full disk must not stop the worker; its driver still sees the lines.
-            _log.warning("worker_log_not_written", path=str(path), reason=error.strerror)
+            _log.warning("worker_log_not_written", worker_id=self._worker_id, reason=error.strerror)
 
     def _end(self, is_error: bool) -> None:
         pipe = self._pipes.pop(is_error, None)
