@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import signal
 import stat
@@ -38,13 +39,18 @@ def of_session(marker: str) -> dict[int, str]:
 
 
 def sockets_below(folder: Path) -> list[str]:
-    """Unix sockets in the file system below the folder."""
-    paths = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
-    return [path for path in paths if stat.S_ISSOCK(os.stat(path).st_mode)]
+    """Unix sockets of the sessions below the folder, wherever their nodes have placed them."""
+    logs = [path.read_text() for path in folder.glob("**/logs/supervisor.log")]
+    placed = [path for log in logs for path in re.findall(r"sockets_placed folder=(\S+)", log)]
+    paths = {
+        os.path.join(parent, name) for top in (folder, *placed) for parent, _, names in os.walk(top) for name in names
+    }
+    return sorted(path for path in paths if stat.S_ISSOCK(os.stat(path).st_mode))
 
 
 def memory_files() -> set[str]:
-    return set(os.listdir("/dev/shm"))
+    """Without the folders of sockets: those of killed nodes stay until the next start, see sockets_below."""
+    return {name for name in os.listdir("/dev/shm") if not name.startswith("manta-")}
 
 
 def expect_memory_files_within(before: set[str]) -> None:

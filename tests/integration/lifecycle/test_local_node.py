@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from manta.common.credentials import Token
 from ray._node import LocalNode, NodeOptions, NodeStartError, find_address, start_local
 from ray._runtime.gcs_tool import GcsTool, GcsToolError
+from ray._supervisor import socket_folder
 
 from tests.integration.lifecycle.processes import kill_and_wait, of_session, sockets_below, wait_for
 
@@ -97,6 +99,42 @@ def test_a_killed_object_manager_comes_back_at_its_addresses(root: Path) -> None
         node.stop()
 
 
+def test_sockets_lie_in_memory_where_nobody_sweeps_it(root: Path) -> None:
+    node = head()
+    try:
+        in_memory = socket_folder.in_memory("/dev/shm") and not socket_folder.is_swept()
+        assert os.path.dirname(node.node_dir) == (f"/dev/shm/manta-{os.geteuid()}" if in_memory else node.session_dir)
+        assert node.raylet_socket in sockets_below(root)
+    finally:
+        node.stop()
+    assert not os.path.exists(node.node_dir)
+
+
+def test_the_sockets_of_a_killed_supervisor_are_removed_by_the_next_start(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MANTA_SOCKET_DIR", str(root))
+    home = root / f"manta-{os.geteuid()}"
+    lives = head()
+    killed = head()
+    killed.kill()
+    wait_for(lambda: killed.session_dir not in " ".join(of_session(str(root)).values()), "its processes are gone")
+    assert os.path.exists(killed.raylet_socket)
+    try:
+        context = ray.init(num_cpus=1, object_store_memory=ARENA, log_to_driver=False)
+        try:
+            assert ray.get(ray.remote(os.getpid).remote(), timeout=60)
+            log = Path(context.address_info["session_dir"]) / "logs" / "supervisor.log"
+            assert f"leftover_sockets_removed folder={killed.node_dir}" in log.read_text()
+            assert not os.path.exists(killed.node_dir) and os.path.exists(lives.raylet_socket)
+            assert len(os.listdir(home)) == 2
+        finally:
+            ray.shutdown()
+    finally:
+        lives.stop()
+    assert not home.exists()
+
+
 def test_a_killed_raylet_ends_the_node(root: Path) -> None:
     node = head()
     node.kill_raylet()
@@ -108,7 +146,7 @@ def test_a_killed_raylet_ends_the_node(root: Path) -> None:
 def test_a_temp_folder_of_two_hundred_bytes_works(root: Path) -> None:
     folder = root / ("d" * (200 - len(str(root)) - 1))
     assert len(str(folder)) >= 200
-    node = head(temp_dir=str(folder))
+    node = head(temp_dir=str(folder), socket_dir="session")
     try:
         assert node.raylet_socket.startswith(str(folder))
         assert os.path.exists(node.raylet_socket)

@@ -34,14 +34,17 @@ def test_start_status_and_stop(stopped: Path) -> None:
     assert status.returncode == 0, status.stderr
     for text in ("Node status", "Active:", "Total Usage:", "0.0/1.0 CPU", "0.0/2.0 special", "(no resource demands)"):
         assert text in status.stdout
-    joined = ray("start", "--address=auto", "--num-cpus=2", "--object-store-memory=100000000")
+    given = ("--num-cpus=2", "--object-store-memory=100000000", f"--socket-dir={stopped}")
+    joined = ray("start", "--address=auto", *given)
     assert joined.returncode == 0, joined.stderr
+    assert (stopped / f"manta-{os.geteuid()}").is_dir()
     assert "0.0/3.0 CPU" in ray("status").stdout
     stop = ray("stop")
     assert stop.returncode == 0, stop.stderr
     assert "Stopped all 2 Ray nodes" in stop.stdout
     assert of_session(str(stopped)) == {}
     assert sockets_below(stopped) == []
+    assert not (stopped / f"manta-{os.geteuid()}").exists()
 
 
 def test_stop_without_nodes_and_status_without_cluster_say_so(root: Path) -> None:

@@ -5,6 +5,7 @@ import signal
 import urllib.request
 from pathlib import Path
 
+import pytest
 import ray
 from ray._node import NodeOptions, start_local
 
@@ -38,7 +39,10 @@ def test_a_killed_raylet_takes_its_workers_and_zygote_along_without_a_supervisor
         ray.shutdown()
 
 
-def test_tasks_and_actors_run_in_a_temp_folder_of_two_hundred_bytes(root: Path) -> None:
+def test_tasks_and_actors_run_in_a_temp_folder_of_two_hundred_bytes(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MANTA_SOCKET_DIR", "session")
     folder = root / ("d" * (200 - len(str(root)) - 1))
     ray.init(num_cpus=1, object_store_memory=100 << 20, _temp_dir=str(folder), log_to_driver=False)
     try:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ray._node.options import NodeOptions
 from ray._node.resources import Machine, Wanted, node_resources
-from ray._node.temp_root import default_temp_root
+from ray._node.temp_root import default_temp_root, socket_parent
 
 # The supervisor as its console script runs it, but without the site packages and without `import ray`, which it does
 # not need: it imports only the standard library, and its own package by a path of its own.
@@ -189,6 +189,7 @@ def _spec(options: NodeOptions) -> dict[str, Any]:
     totals = node_resources(wanted, machine=Machine(), env=os.environ, node_ip=options.node_ip, is_head=options.is_head)
     return {
         "temp_dir": os.path.abspath(os.path.expanduser(options.temp_dir)) if options.temp_dir else root,
+        "socket_dir": socket_parent(options.socket_dir or os.environ.get("MANTA_SOCKET_DIR", "")),
         "registry_dir": root,
         "bin_dirs": _bin_dirs(),
         "head": options.is_head,

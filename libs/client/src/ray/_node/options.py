@@ -22,6 +22,7 @@ class NodeOptions:
     gcs_port: int = 0
     store: str = ""
     temp_dir: str = ""
+    socket_dir: str = ""  # as MANTA_SOCKET_DIR, which it overrides
     token: bytes = b""  # empty: found in the environment, else a new one
     # The node ends with this process; False: when it is told to (`ray start`).
     ends_with_this_process: bool = True

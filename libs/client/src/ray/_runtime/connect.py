@@ -229,6 +229,11 @@ def _own_node(gcs: GcsClient, addresses: Sequence[str], options: DriverOptions) 
         raise ConnectionError(
             f"none of the cluster's {len(nodes)} nodes {where}runs on this machine; start one with "
             f"`ray start --address={addresses[0]}` and connect again"
+            + (
+                f"; if one does, in another container: its sockets, in {nodes[0].socket_dir}, are not seen here"
+                if nodes
+                else ""
+            )
         )
     return min(here, key=lambda node: (not node.is_head, node.node_id))
 

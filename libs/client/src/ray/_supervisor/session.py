@@ -2,10 +2,11 @@
 
 import json
 import os
-import shutil
 import stat
 import time
 from typing import Any, Final
+
+from .socket_folder import UnsafeFolder, choose
 
 CURRENT_CLUSTER: Final = "current_cluster"
 
@@ -15,18 +16,25 @@ class SessionError(Exception):
 
 
 class Session:
-    """<temp_dir>/session_<time>_<pid>/ with token, logs/ and this node's folder of sockets; all 0700 or 0600."""
+    """<temp_dir>/session_<time>_<pid>/ with token and logs/, and this node's folder of sockets; all 0700 or 0600."""
 
-    def __init__(self, temp_dir: str, owner_pid: int, token: str, now: float) -> None:
-        """token: empty makes a new one. raises: SessionError."""
+    def __init__(self, temp_dir: str, owner_pid: int, token: str, now: float, socket_dir: str = "") -> None:
+        """token: empty makes a new one. socket_dir: see socket_folder.choose. raises: SessionError."""
         make_private_folder(temp_dir)
         moment = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now))
         self.name = f"session_{moment}_{int(now % 1 * 1e6):06d}_{owner_pid}"
         self.folder = _make_new(os.path.join(temp_dir, self.name))
-        self.node_dir = _make_new(os.path.join(self.folder, os.urandom(4).hex()))
         self.logs = _make_new(os.path.join(self.folder, "logs"))
         self.token_file = os.path.join(self.folder, "token")
         write_private(self.token_file, (token or os.urandom(32).hex()) + "\n")
+        try:
+            self.sockets = choose(socket_dir, self.folder)
+        except (OSError, UnsafeFolder) as error:
+            raise SessionError(
+                f"no sockets can be made in {socket_dir or self.folder}: {error}; "
+                "choose another folder by --socket-dir or MANTA_SOCKET_DIR"
+            ) from error
+        self.node_dir = self.sockets.path
 
     def keep_tls(self, ca: str, cert: str, key: str) -> None:
         """For drivers and tools of this machine, which look here as they do for the token."""
@@ -38,11 +46,8 @@ class Session:
     def path(self, name: str) -> str:
         return os.path.join(self.folder, name)
 
-    def remove_sockets(self) -> None:
-        shutil.rmtree(self.node_dir, ignore_errors=True)
-
     def remove_all_but_logs(self) -> None:
-        self.remove_sockets()
+        self.sockets.remove()
         for entry in os.scandir(self.folder):
             if entry.name != "logs":
                 os.unlink(entry.path)

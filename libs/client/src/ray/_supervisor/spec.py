@@ -14,6 +14,7 @@ class Spec(NamedTuple):
     temp_dir: str  # parent of the session folder
     registry_dir: str  # where `ray stop` looks for supervisors
     bin_dirs: tuple[str, ...]  # where the services' console scripts are, in order
+    socket_dir: str = ""  # parent of the folder of sockets; "session": the session folder; empty: memory if possible
     head: bool = True
     gcs_addresses: tuple[str, ...] = ()  # of the cluster to join, when not head
     store: str = ""  # of the GCS; empty: a SQLite file in the session folder

@@ -39,7 +39,10 @@ class Supervisor:
             self._ports.append(ReservedPort(spec.node_ip, spec.gcs_port))
             gcs = (self._ports[-1].address,)
         self._addresses = Addresses(gcs, *(port.address for port in self._ports[:5]))
-        self._session = Session(spec.temp_dir, spec.owner_pid or os.getpid(), spec.token, time.time())
+        self._session = Session(spec.temp_dir, spec.owner_pid or os.getpid(), spec.token, time.time(), spec.socket_dir)
+        self._log("sockets_placed", folder=self._session.node_dir, reason=self._session.sockets.reason)
+        for folder in self._session.sockets.removed:
+            self._log("leftover_sockets_removed", folder=folder)
         if spec.tls_ca:
             self._session.keep_tls(spec.tls_ca, spec.tls_cert, spec.tls_key)
         os.chdir(self._session.folder)
@@ -209,7 +212,7 @@ class Supervisor:
         if self._spec.keep_only_logs:
             self._session.remove_all_but_logs()
         else:
-            self._session.remove_sockets()
+            self._session.sockets.remove()
         os.unlink(self._registration)
         self._log("node_ended", code=self._code)
 

@@ -29,6 +29,7 @@ _RULE = "-" * 20
 @click.option("--resources", default="{}", help='Custom resources, as JSON: {"name": amount}.')
 @click.option("--labels", default="", help="Labels of the node: key=value,... or JSON.")
 @click.option("--temp-dir", default="", help="Folder of sessions. Default: MANTA_TMPDIR or /tmp/manta-<uid>.")
+@click.option("--socket-dir", default="", help="Folder for sockets, or session. Default: MANTA_SOCKET_DIR or /dev/shm.")
 @click.option("--system-config", default="{}", help="Settings of the cluster, as JSON; head only.")
 @click.option("--tls-ca", default="", help="PEM file of the authority that signs the cluster's certificates.")
 @click.option("--tls-cert", default="", help="PEM file of this node's certificate.")
@@ -75,6 +76,7 @@ def _options(given: dict[str, Any]) -> NodeOptions:
         gcs_port=DEFAULT_GCS_PORT if given["port"] is None else given["port"],
         store=given["address_store"] or "",
         temp_dir=given["temp_dir"],
+        socket_dir=given["socket_dir"],
         token=_token(joined) if joined.gcs_addresses else b"",
         ends_with_this_process=False,
         system_config=_json_object("--system-config", given["system_config"]),
