@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from manta.common.channel.hello import hello_bytes
 from manta.common.credentials import Token
+from manta.common.version import PROTOCOL
 from manta.proto.common.v1.common_pb2 import Hello, NodeInfo, Role
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_client import ArenaClient
@@ -97,8 +99,8 @@ class Cluster:
     def client(
         self, manager: ObjectManager, role: Role.ValueType = Role.WORKER, **hooks: Callable[..., None]
     ) -> ArenaClient:
-        hello = Hello(role=role, pid=os.getpid(), name="test")
-        self.clients.append(ArenaClient(manager.socket, TOKEN, hello, **hooks))  # type: ignore[arg-type]
+        hello = hello_bytes(TOKEN, PROTOCOL, Hello(role=role, pid=os.getpid(), name="test").SerializeToString())
+        self.clients.append(ArenaClient(manager.socket, lambda: hello, **hooks))  # type: ignore[arg-type]
         return self.clients[-1]
 
     def tell(self, manager: ObjectManager, kind: int, message: pb.Nodes | pb.WorkersDied | pb.JobEnded) -> None:
@@ -138,10 +140,14 @@ class Cluster:
 
 _PRELUDE = f"""
 import os, sys
+from manta.common.channel.hello import hello_bytes
 from manta.common.credentials import Token
+from manta.common.version import PROTOCOL
 from manta.proto.common.v1.common_pb2 import Hello, Role
 from ray._runtime.arena_client import ArenaClient
-client = ArenaClient(sys.argv[1], Token({TOKEN.value!r}), Hello(role=Role.WORKER, pid=os.getpid(), name="child"))
+hello = Hello(role=Role.WORKER, pid=os.getpid(), name="child")
+hello = hello_bytes(Token({TOKEN.value!r}), PROTOCOL, hello.SerializeToString())
+client = ArenaClient(sys.argv[1], lambda: hello)
 arguments = sys.argv[2:]
 def say(text):
     print(text, flush=True)

@@ -41,7 +41,8 @@ def pull(address: str, object_id: bytes, headers: list[tuple[bytes, bytes]]) -> 
 
 def test_a_wrong_token_is_refused_on_the_socket(cluster: Any) -> None:
     manager = cluster.manager()
-    stranger = ArenaClient(manager.socket, WRONG, Hello(role=Role.WORKER, pid=os.getpid()))
+    hello = hello_bytes(WRONG, PROTOCOL, Hello(role=Role.WORKER, pid=os.getpid()).SerializeToString())
+    stranger = ArenaClient(manager.socket, lambda: hello)
     with pytest.raises(ArenaDisconnected, match="token is not this cluster's"):
         stranger.describe()
 
@@ -84,7 +85,8 @@ def test_a_socket_client_two_minors_behind_is_refused_with_both_versions(cluster
     manager = cluster.manager()
     old = Version(PROTOCOL.major, PROTOCOL.minor - 2)
     client = cluster.client(manager)
-    client._hello = hello_bytes(Token(b"integration-token"), old, Hello().SerializeToString())
+    outdated = hello_bytes(Token(b"integration-token"), old, Hello().SerializeToString())
+    client._hello = lambda: outdated
     with pytest.raises(ArenaDisconnected, match=rf"{old}.*{PROTOCOL}"):
         client.describe()
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from manta.common.channel.framing import encode_frame
-from manta.common.channel.hello import HelloDecoder
+from manta.common.channel.hello import HelloDecoder, hello_bytes
 from manta.common.credentials import Token
+from manta.common.version import PROTOCOL
 from manta.proto.common.v1 import common_pb2
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from manta.proto.worker.v1 import worker_pb2
@@ -70,8 +71,12 @@ def served(tmp_path: Path) -> Iterator[str]:
     stand_in.close()
 
 
+def hello() -> bytes:
+    return hello_bytes(TOKEN, PROTOCOL, common_pb2.Hello().SerializeToString())
+
+
 def client_of(path: str, **callbacks: Any) -> ArenaClient:
-    return ArenaClient(path, TOKEN, common_pb2.Hello(), connect_timeout_s=1.0, **callbacks)
+    return ArenaClient(path, hello, connect_timeout_s=1.0, **callbacks)
 
 
 def connection_of(client: ArenaClient) -> ArenaConnection:

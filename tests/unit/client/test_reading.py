@@ -144,13 +144,16 @@ def test_many_threads_that_wait_in_turn_lose_no_wake_up(reading: Reading, reacto
 
 
 def test_stopping_ends_the_thread(reactor: Reactor) -> None:
+    before = len(os.listdir("/proc/self/task"))
     reading = Reading(reactor)
     reading.start()
+    assert len(os.listdir("/proc/self/task")) == before + 1
+    assert threading.active_count() <= before
     gate = Gate(1)
     reactor.call_later(0.02, gate.open)
     reading.wait(gate, DEADLINE_S)
     reading.stop()
-    assert not [thread for thread in threading.enumerate() if thread is reading._thread]
+    assert not reading._ended.locked()
     reactor.close()
 
 

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from manta.proto.zygote.v1 import zygote_pb2
 from ray._runtime import current, rehearsal, worker_main
 from ray._runtime.interrupts import INTERRUPT
 from ray._runtime.worker_main import Worker
@@ -59,22 +60,24 @@ def test_the_sockets_lie_in_the_folder_that_is_named_however_long_its_path_is(tm
     assert not list(folder.iterdir())
 
 
-def test_a_zygote_that_cannot_rehearse_makes_its_worker_ahead_all_the_same(
+def test_a_zygote_that_cannot_rehearse_says_so_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(_make: object, _folder: str) -> None:
         raise OSError("no folder for sockets")
 
     monkeypatch.setattr(worker_main, "rehearse", refuse)
-    monkeypatch.setattr(worker_main, "_made_ahead", None)
     worker_main.make_ahead()
-    assert isinstance(worker_main._made_ahead, Worker)
     assert "rehearsal_failed" in caplog.text and "no folder for sockets" in caplog.text
 
 
-def test_a_worker_that_is_made_ahead_has_no_descriptor() -> None:
-    before = descriptors()
-    worker = Worker()
-    assert descriptors() == before
+def test_a_worker_that_is_prepared_has_no_descriptor_no_thread_and_no_id() -> None:
+    before = descriptors(), threading.active_count(), current.runtime_or_none()
+    fork = zygote_pb2.Fork(node_id=bytes(28), job_id=b"job1", token=b"token", socket_dir="/nowhere")
+    worker = worker_main.prepare(fork)
+    assert (descriptors(), threading.active_count(), current.runtime_or_none()) == before
+    assert worker.process.job_id == b"job1" and worker.process.socket_dir == "/nowhere"
+    for lacking in ("worker_id", "address", "ids"):
+        assert not hasattr(worker.process, lacking)
     with pytest.raises(AttributeError):
         worker.process.reactor.fileno()

@@ -14,9 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.common.channel.hello import hello_bytes
-from manta.common.credentials import Token
-from manta.common.version import PROTOCOL
 from manta.proto.common.v1.common_pb2 import WorkerAddress
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_call import Call
@@ -33,7 +30,6 @@ from ray._runtime.writable import Writable
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from manta.proto.common.v1.common_pb2 import Hello
 
 log = logging.getLogger("ray.runtime")
 
@@ -49,17 +45,17 @@ Owner = tuple[bytes, bytes]  # node id, worker id
 class ArenaClient:
     """One process's door to its node's object manager.
 
-    path: its socket, of any length. hello: who we are. on_released: told, inside a destructor and on any thread, that
-    the last view of an object ended; it may only append to a queue and wake somebody, who then calls flush().
-    on_extent: told, on any thread, that there is an extent: somebody is to call expire_extents() every now and then.
-    connect_timeout_s: how long a call waits for an object manager that is being started again.
+    path: its socket, of any length. hello: the bytes that say who we are, asked for when it connects. on_released:
+    told, inside a destructor and on any thread, that the last view of an object ended; it may only append to a queue
+    and wake somebody, who then calls flush(). on_extent: told, on any thread, that there is an extent: somebody is to
+    call expire_extents() every now and then. connect_timeout_s: how long a call waits for an object manager that is
+    being started again.
     """
 
     def __init__(
         self,
         path: str,
-        token: Token,
-        hello: Hello,
+        hello: Callable[[], bytes],
         *,
         on_released: Callable[[bytes], None] | None = None,
         on_connected: Callable[[int], None] | None = None,
@@ -72,7 +68,7 @@ class ArenaClient:
         self.on_connected = on_connected
         self.on_disconnected = on_disconnected
         self.on_extent = on_extent
-        self._hello = hello_bytes(token, PROTOCOL, hello.SerializeToString())
+        self._hello = hello
         self._connect_timeout_s = connect_timeout_s
         self._connection: ArenaConnection | None = None
         self._connecting = threading.Lock()
@@ -336,7 +332,7 @@ class ArenaClient:
             if connection is not None:
                 connection.close()
             try:
-                connection = ArenaConnection(self.path, self._hello)
+                connection = ArenaConnection(self.path, self._hello())
             except (HelloRefused, PermissionError) as error:
                 raise ArenaDisconnected(f"object manager at {self.path}: {error}") from error
             connection.mapping.on_released = self.on_released

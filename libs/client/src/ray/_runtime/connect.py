@@ -57,7 +57,7 @@ class Driver(Process):
 
     def __init__(self, identity: Identity, node: common_pb2.NodeInfo, job: gcs_pb2.JobRecord, **addresses: Any) -> None:
         super().__init__(is_driver=True)
-        self.become(
+        self.prepare(
             identity,
             socket_dir=node.socket_dir,
             object_manager_socket=os.path.join(node.socket_dir, "object-manager.sock"),
@@ -67,6 +67,7 @@ class Driver(Process):
             runtime_env=job.runtime_env,
             **addresses,
         )
+        self.become(identity.worker_id)
         self._printer = LogPrinter(node.ip_address, self.reactor.call_later)
         self._interrupted: Any = None
         self._pid = os.getpid()

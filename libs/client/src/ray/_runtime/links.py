@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from manta.common.channel.framing import MAX_MESSAGE_BYTES
 from manta.common.channel.hello import hello_bytes
-from manta.common.channel.paths import short_path
+from manta.common.channel.paths import at_short_path
 from manta.common.ids import short
 from manta.common.version import PROTOCOL
 from manta.proto.common.v1 import common_pb2
@@ -117,8 +117,7 @@ def open_unix(
     try:
         # A peer whose backlog is full is tried again later: this may be the thread that reads, or .remote().
         sock.setblocking(session is None)
-        with short_path(path) as usable:
-            sock.connect(usable)
+        at_short_path(sock.connect, path)
     except OSError:
         sock.close()
         raise
@@ -171,7 +170,7 @@ def watch_tcp(sock: socket.socket) -> None:
 
 def socket_path(socket_dir: str, worker_id: bytes) -> str:
     """Where a worker of the node listens."""
-    return os.path.join(socket_dir, short(worker_id))
+    return f"{socket_dir}/{short(worker_id)}"
 
 
 class Peer:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.message import DecodeError
 from manta.common.channel.framing import ProtocolError, encode_frame
 from manta.common.channel.hello import BadToken, HelloDecoder
-from manta.common.channel.paths import short_path
+from manta.common.channel.paths import at_short_path, short_path
 from manta.common.version import VersionMismatch
 from manta.proto.common.v1 import common_pb2
 from manta.proto.worker.v1 import worker_pb2
@@ -88,8 +88,7 @@ def bind_unix(path: str) -> socket.socket:
     """For peers of this node. raises: OSError (EADDRINUSE when another worker's id begins the same)."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        with short_path(path) as usable:
-            sock.bind(usable)
+        at_short_path(sock.bind, path)
         os.chmod(path, 0o600)
     except OSError:
         sock.close()

@@ -118,7 +118,7 @@ class Process:
         # While this worker has served its time.
         self.retirement: Retirement | None = None
 
-    def become(
+    def prepare(
         self,
         identity: Identity,
         *,
@@ -133,12 +133,10 @@ class Process:
         runtime_env: str,
         tls: Any = None,
     ) -> None:
-        """Be that process from now on; once, before anything else is called."""
+        """Take over where it is to live; for workers of a zygote this comes before the fork, like the constructor."""
         self.identity = identity
         self.job_id = identity.job_id
         self.node_id = identity.node_id
-        self.worker_id = identity.worker_id
-        self.address = (identity.node_id, identity.worker_id)
         self.socket_dir = socket_dir
         self.session_dir = session_dir
         self.gcs_addresses = gcs_addresses
@@ -147,20 +145,26 @@ class Process:
         self.job_runtime_env = runtime_env
         self.tls = tls
         self.io = io
-        self.reactor.open()
-        self.refs = ReferenceCounter(identity.worker_id)
-        self.ids = TaskIds(identity.job_id)
         self.gcs = gcs
         gcs.on_statuses = self.actors.on_statuses
-        self.arena = arena_of(self, object_manager_socket, identity)
+        self.refs = ReferenceCounter(b"")
+        self.arena = arena_of(self, object_manager_socket)
         self.raylet: RayletLink = RayletLink(identity.node_id, self)
+
+    def become(self, worker_id: bytes) -> None:
+        """Be this process from now on; once, before anything else is called. raises: OSError without descriptors."""
+        self.identity.worker_id = self.worker_id = worker_id
+        self.address = (self.node_id, worker_id)
+        self.refs.become(worker_id)
+        self.ids = TaskIds(self.job_id)
+        self.reactor.open()
 
     # -- connecting
 
     def connect(self) -> None:
         """Listen for peers and say hello to the raylet. raises: OSError."""
         self.peers.listen()
-        self.raylet = self.raylets.connect_local(self.node_id, raylet_socket(self.socket_dir))
+        self.raylets.connect_local(self.raylet, raylet_socket(self.socket_dir))
         ref_pickling.set_outside_hooks(self._pickled_outside, self._unpickled_outside)
 
     def await_welcome(self, timeout_s: float) -> common_pb2.Welcome:
@@ -447,6 +451,7 @@ class Process:
     def drop_in_child(self) -> None:
         """In a process that user code forked: have nothing more to do with the cluster, and tell nobody."""
         self.closing = True
+        self.reading.drop_in_child()
         self.arena.drop_in_child()
         current.set_forked()
 

@@ -9,11 +9,10 @@ from ray._runtime.arena_wait import arena_wait_s
 from ray._runtime.extent_expiry import ExtentExpiry
 
 if TYPE_CHECKING:
-    from ray._runtime.links import Identity
     from ray._runtime.process import Process
 
 
-def arena_of(process: Process, path: str, identity: Identity) -> ArenaClient:
+def arena_of(process: Process, path: str) -> ArenaClient:
     """path: the object manager's socket. It connects when it is first used."""
 
     def connected(fd: int) -> None:
@@ -23,8 +22,7 @@ def arena_of(process: Process, path: str, identity: Identity) -> ArenaClient:
 
     return ArenaClient(
         path,
-        identity.token,
-        identity.hello(),
+        process.identity.hello_bytes,
         on_released=lambda _object_id: process.drops.ask(),
         on_connected=connected,
         on_disconnected=process.reactor.remove,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
@@ -143,9 +142,8 @@ class Raylets:
     def all(self) -> Iterable[RayletLink]:
         return list(self._links.values())
 
-    def connect_local(self, node_id: bytes, path: str) -> RayletLink:
+    def connect_local(self, link: RayletLink, path: str) -> None:
         """raises: OSError when the raylet does not listen."""
-        link = RayletLink(node_id, self._process)
         link.channel = channel = open_unix(
             path,
             self._process.identity,
@@ -154,8 +152,7 @@ class Raylets:
             lambda reason: self._process.local_raylet_lost(reason),
         )
         channel.start()
-        self._links[node_id] = link
-        return link
+        self._links[link.node_id] = link
 
     def get(self, node_id: bytes, address: str) -> RayletLink:
         """The link to a raylet elsewhere; opened if it is not, unless it could not be a moment ago.
@@ -287,4 +284,4 @@ class Raylets:
 
 
 def raylet_socket(socket_dir: str) -> str:
-    return os.path.join(socket_dir, "raylet.sock")
+    return f"{socket_dir}/raylet.sock"

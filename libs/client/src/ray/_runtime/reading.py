@@ -8,6 +8,7 @@ milliseconds: it sees results, cancels and new tasks while user code runs.
 
 from __future__ import annotations
 
+import _thread
 import logging
 import math
 import threading
@@ -49,7 +50,10 @@ class Reading:
         self._stop = False
         self._look = threading.Lock()
         self._look.acquire()
-        self._thread: threading.Thread | None = None
+        # Of the stand-in's thread; it is none of threading's, whose objects for it would be half of what it costs a
+        # worker, and which would show it to user code.
+        self._ident = 0
+        self._ended = threading.Lock()
 
     # -- threads that read
 
@@ -169,14 +173,19 @@ class Reading:
         self._stop = True
         self._reactor.wake()
         self._unpark()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        if self._ended.locked() and self._ident != threading.get_ident():
+            with self._ended:
+                return
+
+    def drop_in_child(self) -> None:
+        """In a forked child, which has no stand-in."""
+        self._stop = True
+        self._ended = threading.Lock()
 
     def _unpark(self) -> None:
         self._parked = False
-        if self._thread is None and not self._stop:
-            self._thread = threading.Thread(target=self._run, name="manta-reader", daemon=True)
-            self._thread.start()
+        if not (self._ident or self._stop) and self._ended.acquire(blocking=False):
+            _thread.start_new_thread(self._live, ())
         try:
             self._look.release()
         except RuntimeError:
@@ -185,6 +194,13 @@ class Reading:
     def _wanted(self) -> bool:
         since = self._unread_since
         return since > 0.0 and (self._blocked > 0 or time.monotonic() - since >= TAKE_OVER_S)
+
+    def _live(self) -> None:
+        self._ident = threading.get_ident()
+        try:
+            self._run()
+        finally:
+            self._ended.release()
 
     def _run(self) -> None:
         reactor = self._reactor

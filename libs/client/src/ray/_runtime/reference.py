@@ -88,6 +88,10 @@ class ReferenceCounter:
         self._entries = self._state.entries  # the same dict: one attribute less on the hot path
         self._pinned: set[bytes] = set()
 
+    def become(self, worker_id: bytes) -> None:
+        """Count for this process; before anything is counted."""
+        self._id = self._state.worker_id = worker_id
+
     # -- local uses: the hot path
 
     def create(self, object_id: bytes) -> None:

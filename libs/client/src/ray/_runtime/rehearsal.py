@@ -142,7 +142,8 @@ def _run(worker: Worker, actor: actor_pb2.ActorSpec, folder: str) -> None:
     partners = _Partners(folder)
     process = worker.process
     try:
-        worker.become(fork)
+        worker.prepare(fork)
+        worker.become(_WORKER)
         # A stand-in would be a second thread, which a zygote must not have.
         process.reading.stop()
         _cues[:] = [partners.call, partners.end]

@@ -31,7 +31,3 @@ class Children:
             if pid == 0:
                 return ended
             ended.append((pid, os.waitstatus_to_exitcode(status)))
-
-    def detach(self) -> None:
-        """In a forked child: nothing here owns its descriptors, the numbers may be closed."""
-        signal.set_wakeup_fd(-1)

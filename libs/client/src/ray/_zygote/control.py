@@ -77,10 +77,6 @@ class Control:
                 return
             del self.outbox[:sent]
 
-    def detach(self) -> None:
-        """In a forked child: forget the socket without closing its number, which will be another file's."""
-        self._socket.detach()
-
 
 def close_all(descriptors: tuple[int, ...]) -> None:
     for descriptor in descriptors:

@@ -1,50 +1,78 @@
 """Makes workers out of the zygote: by fork, or by fork and exec of a new interpreter."""
 
+import gc
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
 
 from manta.proto.zygote.v1 import zygote_pb2
 
 from ray._zygote import worker_process
-from ray._zygote.start_kind import Spawned, start_kind
+from ray._zygote.fork_hooks import ForkHooks
+from ray._zygote.start_kind import Forked, Spawned, start_kind
+
+# Of jobs, thread counts, devices and environments that take turns; each that is kept costs some 50 kB.
+_MOST_KINDS: Final = 16
 
 
 class ForkRefused(Exception):
     """This worker cannot be started; the text is for the one who asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerKind:
+    """What the workers have in common whose requests differ in nothing but ids; made once, in the zygote."""
+
+    start: Forked | Spawned
+    env: Mapping[str, str]
+    threads: int
+    sys_path: list[str]
+    # What the worker module's prepare() made of it, if it has one.
+    prepared: tuple[Any, ...]
+
+
 class Forking:
     """Starts workers.
 
     inherited: the environment that the zygote was started with, before it set thread limits for itself.
-    detach: called in a child before it closes what it inherited; it detaches Python's objects from the descriptors.
-    worker: the module whose run(fork) a worker enters.
+    worker: the module whose run(fork) a worker enters. Where it has prepare(fork), that is called here, before the
+    forks, with what is known of all workers of a kind; run() gets what it returned as a second argument.
+    hooks: to be thinned when all is imported.
     """
 
-    def __init__(self, inherited: Mapping[str, str], detach: Callable[[], None], worker: str) -> None:
+    def __init__(self, inherited: Mapping[str, str], worker: str, hooks: ForkHooks) -> None:
         self._worker = worker
+        self._module = sys.modules[worker]
         self._inherited = dict(inherited)
+        self._own_variables = dict(os.environ)
+        self._hooks = hooks
+        self._restoring = hooks.leave_out()
         self._controller: Any = None
-        self._numpy_seed: worker_process.NumpySeed | None = None
+        self._numbers = worker_process.RandomNumbers()
         self.forks = 0
-        self._detach = detach
-        self._signals = worker_process.Signals.of_this_process()
-        # Of the last request, for most are followed by others of the same job.
-        self._last_request: tuple[dict[str, str], int] | None = None
-        self._last_variables: tuple[dict[str, str], worker_process.Variables] = ({}, worker_process.Variables())
+        self._inheritance = worker_process.Inheritance()
+        self._kinds: OrderedDict[bytes, WorkerKind] = OrderedDict()
+        self._present: WorkerKind | None = None
+        sys.argv = [""]
 
     @property
     def loaded(self) -> bool:
         """Whether workers come with the large libraries."""
         return self._controller is not None
 
-    def load(self, controller: Any) -> None:
-        """From now on they do. controller: the threadpoolctl.ThreadpoolController over those libraries."""
-        self._controller = controller
-        self._numpy_seed = worker_process.NumpySeed()
+    def load(self, preload: Callable[[], Any]) -> None:
+        """From now on they do. preload: imports them; returns the threadpoolctl.ThreadpoolController over them."""
+        # Of the last worker's variables some would be read by a library as it is loaded.
+        worker_process.Variables.between(os.environ, self._own_variables).set()
+        self._present = None
+        self._kinds.clear()
+        self._controller = preload()
+        self._numbers = worker_process.RandomNumbers()
+        self._restoring = self._hooks.leave_out()
 
     def start(self, request: zygote_pb2.Fork, stdout: int, stderr: int) -> int:
         """Make the worker and return its pid; the descriptors stay the caller's.
@@ -52,27 +80,47 @@ class Forking:
         raises: ForkRefused when there is more than one thread, no such interpreter, or no process to be had.
         cost: about 1 ms for a fork, 25 ms of the child's own time for a spawn.
         """
-        try:
-            kind = start_kind(request.env, self._inherited, request.runtime_env)
-        except ValueError as error:
-            raise ForkRefused(str(error)) from error
+        kind = self._kind(request)
         assert_one_thread()
-        env, variables = self._variables(request)
-        if isinstance(kind, Spawned):
-            return self._spawn(request, env, kind, stdout, stderr)
+        if isinstance(kind.start, Spawned):
+            return self._spawn(request, kind.env, kind.start, stdout, stderr)
+        if kind is not self._present:
+            worker_process.Variables.between(os.environ, kind.env).set()
+            self._present = kind
         self.forks += 1
+        self._numbers.draw()
+        steps = (*self._inheritance.dropping(stdout, stderr), *self._restoring)
         pid = self._fork()
         if pid == 0:
-            self._be_worker(request, env, variables, stdout, stderr)
+            self._be_worker(request, kind, steps)
         return pid
 
-    def _variables(self, request: zygote_pb2.Fork) -> tuple[dict[str, str], worker_process.Variables]:
-        asked = (dict(request.env), request.num_threads)
-        if asked != self._last_request:
-            env = worker_process.environment(request, self._inherited)
-            self._last_variables = (env, worker_process.Variables.between(os.environ, env))
-            self._last_request = asked
-        return self._last_variables
+    def _kind(self, request: zygote_pb2.Fork) -> WorkerKind:
+        """raises: ForkRefused."""
+        request_id, worker_id = request.request_id, request.worker_id
+        request.request_id, request.worker_id = 0, b""
+        key = request.SerializeToString(deterministic=True)
+        request.request_id, request.worker_id = request_id, worker_id
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._kinds[key] = self._new_kind(request)
+            if len(self._kinds) > _MOST_KINDS:
+                self._kinds.popitem(last=False)
+        return kind
+
+    def _new_kind(self, request: zygote_pb2.Fork) -> WorkerKind:
+        try:
+            start = start_kind(request.env, self._inherited, request.runtime_env)
+        except ValueError as error:
+            raise ForkRefused(str(error)) from error
+        env = worker_process.environment(request, self._inherited)
+        threads = worker_process.thread_count(env, request)
+        prepare = getattr(self._module, "prepare", None)
+        prepared = () if prepare is None or isinstance(start, Spawned) else (prepare(request),)
+        kind = WorkerKind(start, env, threads, worker_process.import_path(request), prepared)
+        # Grown old, it is not looked at by the collections of young objects that children run; frozen, it would stay.
+        gc.collect(1)
+        return kind
 
     def _fork(self) -> int:
         try:
@@ -80,29 +128,22 @@ class Forking:
         except OSError as error:
             raise ForkRefused(f"fork failed: {error.strerror}") from error
 
-    def _be_worker(
-        self,
-        request: zygote_pb2.Fork,
-        env: Mapping[str, str],
-        variables: worker_process.Variables,
-        stdout: int,
-        stderr: int,
-    ) -> NoReturn:
-        # Whatever goes wrong, the child must not come back into the zygote's loop and answer in its name.
+    def _be_worker(self, request: zygote_pb2.Fork, kind: WorkerKind, steps: Sequence[worker_process.Step]) -> NoReturn:
+        # Whatever goes wrong, the child must not come back into the zygote's loop and answer in its name. Nor does it
+        # end but by os._exit: what the zygote's frames hold is not finalized, and closes no descriptor of the child's.
         try:
-            self._detach()
-            worker_process.drop_inherited(stdout, stderr, self._signals)
-            worker_process.enter(request, variables)
-            # `random` seeds itself anew in a forked child, and numpy in a process that imports it.
-            if self._numpy_seed is not None:
-                self._numpy_seed.draw()
-                worker_process.limit_threads(worker_process.thread_count(env, request), self._controller)
+            for call, arguments in steps:
+                call(*arguments)
+            worker_process.enter_folder(request.working_directory)
+            sys.path[:] = kind.sys_path
+            if kind.threads != 1 and self._controller is not None:  # the zygote runs with one
+                worker_process.limit_threads(kind.threads, self._controller)
         except BaseException:
             import traceback
 
             traceback.print_exc()
             os._exit(worker_process.EXIT_SETUP_FAILED)
-        worker_process.run(request, self._worker)
+        worker_process.run(request, self._worker, *kind.prepared)
 
     def _spawn(self, request: zygote_pb2.Fork, env: Mapping[str, str], kind: Spawned, stdout: int, stderr: int) -> int:
         command = kind.interpreter or (sys.executable,)
@@ -141,8 +182,8 @@ class Forking:
         failure: int,
     ) -> NoReturn:
         try:
-            self._detach()
-            worker_process.drop_inherited(stdout, stderr, self._signals, kept=(message, failure))
+            for call, arguments in self._inheritance.dropping(stdout, stderr, kept=(message, failure)):
+                call(*arguments)
             os.set_inheritable(message, True)
             argv = [*command, "-m", "ray._zygote.spawned", "--fd", str(message), "--worker", self._worker]
             os.execve(program, argv, dict(env))
@@ -154,6 +195,9 @@ class Forking:
 
 def assert_one_thread() -> None:
     """raises: ForkRefused naming the threads; a lock that another thread holds would stay locked in the child."""
+    # A folder's link count is two and one for each folder in it.
+    if os.stat("/proc/self/task").st_nlink == 3:
+        return
     threads = os.listdir("/proc/self/task")
     if len(threads) != 1:
         names = []

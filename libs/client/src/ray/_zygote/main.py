@@ -23,6 +23,7 @@ from manta.proto.zygote.v1 import zygote_pb2
 
 from ray._zygote.children import Children
 from ray._zygote.control import Control, close_all
+from ray._zygote.fork_hooks import ForkHooks
 from ray._zygote.forking import Forking, ForkRefused
 from ray._zygote.worker_process import DEFAULT_WORKER, open_standard_streams
 
@@ -80,8 +81,9 @@ def main() -> None:
     control_socket.set_inheritable(False)
     for name in (worker, *_OF_THE_API):
         importlib.import_module(name)
+    hooks = ForkHooks()
     gc.freeze()
-    serve(control_socket, inherited, worker, folder)
+    serve(control_socket, Forking(inherited, worker, hooks), worker, folder)
 
 
 def preload(worker: str, folder: str = "") -> Any:
@@ -133,21 +135,15 @@ def _give_back_free_memory() -> None:
         trim(0)
 
 
-def serve(control_socket: socket.socket, inherited: dict[str, str], worker: str, folder: str = "") -> None:
+def serve(control_socket: socket.socket, forking: Forking, worker: str, folder: str = "") -> None:
     """Answer the raylet until it hangs up."""
     control = Control(control_socket)
     children = Children()
 
-    def detach() -> None:
-        control.detach()
-        children.detach()
-
-    forking = Forking(inherited, detach, worker)
-
     def fork(request: zygote_pb2.Fork) -> None:
         outputs = control.take_descriptors()
         if not forking.loaded and forking.forks >= _EARLY_FORKS:
-            forking.load(preload(worker, folder))
+            forking.load(lambda: preload(worker, folder))
         try:
             check(Version(request.version_major, request.version_minor), peer="the raylet")
             pid = forking.start(request, *outputs)
@@ -174,7 +170,7 @@ def serve(control_socket: socket.socket, inherited: dict[str, str], worker: str,
             poll.register(control.fileno(), select.POLLIN | (select.POLLOUT if control.outbox else 0))
             idle_ms = None if forking.loaded else _IDLE_MS if forking.forks else _IDLE_AT_FIRST_MS
             if not poll.poll(idle_ms):
-                forking.load(preload(worker, folder))
+                forking.load(lambda: preload(worker, folder))
             control.flush()
             for kind, payload in control.receive():
                 if kind != zygote_pb2.FORK:

@@ -23,7 +23,9 @@ def main() -> NoReturn:
     except VersionMismatch as error:
         sys.exit(f"manta: this worker cannot start: {error}")
     # The variables are in place since the exec; the thread limits were read from them.
-    worker_process.enter(request, worker_process.Variables())
+    worker_process.enter_folder(request.working_directory)
+    sys.path[:] = worker_process.import_path(request)
+    sys.argv = [""]
     worker_process.run(request, worker)
 
 

@@ -3,51 +3,58 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import importlib
 import os
+import random
 import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final, NoReturn
 
-from manta.common.signals import set_handler
+from manta.common.signals import handler_arguments, handler_setter
 from manta.proto.zygote.v1 import zygote_pb2
 
+# Something to call in a child, and its arguments, bound in the zygote: each name that is looked up, each function of
+# Python's that is called, has the child copy two or three pages.
+Step = tuple[Callable[..., Any], tuple[Any, ...]]
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 EXIT_SETUP_FAILED: Final = 1
 _MT19937_WORDS: Final = 624
 _MT19937_BYTES: Final = _MT19937_WORDS * 4
+_USED_UP: Final = _MT19937_WORDS.to_bytes(4, sys.byteorder)
 DEFAULT_WORKER: Final = "ray._runtime.worker_main"
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What a child has to put right of its zygote's signal handling.
+class Inheritance:
+    """What a child has to put right of its zygote's signals and descriptors, found out once, in the zygote."""
 
-    Found out once, in the zygote: what a child calls, it copies pages of the zygote's for.
-    """
-
-    handlers: tuple[tuple[int, Any], ...]
-    blocked: bool
-
-    @staticmethod
-    def of_this_process() -> Signals:
-        wanted = ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_DFL))
+    def __init__(self) -> None:
         # The handler of SIGCHLD is the zygote's own, see children.py.
         handlers: list[tuple[int, Any]] = [(signal.SIGCHLD, signal.SIG_DFL)]
+        wanted = ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_DFL))
         for number, handler in (*wanted, (signal.SIGINT, signal.default_int_handler)):
             if signal.getsignal(number) != handler:
                 handlers.append((number, handler))
-        return Signals(tuple(handlers), bool(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        self._signals: list[Step] = [(signal.set_wakeup_fd, (-1,))]
+        self._signals += [(handler_setter(), handler_arguments(*handler)) for handler in handlers]
+        if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+            self._signals.append((signal.pthread_sigmask, (signal.SIG_SETMASK, ())))
+        self._end = os.sysconf("SC_OPEN_MAX")
 
-    def restore(self) -> None:
-        for number, handler in self.handlers:
-            set_handler(number, handler)
-        if self.blocked:
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    def dropping(self, stdout: int, stderr: int, kept: Sequence[int] = ()) -> list[Step]:
+        """Leave the parent's session and signal handling, and keep only the two descriptors, as 1 and 2, and `kept`.
+
+        Standard input stays, which is empty. The Python objects whose descriptors this closes are never to be
+        finalized.
+        """
+        steps: list[Step] = [(os.setsid, ()), *self._signals, (os.dup2, (stdout, 1)), (os.dup2, (stderr, 2))]
+        start = 3
+        for descriptor in (*sorted(kept), self._end):
+            steps.append((os.closerange, (start, descriptor)))
+            start = descriptor + 1
+        return steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,57 +76,46 @@ class Variables:
             os.environ[name] = value
 
 
-class NumpySeed:
-    """The state of numpy's global generator, written where it lies.
+class RandomNumbers:
+    """The state of the global generators of `random` and numpy, for each child another.
 
-    Its own functions for that have a child copy 60 pages of the zygote's for 2.5 kB of random numbers.
+    Drawn by the zygote before each fork: it has less to copy for that than its child had. numpy's state is written
+    where it lies; its own functions for that copy 60 pages for 2.5 kB of random numbers.
     """
 
     def __init__(self) -> None:
-        numpy_random = importlib.import_module("numpy.random")
-        generator = numpy_random.get_bit_generator()
-        # The generator's struct: the words, then how many of them are used up.
-        self._state = (ctypes.c_uint32 * (_MT19937_WORDS + 1)).from_address(generator.ctypes.state_address)
-        self._generator = generator
-        state = generator.state["state"]
-        if [*state["key"], state["pos"]] != list(self._state):
-            raise RuntimeError("numpy keeps the state of its MT19937 in a way that this version of manta does not know")
-        self._view = memoryview(self._state).cast("B")
+        """raises: RuntimeError when numpy is loaded and keeps its state in another way than is known here."""
+        generator: random.Random = random.seed.__self__  # type: ignore[attr-defined]
+        # Without what its method does in Python, which is to forget a number that nobody has left over here.
+        self._seed = super(random.Random, generator).seed
+        self._words: memoryview | None = None
+        if "numpy.random" in sys.modules:
+            self._words = _words_of(sys.modules["numpy.random"].get_bit_generator())
 
     def draw(self) -> None:
-        """All words anew, and all used up, so that the next number comes from the next state."""
-        self._view[:_MT19937_BYTES] = os.urandom(_MT19937_BYTES)
-        self._state[_MT19937_WORDS] = _MT19937_WORDS
+        self._seed()
+        if self._words is not None:
+            # All used up, so that the next number comes from the next state.
+            self._words[:] = os.urandom(_MT19937_BYTES) + _USED_UP
 
 
-def drop_inherited(stdout: int, stderr: int, signals: Signals, kept: Sequence[int] = ()) -> None:
-    """Leave the parent's session and signal handling, and keep only the two descriptors, as 1 and 2, and `kept`.
-
-    Standard input is empty. The caller has detached every Python object whose descriptor this closes.
-    """
-    os.setsid()
-    signals.restore()
-    # First above the three standard ones: a pipe may itself have been received as one of them.
-    high_out, high_err = _above_standard(stdout), _above_standard(stderr)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(high_out, 1)
-    os.dup2(high_err, 2)
-    start = 3
-    for descriptor in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
-        os.closerange(start, descriptor)
-        start = descriptor + 1
-
-
-def _above_standard(descriptor: int) -> int:
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+def _words_of(generator: Any) -> memoryview:
+    # The generator's struct: the words, then how many of them are used up.
+    state = (ctypes.c_uint32 * (_MT19937_WORDS + 1)).from_address(generator.ctypes.state_address)
+    found = generator.state["state"]
+    if [*found["key"], found["pos"]] != list(state):
+        raise RuntimeError("numpy keeps the state of its MT19937 in a way that this version of manta does not know")
+    return memoryview(state).cast("B")
 
 
 def open_standard_streams() -> None:
-    """Python's streams on descriptors 0 to 2: UTF-8, by lines, and never failing on a character.
+    """Python's streams on descriptors 0 to 2: UTF-8, by lines, and never failing on a character; the input empty.
 
     They hold nothing else, so the zygote makes them once, and its children write by them to descriptors of their own.
     """
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream: IO[str] = open(  # noqa: SIM115
             descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
@@ -147,23 +143,25 @@ def thread_count(env: Mapping[str, str], fork: zygote_pb2.Fork) -> int:
     return int(first) if first.isdigit() and int(first) > 0 else max(1, fork.num_threads)
 
 
-def enter(fork: zygote_pb2.Fork, variables: Variables) -> None:
-    """Take over variables, folder and import path of the worker's job."""
-    variables.set()
-    if fork.working_directory:
-        try:
-            os.chdir(fork.working_directory)
-        except OSError as error:
-            # Not fatal: a driver's folder need not exist on every node.
-            print(
-                f"manta: cannot enter the driver's folder {fork.working_directory!r} ({error.strerror}); "
-                f"staying in {os.getcwd()}",
-                file=sys.stderr,
-            )
-    if fork.sys_path:
-        own = [path for path in sys.path if path not in set(fork.sys_path)]
-        sys.path[:] = [*fork.sys_path, *own]
-    sys.argv = [""]
+def import_path(fork: zygote_pb2.Fork) -> list[str]:
+    """Of the worker: its job's, then what its interpreter has besides."""
+    first = list(fork.sys_path)
+    known = set(first)
+    return first + [path for path in sys.path if path not in known]
+
+
+def enter_folder(folder: str) -> None:
+    """Go where the job's driver was, if that is anywhere."""
+    if not folder:
+        return
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        # Not fatal: a driver's folder need not exist on every node.
+        print(
+            f"manta: cannot enter the driver's folder {folder!r} ({error.strerror}); staying in {os.getcwd()}",
+            file=sys.stderr,
+        )
 
 
 def limit_threads(count: int, controller: Any) -> None:
@@ -181,11 +179,14 @@ def limit_threads(count: int, controller: Any) -> None:
         pyarrow.set_cpu_count(count)
 
 
-def run(fork: zygote_pb2.Fork, worker: str = DEFAULT_WORKER) -> NoReturn:
-    """Hand over to the runtime and end the process with its outcome; never returns into the parent's code."""
+def run(fork: zygote_pb2.Fork, worker: str = DEFAULT_WORKER, *prepared: Any) -> NoReturn:
+    """Hand over to the runtime and end the process with its outcome; never returns into the parent's code.
+
+    prepared: what the worker module's prepare() gave, if it has one.
+    """
     status = EXIT_SETUP_FAILED
     try:
-        (sys.modules.get(worker) or importlib.import_module(worker)).run(fork)
+        (sys.modules.get(worker) or importlib.import_module(worker)).run(fork, *prepared)
     except SystemExit as end:
         status = _status_of(end)
     except BaseException:

@@ -1,4 +1,8 @@
-"""Signal handlers, set as the interpreter's own module does it."""
+"""Signal handlers, set as the interpreter's own module does it.
+
+signal.signal() makes members of enumerations of what it takes and gives, in Python; a process that was just forked
+copies a dozen pages for each call of that.
+"""
 
 import importlib
 from collections.abc import Callable
@@ -11,8 +15,15 @@ Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 def set_handler(number: int, handler: Handler) -> None:
-    """As signal.signal(), without the members of enumerations that it makes of both, in Python.
+    """As signal.signal(), with numbers only."""
+    _signal.signal(*handler_arguments(number, handler))
 
-    A process that was just forked copies a dozen pages for each call of that.
-    """
-    _signal.signal(number, int(handler) if isinstance(handler, int) else handler)
+
+def handler_setter() -> Callable[..., Any]:
+    """What set_handler calls, with handler_arguments(): for a child to call without anything between."""
+    setter: Callable[..., Any] = _signal.signal
+    return setter
+
+
+def handler_arguments(number: int, handler: Handler) -> tuple[int, Any]:
+    return int(number), int(handler) if isinstance(handler, int) else handler

@@ -1,7 +1,7 @@
 """Paths of Unix-domain sockets, which the kernel takes only up to 107 bytes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -29,3 +29,12 @@ def short_path(path: str | os.PathLike[str]) -> Iterator[str]:
         yield short
     finally:
         os.close(descriptor)
+
+
+def at_short_path(call: Callable[[str], object], path: str) -> None:
+    """call(path), e.g. a socket's bind or connect, by way of short_path only if need be. raises: as that, and call."""
+    if path.isascii() and len(path) <= MAX_SOCKET_PATH_BYTES:
+        call(path)
+        return
+    with short_path(path) as usable:
+        call(usable)
