@@ -52,8 +52,8 @@ def test_clients_find_the_restarted_one_and_keep_what_they_see(cluster: Any) -> 
     assert client.describe().objects_count == 0
     with pytest.raises(ObjectNotFound):
         client.get(object_id)
-    assert pinned.buffer.to_pybytes() == b"old bytes"
-    assert client.get(put(client, b"new")).buffer.to_pybytes() == b"new"
+    assert pinned.buffer.tobytes() == b"old bytes"
+    assert client.get(put(client, b"new")).buffer.tobytes() == b"new"
     assert disconnected == connected[:1] and len(connected) == 2
     del pinned  # of the old arena: the new one must not hear of it
     assert client.describe().objects_count == 1
@@ -86,7 +86,7 @@ def test_sigterm_ends_it_with_code_0_and_takes_the_socket_away(cluster: Any) -> 
     pinned = client.get(put(client, b"kept"))
     assert manager.stop() == 0
     assert not os.path.exists(manager.socket)
-    assert pinned.buffer.to_pybytes() == b"kept"
+    assert pinned.buffer.tobytes() == b"kept"
 
 
 def test_a_second_one_on_the_same_socket_refuses_to_start(cluster: Any) -> None:

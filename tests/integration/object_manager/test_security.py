@@ -117,7 +117,7 @@ def test_a_malformed_or_forbidden_frame_ends_that_connection_only(cluster: Any) 
                     pass
             except ConnectionResetError:
                 pass
-        assert bystander.get(object_id).buffer.to_pybytes() == b"mine"
+        assert bystander.get(object_id).buffer.tobytes() == b"mine"
         assert manager.log().count("client_connection_ended") == number, f"frame {frame!r}"
 
 

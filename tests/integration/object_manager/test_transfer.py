@@ -14,7 +14,7 @@ import pytest
 from manta.proto.common.v1.common_pb2 import NodeInfo
 from manta.proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_errors import ArenaFull, ArenaTimeout, ObjectNotFound
-from ray._runtime.writable import copy_into
+from ray._runtime.copying import copy_into
 
 from tests.integration.etcd_server import free_ports
 
@@ -53,7 +53,7 @@ def test_the_next_node_is_asked_when_the_first_has_no_copy(cluster: Any) -> None
     object_id = put(cluster.client(full), b"here")
     client = cluster.client(target)
     pinned = client.get(object_id, [target.node_id, empty.node_id, full.node_id], timeout=20)
-    assert pinned.buffer.to_pybytes() == b"here"
+    assert pinned.buffer.tobytes() == b"here"
     with pytest.raises(ObjectNotFound) as error:
         client.get(os.urandom(28), [empty.node_id, full.node_id], timeout=20)
     assert error.value.lost_at == (empty.node_id, full.node_id)
@@ -91,7 +91,7 @@ def test_a_pull_waits_for_news_of_a_node_that_is_not_known_yet(cluster: Any) -> 
     client = cluster.client(target)
     seen: list[bytes] = []
     waiting = threading.Thread(
-        target=lambda: seen.append(client.get(object_id, [source.node_id], timeout=20).buffer.to_pybytes())
+        target=lambda: seen.append(client.get(object_id, [source.node_id], timeout=20).buffer.tobytes())
     )
     waiting.start()
     cluster.introduce(target, source)
@@ -122,7 +122,7 @@ def test_secondary_copies_give_way_and_are_brought_again(cluster: Any) -> None:
     sender, receiver = cluster.client(source), cluster.client(target)
     names = [put(sender, bytes([number]) * (6 * MIB)) for number in range(4)]
     for number, name in enumerate(names):
-        assert receiver.get(name, [source.node_id], timeout=20).buffer.to_pybytes()[:1] == bytes([number])
+        assert receiver.get(name, [source.node_id], timeout=20).buffer.tobytes()[:1] == bytes([number])
     assert receiver.describe().objects_count == 2
     held = [receiver.get(name, [source.node_id], timeout=20) for name in names[:2]]
     with pytest.raises(ArenaFull, match=f"{12 * MIB} of them pinned"):
@@ -228,13 +228,13 @@ def test_a_source_that_freezes_for_seconds_is_asked_again_and_other_copies_first
         outcome: list[Any] = []
         receiver.get_async(one, [source.node_id], None, outcome.append)
         # Its node is asked first, does not answer in time, and the other has it.
-        assert receiver.get(both, [source.node_id, other.node_id], timeout=20).buffer.to_pybytes() == b"both"
+        assert receiver.get(both, [source.node_id, other.node_id], timeout=20).buffer.tobytes() == b"both"
         until(lambda: time.monotonic() > frozen_at + 4.5)
         receiver.on_readable()
         assert outcome == []
     finally:
         source.process.send_signal(signal.SIGCONT)
-    assert outcome_of(receiver, outcome, until).buffer.to_pybytes() == b"one"
+    assert outcome_of(receiver, outcome, until).buffer.tobytes() == b"one"
 
 
 def test_speed_of_transfers_and_puts(cluster: Any, record_property: Callable[[str, object], None]) -> None:

@@ -2,6 +2,9 @@
 
 A view (a numpy array, an Arrow table) hangs on a buffer, the buffer on its `Pinned`, the `Pinned` on the mapping. The
 end of the last view ends the `Pinned`, and that queues the release; nothing is ever unmapped under a view.
+
+Buffers are memoryviews, and what they hang on is an array of ctypes: of all that Python has, it alone can be laid over
+memory that is there and hold another object, and neither numpy nor Arrow has to be imported for it.
 """
 
 from __future__ import annotations
@@ -11,12 +14,9 @@ import mmap
 import os
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ray._runtime.outbox import Outbox
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 class Mapping:
@@ -26,8 +26,8 @@ class Mapping:
         self.size = size
         self.writable = memoryview(mmap.mmap(write_fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE))
         # The descriptor is open for reading only, so not even mprotect makes this one writable.
-        self._readable = mmap.mmap(read_fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
-        self._address = 0
+        self.readable = memoryview(mmap.mmap(read_fd, size, mmap.MAP_SHARED, mmap.PROT_READ))
+        self._export: Callable[[], Any] | None = None
         self._pins: dict[bytes, _PinReference] = {}
         # All that have not ended. Apart from the above, where a new pin may take a place at the moment when the end of
         # the old one clears it: without its reference nobody would hear of the end of the new one.
@@ -39,14 +39,14 @@ class Mapping:
         self.on_last: Callable[[], None] | None = None
         self._pid = os.getpid()
 
-    @property
-    def address(self) -> int:
-        """Where the read-only mapping begins."""
-        if not self._address:
-            import pyarrow as pa
-
-            self._address = pa.py_buffer(self._readable).address
-        return self._address
+    def buffer(self, offset: int, size: int, base: object) -> memoryview:
+        """A range of the arena, read-only, without a copy. It and whatever is made from it hold `base`. cost: 1 us."""
+        export = self._export
+        if export is None:
+            export = self._export = _exporter(self.readable)
+        exporter = export()
+        exporter.base = base
+        return memoryview(exporter)[offset : offset + size].cast("B").toreadonly()
 
     @property
     def pins(self) -> int:
@@ -109,15 +109,18 @@ class Pinned:
         return self._mapping.size
 
     @property
-    def buffer(self) -> pa.Buffer:
+    def readable(self) -> memoryview:
+        """The bytes, read-only, without a copy; only for as long as somebody holds this."""
+        return self._mapping.readable[self.offset : self.offset + self.size]
+
+    @property
+    def buffer(self) -> memoryview:
         """The bytes, read-only, without a copy; views made from it hold the pin."""
         return self.buffer_on(self)
 
-    def buffer_on(self, base: object) -> pa.Buffer:
+    def buffer_on(self, base: object) -> memoryview:
         """The bytes, hanging on `base`, which has to hold the pin."""
-        import pyarrow as pa
-
-        return pa.foreign_buffer(self._mapping.address + self.offset, self.size, base)
+        return self._mapping.buffer(self.offset, self.size, base)
 
     def __repr__(self) -> str:
         return f"Pinned({self.object_id.hex()}, {self.size} bytes at {self.offset})"
@@ -136,7 +139,12 @@ class View:
         self._ended(self._pin.object_id)
 
     @property
-    def buffer(self) -> pa.Buffer:
+    def readable(self) -> memoryview:
+        """As Pinned.readable: only for as long as somebody holds this."""
+        return self._pin.readable
+
+    @property
+    def buffer(self) -> memoryview:
         """As Pinned.buffer; views made from it hold this."""
         return self._pin.buffer_on(self)
 
@@ -161,3 +169,21 @@ class _PinReference(weakref.ref[Pinned]):
         self, pin: Pinned, callback: Callable[[weakref.ref[Pinned]], None], object_id: bytes, number: int
     ) -> None:
         super().__init__(pin, callback)  # type: ignore[call-arg]  # as the stubs do not know
+
+
+def _exporter(memory: memoryview) -> Callable[[], Any]:
+    """What makes objects that lie over all of `memory` and keep what is assigned to their `base`.
+
+    One type for all ranges, each a slice of such an object: ctypes never forgets the array type of a length.
+    """
+    import ctypes
+    import functools
+
+    from ray._runtime.buffer_address import address_of
+
+    class Exporter(ctypes.Array):  # type: ignore[type-arg]
+        _type_ = ctypes.c_ubyte
+        _length_ = memory.nbytes
+        __slots__ = ("base",)
+
+    return functools.partial(Exporter.from_address, address_of(memory))

@@ -12,9 +12,9 @@ from manta.proto.common.v1.common_pb2 import Value
 from ray._runtime import serialization
 from ray._runtime.arena_errors import ArenaAway, ArenaDisconnected, ArenaEntered, ArenaFull, ArenaTimeout
 from ray._runtime.collector import LARGE_PICKLE_BYTES, held_back
+from ray._runtime.copying import copy_into
 from ray._runtime.ref_pickling import receiving
 from ray._runtime.system_errors import as_raised
-from ray._runtime.writable import copy_into
 
 if TYPE_CHECKING:
     from ray._runtime.object_ref import ObjectRef
@@ -110,9 +110,11 @@ def load_stored(
         from ray.exceptions import GetTimeoutError
 
         raise GetTimeoutError(f"Get timed out: object {object_id.hex()} could not be brought here in time") from error
-    buffer = process.reads.view(object_id, pinned).buffer
-    kind, stream, extents = serialization.read_layout(memoryview(buffer))
-    buffers = [buffer.slice(offset, length) for offset, length in extents]
+    view = process.reads.view(object_id, pinned)
+    # What holds the view is made for those only who may keep it: the stream is read here, while this frame does.
+    kind, stream, extents = serialization.read_layout(view.readable)
+    buffer = view.buffer if extents else view.readable
+    buffers = [buffer[offset : offset + length] for offset, length in extents]
     with held_back() if len(stream) >= LARGE_PICKLE_BYTES else nullcontext(), receiving(count):
         value = serialization.load(kind, stream, buffers)
     if kind == serialization.ERROR:
@@ -122,10 +124,10 @@ def load_stored(
 
 def read_stored(process: Process, object_id: bytes, nodes: list[bytes], owner: tuple[bytes, bytes]) -> Value:
     """A copy of a stored object as a message, unpickled by nobody. raises: as load_stored, without its time limit."""
-    buffer = process.reads.view(object_id, _pin(process, object_id, nodes, owner, None)).buffer
-    view = memoryview(buffer)
-    kind, stream, extents = serialization.read_layout(view)
-    buffers = [bytes(view[offset : offset + length]) for offset, length in extents]
+    view = process.reads.view(object_id, _pin(process, object_id, nodes, owner, None))
+    readable = view.readable
+    kind, stream, extents = serialization.read_layout(readable)
+    buffers = [bytes(readable[offset : offset + length]) for offset, length in extents]
     return Value(kind=kind, data=bytes(stream), buffers=buffers)  # type: ignore[arg-type]
 
 

@@ -1,8 +1,8 @@
 """manta-zygote: imports what workers need, and forks them on its raylet's request.
 
 In two steps: the first workers of a new cluster are forked as soon as they could run, with half of the imports done;
-the other half, numpy's and pyarrow's, which the services' own imports would have to share the processors with, follows
-when nobody asks for a worker, or before the third is forked.
+the other half, numpy's, which the services' own imports would have to share the processors with, follows when nobody
+asks for a worker, or before the third is forked.
 """
 
 import ctypes
@@ -27,15 +27,15 @@ from ray._zygote.fork_hooks import ForkHooks
 from ray._zygote.forking import Forking, ForkRefused
 from ray._zygote.worker_process import DEFAULT_WORKER, open_standard_streams
 
-# Set before numpy and pyarrow are imported: a BLAS that starts with one thread starts none, and pyarrow's jemalloc
-# else runs one in the background. Children get their own values, see worker_process.
+# Set before numpy is imported: a BLAS that starts with one thread starts none. Children get their own values, see
+# worker_process.
 _ONE_THREAD: Final = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
-_PRELOADED: Final = ("numpy", "numpy.random", "pyarrow")
+# Not pyarrow, though many import it: all forks would pay for its pages, see docs/adr/0022.
+_PRELOADED: Final = ("numpy", "numpy.random")
 # How many workers are forked without the above: those that a new cluster starts ahead.
 _EARLY_FORKS: Final = 2
 # Nobody has asked for so long, before the first fork and after it: time for the second step.

@@ -167,16 +167,14 @@ def enter_folder(folder: str) -> None:
 def limit_threads(count: int, controller: Any) -> None:
     """Tell the libraries that are loaded already; the variables alone do nothing after their import.
 
+    Others, such as pyarrow, read them when the user's code imports them.
+
     controller: a threadpoolctl.ThreadpoolController that knows them.
     """
     if count == 1:
-        # The zygote runs with one; pyarrow reads the variable when it first needs its pool.
-        return
+        return  # as in the zygote
     # Without a context, the limit holds for the life of the process.
     controller.limit(limits=count)
-    pyarrow = sys.modules.get("pyarrow")
-    if pyarrow is not None:
-        pyarrow.set_cpu_count(count)
 
 
 def run(fork: zygote_pb2.Fork, worker: str = DEFAULT_WORKER, *prepared: Any) -> NoReturn:

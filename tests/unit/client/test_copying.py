@@ -1,0 +1,120 @@
+"""Copies into the arena: whole, by however many threads, and over when they say so."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from ray._runtime import parallel_copy
+from ray._runtime.buffer_address import address_of
+from ray._runtime.copying import copy_into
+
+MIB = 1 << 20
+SIZES = [0, 1, 1000, MIB, MIB + 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 9 * MIB + 63]
+
+
+def random_bytes(size: int) -> Any:
+    return np.random.default_rng(size).integers(0, 256, size, dtype="u1")
+
+
+def expect_copied(source: Any, size: int) -> None:
+    target = np.zeros(size + 2, dtype="u1")
+    copy_into(memoryview(target)[1 : size + 1], source)
+    assert target[0] == 0 and target[-1] == 0, "nothing beside the range is written to"
+    assert target[1:-1].tobytes() == memoryview(source).tobytes()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("processors", [1, 2, 16])
+def test_every_byte_is_copied(monkeypatch: pytest.MonkeyPatch, size: int, processors: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)))
+    expect_copied(random_bytes(size).tobytes(), size)
+
+
+@pytest.mark.parametrize("size", [800, 2 * MIB, 16 * MIB])
+def test_any_contiguous_buffer_is_a_source(size: int) -> None:
+    numbers = random_bytes(size).view("f8")
+    expect_copied(memoryview(numbers), size)
+    expect_copied(memoryview(numbers.reshape(10 if size == 800 else 16, -1)), size)
+
+
+@pytest.mark.parametrize("size", [100, 2 * MIB])
+def test_sizes_that_differ_and_ranges_that_are_read_only_are_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"{size} bytes do not fill a range of {size + 1}"):
+        copy_into(memoryview(bytearray(size + 1)), bytes(size))
+    with pytest.raises(TypeError, match="read-only"):
+        copy_into(memoryview(bytes(size)), bytes(size))
+
+
+def test_where_no_thread_is_to_be_had_the_copy_is_made_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    expect_copied(random_bytes(9 * MIB), 9 * MIB)
+
+
+def test_a_share_that_has_not_begun_is_taken_back() -> None:
+    blocks = iter([(0, 0, 1)])
+    share = parallel_copy.Share(blocks)
+    share.end()
+    share.run()
+    assert list(blocks) == [(0, 0, 1)]
+
+
+class Held(Iterator[parallel_copy.Block]):
+    """Blocks that never come until they are let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.let_go = threading.Event(), threading.Event()
+
+    def __next__(self) -> parallel_copy.Block:
+        self.asked.set()
+        assert self.let_go.wait(20)
+        raise StopIteration
+
+
+class Interrupted:
+    """A lock whose first wait is interrupted, as by a signal's handler; then lets the blocks go."""
+
+    def __init__(self, lock: Any, held: Held) -> None:
+        self._lock, self._held = lock, held
+        self.release = lock.release
+        self.waits = 0
+
+    def acquire(self) -> None:
+        self.waits += 1
+        if self.waits == 1:
+            raise KeyboardInterrupt
+        assert not self._held.let_go.is_set()
+        self._held.let_go.set()
+        self._lock.acquire()
+
+
+def test_an_interrupt_comes_out_when_the_other_thread_writes_no_more() -> None:
+    held = Held()
+    share = parallel_copy.Share(held)
+    lock = Interrupted(share._done, held)
+    share._done = lock  # type: ignore[assignment]
+    share.start()
+    assert held.asked.wait(20)
+    with pytest.raises(KeyboardInterrupt):
+        share.end()
+    assert share._ended and lock.waits == 2
+
+
+def test_the_address_of_a_buffer_is_told_also_of_a_read_only_one() -> None:
+    array = np.arange(10)
+    start = array.__array_interface__["data"][0]
+    assert address_of(memoryview(array)) == start
+    assert address_of(memoryview(array).toreadonly()[8:]) == start + 8 * 8
+    with pytest.raises(BufferError):
+        address_of(memoryview(array)[::2])
+    with pytest.raises(TypeError):
+        address_of(3)
