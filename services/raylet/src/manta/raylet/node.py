@@ -42,6 +42,7 @@ from manta.raylet.patience import Patience
 from manta.raylet.reference_survey import ReferenceSurvey
 from manta.raylet.watch import RecentDeaths, WatchTable, group_by_watcher
 from manta.raylet.worker_processes import WorkerProcesses
+from manta.raylet.worker_socket import remove_socket
 from manta.raylet.worker_starter import WorkerSurroundings
 from manta.raylet.worker_table import Worker
 from manta.raylet.zygote_process import ZygoteProcess
@@ -367,11 +368,13 @@ class Node:
             self._exit_judged(worker_id, status, lines)
 
     def _exit_judged(self, worker_id: WorkerId, status: int | None, lines: list[str]) -> None:
+        client = self.clients.get(worker_id)
+        if client is not None:
+            remove_socket(self.surroundings.node_dir, worker_id)
         worker = self.core.worker(worker_id)
         if worker is not None:
             self._worker_exited(worker, status, lines)
             return
-        client = self.clients.get(worker_id)
         if client is not None and client.is_driver:
             self.driver_died(client, common_pb2.DeathCause(kind=common_pb2.DeathCause.WORKER_DIED, message="it ended"))
 

@@ -1,0 +1,26 @@
+"""The socket that a worker or driver has bound in the node's folder, once its process is no more."""
+
+from __future__ import annotations
+
+import os
+
+from manta.common.channel.paths import short_path
+from manta.common.ids import WorkerId, short
+from manta.common.logs import get
+
+_log = get("manta.raylet.sockets")
+
+
+def remove_socket(node_dir: str, worker_id: WorkerId) -> None:
+    """Of one that has said hello: who does so is bound to that name, so it is nobody else's. cost: an unlink.
+
+    Processes end by _exit or a signal and leave it: a name that is taken, and memory where the folder is in memory.
+    """
+    path = os.path.join(node_dir, short(worker_id))
+    try:
+        with short_path(path) as usable:
+            os.unlink(usable)
+    except FileNotFoundError:
+        return  # it ended in order
+    except OSError as error:
+        _log.warning("socket_not_removed", path=path, error=str(error))
