@@ -143,12 +143,13 @@ def test_many_threads_that_wait_in_turn_lose_no_wake_up(reading: Reading, reacto
     assert len(results) == 4 * rounds and all(results)
 
 
-def test_stopping_ends_the_thread(reactor: Reactor) -> None:
-    before = len(os.listdir("/proc/self/task"))
-    reading = Reading(reactor)
+@pytest.mark.parametrize("is_driver", [True, False])
+def test_stopping_ends_the_thread(reactor: Reactor, is_driver: bool) -> None:
+    before = set(os.listdir("/proc/self/task")), threading.active_count()
+    reading = Reading(reactor, is_driver=is_driver)
     reading.start()
-    assert len(os.listdir("/proc/self/task")) == before + 1
-    assert threading.active_count() <= before
+    assert len(set(os.listdir("/proc/self/task")) - before[0]) == 1
+    assert threading.active_count() == before[1] + is_driver
     gate = Gate(1)
     reactor.call_later(0.02, gate.open)
     reading.wait(gate, DEADLINE_S)

@@ -103,7 +103,7 @@ class Process:
         self.recovery = Recovery(self)
         self.losses = Losses(self)
         self.executor = Executor(self)
-        self.reading = Reading(self.reactor, self.executor.hand_back)
+        self.reading = Reading(self.reactor, self.executor.hand_back, is_driver=is_driver)
         self.actors = Actors(self)
         self.reads = Reads(self)
         self._helpers: ThreadPoolExecutor | None = None

@@ -32,10 +32,12 @@ class Reading:
     """Passes the token of one reactor.
 
     on_take_over runs on the stand-in's thread when it takes the token while user code runs: time for a worker to hand
-    back what is queued behind a long task.
+    back what is queued behind a long task. is_driver: the stand-in is a thread of threading's, to be seen there.
     """
 
-    def __init__(self, reactor: Reactor, on_take_over: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, reactor: Reactor, on_take_over: Callable[[], None] = lambda: None, *, is_driver: bool = True
+    ) -> None:
         self._reactor = reactor
         self._on_take_over = on_take_over
         # Since when nobody has waited on the channels; 0.0 while somebody reads.
@@ -50,8 +52,8 @@ class Reading:
         self._stop = False
         self._look = threading.Lock()
         self._look.acquire()
-        # Of the stand-in's thread; it is none of threading's, whose objects for it would be half of what it costs a
-        # worker, and which would show it to user code.
+        self._is_driver = is_driver
+        # Of the stand-in's thread.
         self._ident = 0
         self._ended = threading.Lock()
 
@@ -185,7 +187,11 @@ class Reading:
     def _unpark(self) -> None:
         self._parked = False
         if not (self._ident or self._stop) and self._ended.acquire(blocking=False):
-            _thread.start_new_thread(self._live, ())
+            if self._is_driver:
+                threading.Thread(target=self._live, name="manta-reader", daemon=True).start()
+            else:
+                # In a worker, threading's objects for it would be half of what it costs.
+                _thread.start_new_thread(self._live, ())
         try:
             self._look.release()
         except RuntimeError:

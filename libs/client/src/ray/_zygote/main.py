@@ -5,7 +5,6 @@ the other half, numpy's, which the services' own imports would have to share the
 asks for a worker, or before the third is forked.
 """
 
-import ctypes
 import gc
 import importlib
 import os
@@ -25,6 +24,7 @@ from ray._zygote.children import Children
 from ray._zygote.control import Control, close_all
 from ray._zygote.fork_hooks import ForkHooks
 from ray._zygote.forking import Forking, ForkRefused
+from ray._zygote.holes import fill_holes_between_blocks, fill_holes_between_objects
 from ray._zygote.worker_process import DEFAULT_WORKER, open_standard_streams
 
 # Set before numpy is imported: a BLAS that starts with one thread starts none. Children get their own values, see
@@ -59,13 +59,6 @@ _OF_THE_API: Final = (
     "ray.runtime_context",
     "ray.util.scheduling_strategies",
 )
-# Of the allocator: its sizes from that of an empty string of bytes on, its pools, and where a pool's first block lies.
-_SMALL_SIZES: Final = range(48, 513, 16)
-_POOL_BYTES: Final = 16 * 1024
-_POOL_HEADER: Final = 48
-# A size that has more keeps the rest; 500 were the most.
-_MOST_HOLES: Final = 2_000
-_filling: list[bytes] = []
 _USAGE: Final = """usage: manta-zygote --fd N [--folder PATH] [--worker MODULE]
 
 Started by manta-raylet. N is its end of a socket pair; what files it needs for a while it makes in PATH (default: where
@@ -105,34 +98,10 @@ def preload(worker: str, folder: str = "") -> Any:
             del sys.path_importer_cache[folder]
     # What is alive now stays: children share its pages, and no collection writes to them.
     gc.collect()
-    _fill_holes()
+    fill_holes_between_objects()
     gc.freeze()
-    _give_back_free_memory()
+    fill_holes_between_blocks()
     return controller
-
-
-def _fill_holes() -> None:
-    """Have what children make lie together, and not in the holes of what was freed here, each on a page to copy.
-
-    By the layout of CPython's allocator for small objects; where it is another, nothing is gained. cost: 1 ms.
-    """
-    header = sys.getsizeof(b"")
-    for size in _SMALL_SIZES:
-        for _ in range(_MOST_HOLES):
-            _filling.append(bytes(size - header))
-            if id(_filling[-1]) % _POOL_BYTES == _POOL_HEADER:
-                break  # the first block of a pool that nothing else is in
-        else:
-            if size == _SMALL_SIZES.start:  # some other allocator, see PYTHONMALLOC
-                _filling.clear()
-                return
-
-
-def _give_back_free_memory() -> None:
-    """What the imports used and freed is a tenth of our pages, and a fork copies the entry of every page."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-    if trim is not None:
-        trim(0)
 
 
 def serve(control_socket: socket.socket, forking: Forking, worker: str, folder: str = "") -> None:
