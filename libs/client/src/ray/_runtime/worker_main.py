@@ -228,8 +228,6 @@ def prepare(fork: zygote_pb2.Fork) -> Worker:
 
 def run(fork: zygote_pb2.Fork, prepared: Worker | None = None) -> NoReturn:
     """Be the worker that the raylet asked for; called in the new process, after it has left its parent behind."""
-    # Those of the zygote are none of ours; what user code adds runs when the worker ends on purpose.
-    atexit._clear()
     worker = prepared or prepare(fork)
     worker.become(fork.worker_id)
     worker.print_by_name()

@@ -10,7 +10,8 @@ class Children:
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         # The handler does nothing; without one, Python's wakeup descriptor is not written to.
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        self._handler = lambda number, frame: None  # kept here: a child, which has another, need not free it
+        signal.signal(signal.SIGCHLD, self._handler)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
     def fileno(self) -> int:

@@ -29,29 +29,27 @@ class Control:
         return self._socket.fileno()
 
     def receive(self) -> list[tuple[int, bytes]]:
-        """The frames that are complete now; sets `ended` at the end of the stream.
+        """One read: the frames that are complete now; sets `ended` at the end of the stream.
 
         raises: ProtocolError for a frame or a number of descriptors that the protocol does not allow.
         """
-        frames: list[tuple[int, bytes]] = []
-        while True:
-            try:
-                data, ancillary, flags, _ = self._socket.recvmsg(_CHUNK, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
-            except BlockingIOError:
-                return frames
-            except ConnectionResetError:
-                data, ancillary, flags = b"", [], 0
-            for level, kind, payload in ancillary:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    received = array.array("i")
-                    received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
-                    self._descriptors.extend(received)
-            if flags & socket.MSG_CTRUNC:
-                raise ProtocolError("descriptors were cut off; is RLIMIT_NOFILE exhausted?")
-            if not data:
-                self.ended = True
-                return frames
-            frames += self._decoder.feed(data)
+        try:
+            data, ancillary, flags, _ = self._socket.recvmsg(_CHUNK, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return []
+        except ConnectionResetError:
+            data, ancillary, flags = b"", [], 0
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                received = array.array("i")
+                received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
+                self._descriptors.extend(received)
+        if flags & socket.MSG_CTRUNC:
+            raise ProtocolError("descriptors were cut off; is RLIMIT_NOFILE exhausted?")
+        if not data:
+            self.ended = True
+            return []
+        return self._decoder.feed(data)
 
     def take_descriptors(self) -> tuple[int, int]:
         """The oldest two received descriptors: stdout and stderr of one FORK. The kernel hands them over no later

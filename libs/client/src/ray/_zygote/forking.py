@@ -1,14 +1,16 @@
 """Makes workers out of the zygote: by fork, or by fork and exec of a new interpreter."""
 
+import atexit
 import gc
 import os
 import shutil
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from manta.common.version import Version, check
 from manta.proto.zygote.v1 import zygote_pb2
 
 from ray._zygote import worker_process
@@ -50,13 +52,13 @@ class Forking:
         self._inherited = dict(inherited)
         self._own_variables = dict(os.environ)
         self._hooks = hooks
-        self._restoring = hooks.leave_out()
         self._controller: Any = None
         self._numbers = worker_process.RandomNumbers()
         self.forks = 0
         self._inheritance = worker_process.Inheritance()
         self._kinds: OrderedDict[bytes, WorkerKind] = OrderedDict()
         self._present: WorkerKind | None = None
+        self._steps = self._first_steps()
         sys.argv = [""]
 
     @property
@@ -72,12 +74,13 @@ class Forking:
         self._kinds.clear()
         self._controller = preload()
         self._numbers = worker_process.RandomNumbers()
-        self._restoring = self._hooks.leave_out()
+        self._steps = self._first_steps()
 
     def start(self, request: zygote_pb2.Fork, stdout: int, stderr: int) -> int:
         """Make the worker and return its pid; the descriptors stay the caller's.
 
-        raises: ForkRefused when there is more than one thread, no such interpreter, or no process to be had.
+        raises: ForkRefused when there is more than one thread, no such interpreter, or no process to be had;
+        VersionMismatch.
         cost: about 1 ms for a fork, 25 ms of the child's own time for a spawn.
         """
         kind = self._kind(request)
@@ -89,14 +92,18 @@ class Forking:
             self._present = kind
         self.forks += 1
         self._numbers.draw()
-        steps = (*self._inheritance.dropping(stdout, stderr), *self._restoring)
         pid = self._fork()
         if pid == 0:
-            self._be_worker(request, kind, steps)
+            self._be_worker(request, kind, stdout, stderr)
         return pid
 
+    def _first_steps(self) -> tuple[worker_process.Step, ...]:
+        # The zygote's own, as of all that is forked from it.
+        atexit._clear()
+        return (*self._inheritance.dropping(), *self._hooks.leave_out())
+
     def _kind(self, request: zygote_pb2.Fork) -> WorkerKind:
-        """raises: ForkRefused."""
+        """raises: ForkRefused, VersionMismatch."""
         request_id, worker_id = request.request_id, request.worker_id
         request.request_id, request.worker_id = 0, b""
         key = request.SerializeToString(deterministic=True)
@@ -109,6 +116,7 @@ class Forking:
         return kind
 
     def _new_kind(self, request: zygote_pb2.Fork) -> WorkerKind:
+        check(Version(request.version_major, request.version_minor), peer="the raylet")
         try:
             start = start_kind(request.env, self._inherited, request.runtime_env)
         except ValueError as error:
@@ -128,11 +136,13 @@ class Forking:
         except OSError as error:
             raise ForkRefused(f"fork failed: {error.strerror}") from error
 
-    def _be_worker(self, request: zygote_pb2.Fork, kind: WorkerKind, steps: Sequence[worker_process.Step]) -> NoReturn:
+    def _be_worker(self, request: zygote_pb2.Fork, kind: WorkerKind, stdout: int, stderr: int) -> NoReturn:
         # Whatever goes wrong, the child must not come back into the zygote's loop and answer in its name. Nor does it
         # end but by os._exit: what the zygote's frames hold is not finalized, and closes no descriptor of the child's.
         try:
-            for call, arguments in steps:
+            os.dup2(stdout, 1)
+            os.dup2(stderr, 2)
+            for call, arguments in self._steps:
                 call(*arguments)
             worker_process.enter_folder(request.working_directory)
             sys.path[:] = kind.sys_path
@@ -182,7 +192,9 @@ class Forking:
         failure: int,
     ) -> NoReturn:
         try:
-            for call, arguments in self._inheritance.dropping(stdout, stderr, kept=(message, failure)):
+            os.dup2(stdout, 1)
+            os.dup2(stderr, 2)
+            for call, arguments in self._inheritance.dropping(kept=(message, failure)):
                 call(*arguments)
             os.set_inheritable(message, True)
             argv = [*command, "-m", "ray._zygote.spawned", "--fd", str(message), "--worker", self._worker]

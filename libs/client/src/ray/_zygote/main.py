@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from manta.common.channel.framing import ProtocolError
-from manta.common.version import PROTOCOL, Version, VersionMismatch, check
+from manta.common.version import PROTOCOL, VersionMismatch
 from manta.proto.zygote.v1 import zygote_pb2
 
 from ray._zygote.children import Children
@@ -114,7 +114,6 @@ def serve(control_socket: socket.socket, forking: Forking, worker: str, folder: 
         if not forking.loaded and forking.forks >= _EARLY_FORKS:
             forking.load(lambda: preload(worker, folder))
         try:
-            check(Version(request.version_major, request.version_minor), peer="the raylet")
             pid = forking.start(request, *outputs)
         except (ForkRefused, VersionMismatch) as error:
             refusal = zygote_pb2.ForkFailed(request_id=request.request_id, message=str(error))
@@ -134,20 +133,29 @@ def serve(control_socket: socket.socket, forking: Forking, worker: str, folder: 
     control.send(zygote_pb2.READY, ready.SerializeToString())
     poll = select.poll()
     poll.register(children.fileno(), select.POLLIN)
+    poll.register(control.fileno(), select.POLLIN)
+    writing = False
     try:
+        # Between two forks little is to be done: what is written to after one of them is copied again.
         while not control.ended:
-            poll.register(control.fileno(), select.POLLIN | (select.POLLOUT if control.outbox else 0))
-            idle_ms = None if forking.loaded else _IDLE_MS if forking.forks else _IDLE_AT_FIRST_MS
-            if not poll.poll(idle_ms):
+            if writing != bool(control.outbox):
+                writing = not writing
+                poll.modify(control.fileno(), select.POLLIN | (select.POLLOUT if writing else 0))
+            found = poll.poll(None if forking.loaded else _IDLE_MS if forking.forks else _IDLE_AT_FIRST_MS)
+            if not found:
                 forking.load(lambda: preload(worker, folder))
-            control.flush()
-            for kind, payload in control.receive():
-                if kind != zygote_pb2.FORK:
-                    raise ProtocolError(f"frame kind {kind} is none that a zygote takes")
-                fork(_parse(payload))
-            for pid, status in children.reap():
-                exited = zygote_pb2.Exited(pid=pid, status=status)
-                control.send(zygote_pb2.EXITED, exited.SerializeToString())
+            for descriptor, _ in found:
+                if descriptor == children.fileno():
+                    for pid, status in children.reap():
+                        exited = zygote_pb2.Exited(pid=pid, status=status)
+                        control.send(zygote_pb2.EXITED, exited.SerializeToString())
+                    continue
+                if writing:
+                    control.flush()
+                for kind, payload in control.receive():
+                    if kind != zygote_pb2.FORK:
+                        raise ProtocolError(f"frame kind {kind} is none that a zygote takes")
+                    fork(_parse(payload))
     except ProtocolError as error:
         sys.exit(f"manta-zygote: the raylet's connection is malformed: {error}")
 

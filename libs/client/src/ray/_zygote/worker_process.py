@@ -43,13 +43,13 @@ class Inheritance:
             self._signals.append((signal.pthread_sigmask, (signal.SIG_SETMASK, ())))
         self._end = os.sysconf("SC_OPEN_MAX")
 
-    def dropping(self, stdout: int, stderr: int, kept: Sequence[int] = ()) -> list[Step]:
-        """Leave the parent's session and signal handling, and keep only the two descriptors, as 1 and 2, and `kept`.
+    def dropping(self, kept: Sequence[int] = ()) -> list[Step]:
+        """Leave the parent's session and signal handling, and keep only the three standard descriptors and `kept`.
 
-        Standard input stays, which is empty. The Python objects whose descriptors this closes are never to be
-        finalized.
+        Standard input stays the zygote's, which is empty; output and error are in their places already. The Python
+        objects whose descriptors this closes are never to be finalized.
         """
-        steps: list[Step] = [(os.setsid, ()), *self._signals, (os.dup2, (stdout, 1)), (os.dup2, (stderr, 2))]
+        steps: list[Step] = [(os.setsid, ()), *self._signals]
         start = 3
         for descriptor in (*sorted(kept), self._end):
             steps.append((os.closerange, (start, descriptor)))
