@@ -14,6 +14,8 @@ from ray._runtime import parallel_copy
 from ray._runtime.buffer_address import address_of
 from ray._runtime.copying import copy_into
 
+from tests.integration.conditions import wait_for
+
 MIB = 1 << 20
 SIZES = [0, 1, 1000, MIB, MIB + 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 9 * MIB + 63]
 
@@ -51,21 +53,75 @@ def test_sizes_that_differ_and_ranges_that_are_read_only_are_refused(size: int) 
         copy_into(memoryview(bytes(size)), bytes(size))
 
 
+@pytest.fixture
+def no_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has not copied before, on two processors."""
+    monkeypatch.setattr(parallel_copy, "_waiting", [])
+    monkeypatch.setattr(parallel_copy, "_helpers", set())
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+
+
+@pytest.mark.usefixtures("no_helpers")
 def test_where_no_thread_is_to_be_had_the_copy_is_made_without(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    expect_copied(random_bytes(9 * MIB), 9 * MIB)
+    assert parallel_copy._helpers == set()
+
+
+@pytest.mark.usefixtures("no_helpers")
+def test_a_helper_takes_the_next_copy_too_and_ends_when_none_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel_copy, "_IDLE_S", 60.0)
+    for _ in range(10):
+        expect_copied(random_bytes(9 * MIB), 9 * MIB)
+    assert len(parallel_copy._helpers) == 1
+    monkeypatch.setattr(parallel_copy, "_IDLE_S", 0.0)
+    expect_copied(random_bytes(9 * MIB), 9 * MIB)
+    wait_for(lambda: not parallel_copy._helpers and not parallel_copy._waiting, "the helper ends")
     expect_copied(random_bytes(9 * MIB), 9 * MIB)
 
 
-def test_a_share_that_has_not_begun_is_taken_back() -> None:
-    blocks = iter([(0, 0, 1)])
-    share = parallel_copy.Share(blocks)
+@pytest.mark.usefixtures("no_helpers")
+def test_threads_that_copy_at_once_share_the_helpers() -> None:
+    failed: list[BaseException] = []
+
+    def copy() -> None:
+        try:
+            for _ in range(20):
+                expect_copied(random_bytes(9 * MIB), 9 * MIB)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=copy) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failed and not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.usefixtures("no_helpers")
+def test_a_forked_child_does_not_wait_for_the_helpers_of_its_parent() -> None:
+    expect_copied(random_bytes(9 * MIB), 9 * MIB)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            expect_copied(random_bytes(9 * MIB), 9 * MIB)
+            status = 0 if len(parallel_copy._helpers) == 1 else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.usefixtures("no_helpers")
+def test_a_share_that_nobody_takes_is_over() -> None:
+    share = parallel_copy.Share(iter([(0, 0, 1)]))
+    share.offer(0)
     share.end()
-    share.run()
-    assert list(blocks) == [(0, 0, 1)]
+    assert share._ended
 
 
 class Held(Iterator[parallel_copy.Block]):
@@ -102,7 +158,7 @@ def test_an_interrupt_comes_out_when_the_other_thread_writes_no_more() -> None:
     share = parallel_copy.Share(held)
     lock = Interrupted(share._done, held)
     share._done = lock  # type: ignore[assignment]
-    share.start()
+    parallel_copy.Helper().start(share)
     assert held.asked.wait(20)
     with pytest.raises(KeyboardInterrupt):
         share.end()

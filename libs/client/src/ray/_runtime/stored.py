@@ -111,10 +111,12 @@ def load_stored(
 
         raise GetTimeoutError(f"Get timed out: object {object_id.hex()} could not be brought here in time") from error
     view = process.reads.view(object_id, pinned)
-    # What holds the view is made for those only who may keep it: the stream is read here, while this frame does.
-    kind, stream, extents = serialization.read_layout(view.readable)
-    buffer = view.buffer if extents else view.readable
-    buffers = [buffer[offset : offset + length] for offset, length in extents]
+    # The stream is read here, while this frame holds the pin; buffers, which the value keeps, hold the view.
+    kind, stream, extents = serialization.read_layout(pinned.readable)
+    buffers: list[memoryview] = []
+    if extents:
+        buffer = view.buffer
+        buffers = [buffer[offset : offset + length] for offset, length in extents]
     with held_back() if len(stream) >= LARGE_PICKLE_BYTES else nullcontext(), receiving(count):
         value = serialization.load(kind, stream, buffers)
     if kind == serialization.ERROR:

@@ -35,7 +35,7 @@ _ONE_THREAD: Final = {
     "MKL_NUM_THREADS": "1",
 }
 # Not pyarrow, though many import it: all forks would pay for its pages, see docs/adr/0022.
-_PRELOADED: Final = ("numpy", "numpy.random")
+_PRELOADED: Final = ("numpy", "numpy.random", "ray._runtime.parallel_copy")
 # How many workers are forked without the above: those that a new cluster starts ahead.
 _EARLY_FORKS: Final = 2
 # Nobody has asked for so long, before the first fork and after it: time for the second step.
