@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from manta.proto.common.v1 import common_pb2
+from manta.proto.raylet.v1 import raylet_pb2
 from manta.proto.zygote.v1 import zygote_pb2
 from ray._runtime import current, rehearsal, worker_main
 from ray._runtime.interrupts import INTERRUPT
@@ -81,3 +83,16 @@ def test_a_worker_that_is_prepared_has_no_descriptor_no_thread_and_no_id() -> No
         assert not hasattr(worker.process, lacking)
     with pytest.raises(AttributeError):
         worker.process.reactor.fileno()
+
+
+def test_a_prepared_worker_does_as_the_raylet_will_say_and_is_not_tuned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    details = raylet_pb2.RayletWelcome(max_lineage_bytes=77, tuning=raylet_pb2.Tuning(lease_idle_ms=250))
+    welcome = details.SerializeToString(deterministic=True)
+    process = worker_main.prepare(zygote_pb2.Fork(token=b"token", welcome=welcome)).process
+    assert process.recovery.lineage.limit == 77 and process.tuning.lease_idle_s == 0.25
+    tuned: list[bytes] = []
+    monkeypatch.setattr(process, "tune", tuned.append)
+    process.raylet_welcomed(process.raylet, common_pb2.Welcome(details=welcome))
+    assert not tuned
+    process.raylet_welcomed(process.raylet, common_pb2.Welcome(details=b""))
+    assert tuned == [b""]

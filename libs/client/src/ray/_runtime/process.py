@@ -115,6 +115,7 @@ class Process:
         self.on_raylet_lost: Callable[[str], None] = lambda reason: None
         self.closing = False
         self.tuning = tuning.DEFAULT
+        self.tuned_by: bytes | None = None
         # While this worker has served its time.
         self.retirement: Retirement | None = None
 
@@ -167,6 +168,11 @@ class Process:
         self.raylets.connect_local(self.raylet, raylet_socket(self.socket_dir))
         ref_pickling.set_outside_hooks(self._pickled_outside, self._unpickled_outside)
 
+    def tune(self, details: bytes) -> None:
+        """Do as the raylet's welcome says; workers know before they are forked what it will be."""
+        tuning.apply(self, raylet_pb2.RayletWelcome.FromString(details))
+        self.tuned_by = details
+
     def await_welcome(self, timeout_s: float) -> common_pb2.Welcome:
         """The raylet's answer to a driver; somebody must read. raises: TimeoutError, or what a refusal says."""
         assert self._welcomed is not None
@@ -174,8 +180,8 @@ class Process:
 
     def raylet_welcomed(self, link: RayletLink, welcome: common_pb2.Welcome) -> None:
         if link is self.raylet:
-            details = raylet_pb2.RayletWelcome.FromString(welcome.details)
-            tuning.apply(self, details)
+            if welcome.details != self.tuned_by:
+                self.tune(welcome.details)
             if self._welcomed is not None and not self._welcomed.done():
                 self._welcomed.set_result(welcome)
 

@@ -130,6 +130,8 @@ class Worker:
             runtime_env=_job_runtime_env(fork),
             tls=tls,
         )
+        if fork.welcome:
+            self.process.tune(fork.welcome)
 
     def become(self, worker_id: bytes) -> None:
         """Be this worker from now on."""

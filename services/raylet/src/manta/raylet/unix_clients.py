@@ -12,6 +12,7 @@ from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.client import Client
 from manta.raylet.client_frames import ClientFrames
 from manta.raylet.node import Node
+from manta.raylet.worker_starter import worker_welcome
 
 _log = get("manta.raylet.clients")
 
@@ -47,7 +48,7 @@ class UnixClients:
             reason = f"no worker {hello.worker_id.hex()} is wanted on this node"
         if reason:
             raise HelloRefused(reason)
-        return welcome_of(self._node)
+        return welcome_of(self._node, hello.role)
 
     async def _serve(self, connection: Connection, hello: common_pb2.Hello) -> None:
         client = client_of(hello, local=True)
@@ -81,8 +82,10 @@ def refusal(node: Node, hello: common_pb2.Hello) -> str:
     return ""
 
 
-def welcome_of(node: Node) -> common_pb2.Welcome:
+def welcome_of(node: Node, role: int = common_pb2.DRIVER) -> common_pb2.Welcome:
     around = node.surroundings
+    if role == common_pb2.WORKER:
+        return common_pb2.Welcome(node_id=node.node_id, details=worker_welcome(around, node.node_id))
     details = raylet_pb2.RayletWelcome(
         node_id=node.node_id,
         object_manager_socket=around.object_manager_socket,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"manta/proto/zygote/v1/zygote.proto\x12\x0fmanta.zygote.v1\"R\n\x05Ready\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x0e\n\x06python\x18\x02 \x01(\t\x12\x15\n\rversion_major\x18\x03 \x01(\r\x12\x15\n\rversion_minor\x18\x04 \x01(\r\"\xb7\x04\n\x04\x46ork\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tworker_id\x18\x02 \x01(\x0c\x12\x0f\n\x07node_id\x18\x03 \x01(\x0c\x12\x0e\n\x06job_id\x18\x04 \x01(\x0c\x12\x15\n\rraylet_socket\x18\x05 \x01(\t\x12\x1d\n\x15object_manager_socket\x18\x06 \x01(\t\x12\x12\n\nsocket_dir\x18\x07 \x01(\t\x12\x13\n\x0bsession_dir\x18\x08 \x01(\t\x12\x15\n\rgcs_addresses\x18\t \x01(\t\x12+\n\x03\x65nv\x18\n \x03(\x0b\x32\x1e.manta.zygote.v1.Fork.EnvEntry\x12\x19\n\x11working_directory\x18\x0b \x01(\t\x12\x10\n\x08sys_path\x18\x0c \x03(\t\x12\x13\n\x0bnum_threads\x18\r \x01(\r\x12\x13\n\x0bruntime_env\x18\x0e \x01(\t\x12\x15\n\rray_namespace\x18\x0f \x01(\t\x12\x12\n\nip_address\x18\x10 \x01(\t\x12\r\n\x05token\x18\x11 \x01(\x0c\x12\x12\n\nraylet_pid\x18\x12 \x01(\x05\x12\x12\n\njob_config\x18\x13 \x01(\t\x12\x15\n\rversion_major\x18\x14 \x01(\r\x12\x15\n\rversion_minor\x18\x15 \x01(\r\x12\x0e\n\x06tls_ca\x18\x16 \x01(\t\x12\x10\n\x08tls_cert\x18\x17 \x01(\t\x12\x0f\n\x07tls_key\x18\x18 \x01(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\x06\x46orked\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0b\n\x03pid\x18\x02 \x01(\x05\"1\n\nForkFailed\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0f\n\x07message\x18\x02 \x01(\t\"%\n\x06\x45xited\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x0e\n\x06status\x18\x02 \x01(\x11*N\n\x04Kind\x12\x08\n\x04NONE\x10\x00\x12\t\n\x05READY\x10\x01\x12\x08\n\x04\x46ORK\x10\x02\x12\n\n\x06\x46ORKED\x10\x03\x12\x0f\n\x0b\x46ORK_FAILED\x10\x04\x12\n\n\x06\x45XITED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"manta/proto/zygote/v1/zygote.proto\x12\x0fmanta.zygote.v1\"R\n\x05Ready\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x0e\n\x06python\x18\x02 \x01(\t\x12\x15\n\rversion_major\x18\x03 \x01(\r\x12\x15\n\rversion_minor\x18\x04 \x01(\r\"\xc8\x04\n\x04\x46ork\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tworker_id\x18\x02 \x01(\x0c\x12\x0f\n\x07node_id\x18\x03 \x01(\x0c\x12\x0e\n\x06job_id\x18\x04 \x01(\x0c\x12\x15\n\rraylet_socket\x18\x05 \x01(\t\x12\x1d\n\x15object_manager_socket\x18\x06 \x01(\t\x12\x12\n\nsocket_dir\x18\x07 \x01(\t\x12\x13\n\x0bsession_dir\x18\x08 \x01(\t\x12\x15\n\rgcs_addresses\x18\t \x01(\t\x12+\n\x03\x65nv\x18\n \x03(\x0b\x32\x1e.manta.zygote.v1.Fork.EnvEntry\x12\x19\n\x11working_directory\x18\x0b \x01(\t\x12\x10\n\x08sys_path\x18\x0c \x03(\t\x12\x13\n\x0bnum_threads\x18\r \x01(\r\x12\x13\n\x0bruntime_env\x18\x0e \x01(\t\x12\x15\n\rray_namespace\x18\x0f \x01(\t\x12\x12\n\nip_address\x18\x10 \x01(\t\x12\r\n\x05token\x18\x11 \x01(\x0c\x12\x12\n\nraylet_pid\x18\x12 \x01(\x05\x12\x12\n\njob_config\x18\x13 \x01(\t\x12\x15\n\rversion_major\x18\x14 \x01(\r\x12\x15\n\rversion_minor\x18\x15 \x01(\r\x12\x0e\n\x06tls_ca\x18\x16 \x01(\t\x12\x10\n\x08tls_cert\x18\x17 \x01(\t\x12\x0f\n\x07tls_key\x18\x18 \x01(\t\x12\x0f\n\x07welcome\x18\x19 \x01(\x0c\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\x06\x46orked\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0b\n\x03pid\x18\x02 \x01(\x05\"1\n\nForkFailed\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0f\n\x07message\x18\x02 \x01(\t\"%\n\x06\x45xited\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x0e\n\x06status\x18\x02 \x01(\x11*N\n\x04Kind\x12\x08\n\x04NONE\x10\x00\x12\t\n\x05READY\x10\x01\x12\x08\n\x04\x46ORK\x10\x02\x12\n\n\x06\x46ORKED\x10\x03\x12\x0f\n\x0b\x46ORK_FAILED\x10\x04\x12\n\n\x06\x45XITED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,18 +33,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FORK_ENVENTRY']._loaded_options = None
   _globals['_FORK_ENVENTRY']._serialized_options = b'8\001'
-  _globals['_KIND']._serialized_start=842
-  _globals['_KIND']._serialized_end=920
+  _globals['_KIND']._serialized_start=859
+  _globals['_KIND']._serialized_end=937
   _globals['_READY']._serialized_start=55
   _globals['_READY']._serialized_end=137
   _globals['_FORK']._serialized_start=140
-  _globals['_FORK']._serialized_end=707
-  _globals['_FORK_ENVENTRY']._serialized_start=665
-  _globals['_FORK_ENVENTRY']._serialized_end=707
-  _globals['_FORKED']._serialized_start=709
-  _globals['_FORKED']._serialized_end=750
-  _globals['_FORKFAILED']._serialized_start=752
-  _globals['_FORKFAILED']._serialized_end=801
-  _globals['_EXITED']._serialized_start=803
-  _globals['_EXITED']._serialized_end=840
+  _globals['_FORK']._serialized_end=724
+  _globals['_FORK_ENVENTRY']._serialized_start=682
+  _globals['_FORK_ENVENTRY']._serialized_end=724
+  _globals['_FORKED']._serialized_start=726
+  _globals['_FORKED']._serialized_end=767
+  _globals['_FORKFAILED']._serialized_start=769
+  _globals['_FORKFAILED']._serialized_end=818
+  _globals['_EXITED']._serialized_start=820
+  _globals['_EXITED']._serialized_end=857
 # @@protoc_insertion_point(module_scope)
