@@ -52,3 +52,21 @@ async def test_each_ring_counts_once_also_when_it_comes_before_the_wait() -> Non
     assert not waiting.done()
     bell.ring_now()
     await waiting
+
+
+async def test_news_that_more_is_about_to_follow_rings_once_for_all_of_it() -> None:
+    bell = Bell()
+    waiting = await waits(bell)
+    bell.ring_within(0.01)
+    bell.ring_within(FAR)
+    assert not waiting.done()
+    await waiting
+    # What was to ring for news that has been told meanwhile does not ring again.
+    bell.ring_within(0.01)
+    bell.ring_now()
+    await (await waits(bell))
+    waiting = await waits(bell)
+    await asyncio.sleep(0.03)
+    assert not waiting.done()
+    bell.ring_now()
+    await waiting

@@ -126,7 +126,7 @@ class GcsLink:
             self._bell.ring_now()
         else:
             # Others are about to follow: one message, one txn and one push for all of them.
-            asyncio.get_running_loop().call_later(REPORTS_TOGETHER_S, self._bell.ring_now)
+            self._bell.ring_within(REPORTS_TOGETHER_S)
 
     def report_bundles(self, report: placement_group_pb2.BundleReport) -> None:
         # Not kept without a stream: attaching tells of all bundles.
