@@ -1,16 +1,30 @@
 """What a worker puts right of its zygote: variables, and the state of generators of random numbers."""
 
+import os
 import random
 
 import numpy
 import numpy.random
-from ray._zygote.worker_process import RandomNumbers, Variables
+import pytest
+from ray._zygote.worker_process import RandomNumbers, set_variables
 
 
-def test_only_variables_that_differ_are_set() -> None:
-    present = {"SAME": "1", "OTHER": "1", "GONE": "1"}
-    variables = Variables.between(present, {"SAME": "1", "OTHER": "2", "NEW": "3"})
-    assert variables == Variables(removed=("GONE",), changed=(("OTHER", "2"), ("NEW", "3")))
+def test_variables_become_those_that_are_wanted_and_only_what_differs_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[str] = []
+
+    class Environment(dict[str, str]):
+        def __setitem__(self, name: str, value: str) -> None:
+            written.append(name)
+            super().__setitem__(name, value)
+
+    present = Environment({"SAME": "1", "OTHER": "1", "GONE": "1"})
+    monkeypatch.setattr(os, "environ", present)
+    wanted = {"SAME": "1", "OTHER": "2", "NEW": "3"}
+    set_variables(wanted)
+    assert present == wanted
+    assert written == ["OTHER", "NEW"]
 
 
 def test_a_draw_gives_both_generators_a_state_of_their_own_with_no_number_left_of_the_old_one() -> None:

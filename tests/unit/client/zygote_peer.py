@@ -59,10 +59,10 @@ class Worker:
 
 
 class ZygotePeer:
-    """Starts a real manta-zygote and speaks to it."""
+    """Starts a real manta-zygote, whose workers are what the text `worker` makes of them, and speaks to it."""
 
-    def __init__(self, folder: Path, env: dict[str, str] | None = None) -> None:
-        (folder / "zygote_test_worker.py").write_text(WORKER)
+    def __init__(self, folder: Path, env: dict[str, str] | None = None, worker: str = WORKER) -> None:
+        (folder / "zygote_test_worker.py").write_text(worker)
         ours, theirs = socket.socketpair()
         path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = str(Path(sys.executable).with_name("manta-zygote"))

@@ -54,8 +54,8 @@ class ForkHooks:
         """
         if self._lists is None:
             return []
+        self.keep_new_ones()
         for hooks, everything in self._all:
-            everything += [hook for hook in hooks if hook not in everything]
             hooks[:] = everything
         self._all = [(hooks, list(hooks)) for hooks in self._lists]
         for group in _NEEDLESS:
@@ -68,6 +68,11 @@ class ForkHooks:
         # threading's would make a new object for this thread; of the old one only the kernel's number is wrong.
         number: Step = (_set_native_id, (threading.main_thread(),))
         return [number, *((hooks.__setitem__, (slice(None), everything)) for hooks, everything in self._all)]
+
+    def keep_new_ones(self) -> None:
+        """Of hooks that were registered since: the steps that leave_out() gave leave them to children, too."""
+        for hooks, everything in self._all:
+            everything += [hook for hook in hooks if hook not in everything]
 
 
 def _set_native_id(thread: threading.Thread) -> None:

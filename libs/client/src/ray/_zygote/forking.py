@@ -57,7 +57,8 @@ class Forking:
         self.forks = 0
         self._inheritance = worker_process.Inheritance()
         self._kinds: OrderedDict[bytes, WorkerKind] = OrderedDict()
-        self._present: WorkerKind | None = None
+        # What os.environ holds now, of a kind; None: something else.
+        self._present: Mapping[str, str] | None = None
         self._steps = self._first_steps()
         sys.argv = [""]
 
@@ -69,7 +70,7 @@ class Forking:
     def load(self, preload: Callable[[], Any]) -> None:
         """From now on they do. preload: imports them; returns the threadpoolctl.ThreadpoolController over them."""
         # Of the last worker's variables some would be read by a library as it is loaded.
-        worker_process.Variables.between(os.environ, self._own_variables).set()
+        worker_process.set_variables(self._own_variables)
         self._present = None
         self._kinds.clear()
         self._controller = preload()
@@ -79,17 +80,15 @@ class Forking:
     def start(self, request: zygote_pb2.Fork, stdout: int, stderr: int) -> int:
         """Make the worker and return its pid; the descriptors stay the caller's.
 
-        raises: ForkRefused when there is more than one thread, no such interpreter, or no process to be had;
-        VersionMismatch.
+        raises: ForkRefused when there is more than one thread, no such interpreter, no process to be had, or when the
+        request cannot be prepared for; VersionMismatch.
         cost: about 1 ms for a fork, 25 ms of the child's own time for a spawn.
         """
         kind = self._kind(request)
         assert_one_thread()
         if isinstance(kind.start, Spawned):
             return self._spawn(request, kind.env, kind.start, stdout, stderr)
-        if kind is not self._present:
-            worker_process.Variables.between(os.environ, kind.env).set()
-            self._present = kind
+        self._set_variables(kind.env)
         self.forks += 1
         self._numbers.draw()
         pid = self._fork()
@@ -113,6 +112,8 @@ class Forking:
             kind = self._kinds[key] = self._new_kind(request)
             if len(self._kinds) > _MOST_KINDS:
                 self._kinds.popitem(last=False)
+        elif kind.env is not self._present:  # the one used before is the last already
+            self._kinds.move_to_end(key)
         return kind
 
     def _new_kind(self, request: zygote_pb2.Fork) -> WorkerKind:
@@ -123,12 +124,35 @@ class Forking:
             raise ForkRefused(str(error)) from error
         env = worker_process.environment(request, self._inherited)
         threads = worker_process.thread_count(env, request)
-        prepare = getattr(self._module, "prepare", None)
-        prepared = () if prepare is None or isinstance(start, Spawned) else (prepare(request),)
+        prepared = () if isinstance(start, Spawned) else self._prepared(request, env)
         kind = WorkerKind(start, env, threads, worker_process.import_path(request), prepared)
         # Grown old, it is not looked at by the collections of young objects that children run; frozen, it would stay.
         gc.collect(1)
         return kind
+
+    def _prepared(self, request: zygote_pb2.Fork, env: Mapping[str, str]) -> tuple[Any, ...]:
+        prepare = getattr(self._module, "prepare", None)
+        if prepare is None:
+            return ()
+        # It may read them, and those of the kind before are another job's.
+        self._set_variables(env)
+        try:
+            return (prepare(request),)
+        except Exception as error:
+            # Of whatever class: this request is at fault, and others must get their workers.
+            raise ForkRefused(f"{self._worker} cannot prepare for this worker: {error!r}") from error
+        finally:
+            self._hooks.keep_new_ones()
+
+    def _set_variables(self, env: Mapping[str, str]) -> None:
+        if env is self._present:
+            return
+        self._present = None  # until all are set
+        try:
+            worker_process.set_variables(env)
+        except (OSError, ValueError) as error:
+            raise ForkRefused(f"the variables of this worker cannot be set: {error}") from error
+        self._present = env
 
     def _fork(self) -> int:
         try:
@@ -147,7 +171,9 @@ class Forking:
             worker_process.enter_folder(request.working_directory)
             sys.path[:] = kind.sys_path
             if kind.threads != 1 and self._controller is not None:  # the zygote runs with one
-                worker_process.limit_threads(kind.threads, self._controller)
+                # Without a context, the limit holds for the life of the process. Libraries that are loaded later, such
+                # as pyarrow, read the variables.
+                self._controller.limit(limits=kind.threads)
         except BaseException:
             import traceback
 

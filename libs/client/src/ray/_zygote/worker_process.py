@@ -1,4 +1,4 @@
-"""What a new worker process does to itself before any user code, forked or spawned."""
+"""What makes a process a worker before any user code: done by its zygote ahead, or by itself, forked or spawned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO, Any, Final, NoReturn
 
 from manta.common.signals import handler_arguments, handler_setter
@@ -55,25 +54,6 @@ class Inheritance:
             steps.append((os.closerange, (start, descriptor)))
             start = descriptor + 1
         return steps
-
-
-@dataclass(frozen=True, slots=True)
-class Variables:
-    """How the environment of a worker differs from its zygote's."""
-
-    removed: tuple[str, ...] = ()
-    changed: tuple[tuple[str, str], ...] = ()
-
-    @staticmethod
-    def between(present: Mapping[str, str], wanted: Mapping[str, str]) -> Variables:
-        changed = tuple((name, value) for name, value in wanted.items() if present.get(name) != value)
-        return Variables(tuple(present.keys() - wanted.keys()), changed)
-
-    def set(self) -> None:
-        for name in self.removed:
-            del os.environ[name]
-        for name, value in self.changed:
-            os.environ[name] = value
 
 
 class RandomNumbers:
@@ -137,6 +117,18 @@ def environment(fork: zygote_pb2.Fork, inherited: Mapping[str, str]) -> dict[str
     return env
 
 
+def set_variables(wanted: Mapping[str, str]) -> None:
+    """Make them this process's environment; only those that differ are written.
+
+    raises: ValueError or OSError for a name or value that no environment holds; some are set then.
+    """
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
 def thread_count(env: Mapping[str, str], fork: zygote_pb2.Fork) -> int:
     """Threads for BLAS and OpenMP: the user's OMP_NUM_THREADS (of a list the first), else the lease's."""
     first = env.get("OMP_NUM_THREADS", "").split(",")[0].strip()
@@ -162,19 +154,6 @@ def enter_folder(folder: str) -> None:
             f"manta: cannot enter the driver's folder {folder!r} ({error.strerror}); staying in {os.getcwd()}",
             file=sys.stderr,
         )
-
-
-def limit_threads(count: int, controller: Any) -> None:
-    """Tell the libraries that are loaded already; the variables alone do nothing after their import.
-
-    Others, such as pyarrow, read them when the user's code imports them.
-
-    controller: a threadpoolctl.ThreadpoolController that knows them.
-    """
-    if count == 1:
-        return  # as in the zygote
-    # Without a context, the limit holds for the life of the process.
-    controller.limit(limits=count)
 
 
 def run(fork: zygote_pb2.Fork, worker: str = DEFAULT_WORKER, *prepared: Any) -> NoReturn:
