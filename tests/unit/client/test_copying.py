@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _thread
 import os
+import random
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -121,7 +123,15 @@ def test_a_share_that_nobody_takes_is_over() -> None:
     share = parallel_copy.Share(iter([(0, 0, 1)]))
     share.offer(0)
     share.end()
-    assert share._ended
+    assert share._owner == {"is": "nobody"}
+
+
+def test_a_share_that_has_not_begun_is_taken_back() -> None:
+    blocks = iter([(0, 0, 1)])
+    share = parallel_copy.Share(blocks)
+    share.end()
+    share.run()
+    assert list(blocks) == [(0, 0, 1)]
 
 
 class Held(Iterator[parallel_copy.Block]):
@@ -136,33 +146,93 @@ class Held(Iterator[parallel_copy.Block]):
         raise StopIteration
 
 
-class Interrupted:
-    """A lock whose first wait is interrupted, as by a signal's handler; then lets the blocks go."""
+class Waited:
+    """A lock that lets the blocks go when it is waited for; if `interrupted`, a signal's handler raises before that."""
 
-    def __init__(self, lock: Any, held: Held) -> None:
-        self._lock, self._held = lock, held
+    def __init__(self, lock: Any, held: Held, *, interrupted: bool) -> None:
+        self._lock, self._held, self._interrupted = lock, held, interrupted
         self.release = lock.release
-        self.waits = 0
 
     def acquire(self) -> None:
-        self.waits += 1
-        if self.waits == 1:
+        if self._interrupted:
+            self._interrupted = False
             raise KeyboardInterrupt
         assert not self._held.let_go.is_set()
         self._held.let_go.set()
         self._lock.acquire()
 
 
-def test_an_interrupt_comes_out_when_the_other_thread_writes_no_more() -> None:
+@pytest.mark.usefixtures("no_helpers")
+@pytest.mark.parametrize("where", ["copying", "waiting", "copying and waiting"])
+def test_an_interrupt_comes_out_when_the_helper_writes_no_more(where: str) -> None:
     held = Held()
     share = parallel_copy.Share(held)
-    lock = Interrupted(share._done, held)
-    share._done = lock  # type: ignore[assignment]
-    parallel_copy.Helper().start(share)
-    assert held.asked.wait(20)
+    share._done = Waited(share._done, held, interrupted="waiting" in where)  # type: ignore[assignment]
+
+    def own_blocks() -> Iterator[parallel_copy.Block]:
+        assert held.asked.wait(20), "the helper has begun"
+        if "copying" in where:
+            raise KeyboardInterrupt
+        yield from ()
+
     with pytest.raises(KeyboardInterrupt):
-        share.end()
-    assert share._ended and lock.waits == 2
+        parallel_copy.copy_together(own_blocks(), [share])
+    assert share._ended and held.let_go.is_set()
+
+
+class Alarm(Exception):
+    pass
+
+
+def test_wherever_a_copy_is_interrupted_no_helper_is_left_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    shares: list[parallel_copy.Share] = []
+
+    class Recorded(parallel_copy.Share):
+        def __init__(self, blocks: Iterator[parallel_copy.Block]) -> None:
+            super().__init__(blocks)
+            shares.append(self)
+
+    armed = False
+
+    def ring(*_: object) -> None:
+        nonlocal armed
+        if armed:
+            armed = False
+            raise Alarm
+
+    monkeypatch.setattr(parallel_copy, "Share", Recorded)
+    source, target = memoryview(random_bytes(9 * MIB)), memoryview(bytearray(9 * MIB))
+    delays = random.Random(1)
+    main, go, over = threading.get_ident(), threading.Semaphore(0), threading.Event()
+
+    def ring_after_a_while() -> None:
+        while go.acquire(timeout=20) and not over.is_set():
+            over.wait(delays.uniform(0, 2e-3))
+            signal.pthread_kill(main, signal.SIGUSR2)
+
+    former = signal.signal(signal.SIGUSR2, ring)
+    thread = threading.Thread(target=ring_after_a_while)
+    thread.start()
+    rung = 0
+    try:
+        for _ in range(300):
+            go.release()
+            try:
+                armed = True
+                copy_into(target, source)
+                armed = False
+            except Alarm:
+                rung += 1
+            assert all(share._ended or share._owner == {"is": "nobody"} for share in shares)
+            shares.clear()
+    finally:
+        armed = False
+        over.set()
+        go.release()
+        thread.join(20)
+        signal.signal(signal.SIGUSR2, former)
+    assert rung > 0
 
 
 def test_the_address_of_a_buffer_is_told_also_of_a_read_only_one() -> None:

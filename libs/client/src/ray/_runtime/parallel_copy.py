@@ -38,16 +38,32 @@ def copy(destination: memoryview, source: memoryview) -> None:
         return
     # One for each: after every block a thread waits for the GIL, up to 5 ms if others compute.
     blocks = _blocks(to, origin, size, threads)
-    shares = [Share(blocks) for _ in range(threads - 1)]
     _forget_those_of_the_parent()
-    try:
-        for share in shares:
-            share.offer(threads - 1)
-        for block in blocks:
-            memmove(*block)
-    finally:
-        for share in shares:
-            share.end()
+    copy_together(blocks, [Share(blocks) for _ in range(threads - 1)])
+
+
+def copy_together(blocks: Iterator[Block], shares: list[Share]) -> None:
+    """Copy the blocks, with a helper for each share. What a signal's handler raises meanwhile comes out at the end.
+
+    The range is given back then, and nobody must write to it any more. Not by a `finally`, since a handler may raise at
+    its very beginning.
+    """
+    raised: BaseException | None = None
+    helpers = len(shares)
+    while shares:
+        try:
+            if raised is None:
+                for share in shares:
+                    share.offer(helpers)
+                for block in blocks:
+                    memmove(*block)
+            while shares:
+                shares[-1].end()
+                shares.pop()
+        except BaseException as error:
+            raised = error
+    if raised is not None:
+        raise raised
 
 
 def _blocks(to: int, origin: int, size: int, count: int) -> Iterator[Block]:
@@ -59,12 +75,12 @@ def _blocks(to: int, origin: int, size: int, count: int) -> Iterator[Block]:
 class Share:
     """What one helper copies: blocks, for as long as there are any."""
 
-    __slots__ = ("_blocks", "_claim", "_done", "_ended")
+    __slots__ = ("_blocks", "_done", "_ended", "_owner")
 
     def __init__(self, blocks: Iterator[Block]) -> None:
         self._blocks = blocks
-        # Taken by the thread that begins, or by the one that no longer needs it to.
-        self._claim = _thread.allocate_lock()
+        # Whoever comes first is in it: the helper, or the one that no longer needs it.
+        self._owner: dict[str, str] = {}
         self._done = _thread.allocate_lock()
         self._done.acquire()
         self._ended = False
@@ -74,34 +90,22 @@ class Share:
         try:
             helper = _waiting.pop()
         except IndexError:
-            if len(_helpers) >= most or not Helper().start(self):
-                self._ended = True
+            if len(_helpers) < most:
+                Helper().start(self)
         else:
             helper.help(self)
 
     def run(self) -> None:
-        if self._claim.acquire(blocking=False):
+        if self._owner.setdefault("is", "helper") == "helper":
             for block in self._blocks:
                 memmove(*block)
         self._ended = True
         self._done.release()
 
     def end(self) -> None:
-        """Have the helper not begin, or wait for its end.
-
-        What a signal's handler raises meanwhile comes out after that: the range is given back then, and nobody must
-        write to it any more.
-        """
-        raised: BaseException | None = None
-        while not self._ended:
-            try:
-                if raised is None and self._claim.acquire(blocking=False):
-                    return
-                self._done.acquire()
-            except BaseException as error:
-                raised = error
-        if raised is not None:
-            raise raised
+        """Take it back, or if the helper has begun, wait for its end. May be repeated, after it was interrupted."""
+        while not self._ended and self._owner.setdefault("is", "nobody") == "helper":
+            self._done.acquire()
 
 
 class Helper:
@@ -114,15 +118,15 @@ class Helper:
         self._bell.acquire()
         self._share: Share | None = None
 
-    def start(self, share: Share) -> bool:
-        """returns: False if the system has no thread for it, or the interpreter is about to end."""
+    def start(self, share: Share) -> None:
+        """Nothing is begun if the system has no thread for it, or the interpreter is about to end."""
         _helpers.add(self)
         try:
             _thread.start_new_thread(self._run, (share,))
-        except RuntimeError:
+        except BaseException as error:
             _helpers.discard(self)
-            return False
-        return True
+            if not isinstance(error, RuntimeError):
+                raise
 
     def help(self, share: Share) -> None:
         self._share = share
