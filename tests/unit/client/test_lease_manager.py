@@ -147,6 +147,18 @@ def test_handed_back_tasks_go_first_and_in_their_old_order() -> None:
     assert AskLeases in kinds(commands)
 
 
+def test_what_ends_has_its_idle_leases_returned_and_no_others() -> None:
+    manager = LeaseManager()
+    key, other = manager.new_key(None), manager.new_key(None)
+    leases = [granted(manager, key, b"l1"), granted(manager, key, b"l2")]
+    kept = granted(manager, other, b"l3")
+    manager.submit(key, a_task(1))
+    (idle,) = [lease for lease in leases if not lease.in_flight]
+    assert manager.give_back_idle(key) == [ReturnLease(idle)]
+    assert idle.gone and not kept.gone
+    assert manager.give_back_idle(key) == []
+
+
 def test_short_returns_idle_leases_and_lets_busy_ones_drain() -> None:
     manager = LeaseManager()
     key = manager.new_key(None)

@@ -310,6 +310,10 @@ class LeaseManager:
                 commands.extend(self.assign(key))
         return commands
 
+    def give_back_idle(self, key: SchedulingKey) -> list[Command]:
+        """What these leases were for is about to end: those that are idle go back at once."""
+        return [self._give_back(lease) for lease in list(key.leases.values()) if not lease.in_flight]
+
     def _give_back(self, lease: Lease) -> ReturnLease:
         self._remove(lease)
         return ReturnLease(lease)

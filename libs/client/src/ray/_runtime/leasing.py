@@ -295,6 +295,16 @@ class Leasing:
             self.queue(self.manager.short())
         self._process.after_lock()
 
+    def on_group_leaving(self, group_id: bytes) -> None:
+        """A placement group is about to be removed, and with it the workers leased in it: save the idle ones."""
+        with self._process.lock:
+            for key in self._keys.values():
+                assert isinstance(key.demand, Demand)
+                strategy = key.demand.message.strategy
+                if strategy.HasField("placement_group") and strategy.placement_group.placement_group_id == group_id:
+                    self.queue(self.manager.give_back_idle(key))
+        self._process.after_lock()
+
     def on_raylet_gone(self, link: RayletLink) -> None:
         """A remote raylet cannot be reached: ask at home for what it was asked for."""
         with self._process.lock:
