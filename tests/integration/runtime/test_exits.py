@@ -3,10 +3,13 @@
 import asyncio
 import atexit
 import gc
+import logging
+import logging.handlers
 import os
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,13 @@ class Leaver:
 
     def at_exit(self, path: str) -> None:
         atexit.register(lambda: Path(path).write_text("left"))
+
+    def leave_to_finalizers(self, folder: str) -> None:
+        # Neither is told by anything else that the process ends.
+        handler = logging.handlers.MemoryHandler(100, target=logging.FileHandler(f"{folder}/log", delay=True))
+        handler.emit(logging.makeLogRecord({"msg": "the last line", "levelno": logging.INFO}))
+        self.finalizer = weakref.finalize(self, Path(folder, "finalized").touch)
+        self.handler = handler
 
     def threads(self) -> int:
         # SystemExit in a thread of the user's ends that thread alone.
@@ -164,6 +174,21 @@ def test_what_is_registered_with_atexit_runs(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ActorDiedError):
         ray.get(actor.leave.remote(), timeout=20)
     wait_for(lambda: path.exists() and path.read_text() == "left", "the function has run")
+
+
+def test_finalizers_and_buffered_lines_of_logs_come_to_their_end_with_the_process(tmp_path: Path) -> None:
+    # The first workers of a session come from a zygote that has not done the half of what it does ahead.
+    actors = [an_actor("plain") for _ in range(4)]
+    folders = [tmp_path / str(number) for number in range(4)]
+    for actor, folder in zip(actors, folders, strict=True):
+        folder.mkdir()
+        ray.get(actor.leave_to_finalizers.remote(str(folder)), timeout=20)
+        actor.leave.remote()
+    wait_for(lambda: all((folder / "finalized").exists() for folder in folders), "the finalizers have run")
+    wait_for(
+        lambda: all((f / "log").exists() and (f / "log").read_text() == "the last line\n" for f in folders),
+        "the logs are written",
+    )
 
 
 def test_exit_actor_in_the_constructor_is_a_death_on_purpose() -> None:

@@ -13,13 +13,22 @@ from tests.unit.client.zygote_peer import WORKER, ZygotePeer
 PREPARES = (
     WORKER.replace("def run(fork):", "def run(fork, prepared):").replace('"fork": fork', '"prepared": prepared')
     + """
+import weakref
+
 count = 0
+living = weakref.WeakSet()
+
+
+class Kept:
+    def __init__(self):
+        self.me = self
+        living.add(self)
 
 
 def prepare(fork):
     global count
     count += 1
-    scope = {"count": count, "os": os}
+    scope = {"count": count, "Kept": Kept, "living": living, "os": os}
     exec(fork.ray_namespace, scope)
     return scope.get("made")
 """
@@ -74,6 +83,13 @@ def test_a_kind_that_is_in_use_stays_prepared_while_others_come_and_go(zygote: Z
         numbers.add(zygote.fork("answer = prepared", ray_namespace="made = count").answer())
         zygote.fork("answer = 1", ray_namespace=f"# {other}").answer()
     assert len(numbers) == 1
+
+
+def test_what_was_prepared_for_kinds_that_are_gone_is_freed_although_it_lies_in_cycles(zygote: ZygotePeer) -> None:
+    for other in range(40):
+        zygote.fork("answer = 1", ray_namespace=f"made = Kept()  # {other}").answer()
+    # Those that are kept, and the one that had to go for this.
+    assert zygote.fork("answer = prepared", ray_namespace="made = len(living)").answer() <= 17
 
 
 def test_a_hook_that_is_registered_as_a_kind_is_prepared_is_there_for_the_forks_of_its_workers(

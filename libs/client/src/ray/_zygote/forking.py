@@ -1,6 +1,5 @@
 """Makes workers out of the zygote: by fork, or by fork and exec of a new interpreter."""
 
-import atexit
 import gc
 import os
 import shutil
@@ -98,7 +97,7 @@ class Forking:
 
     def _first_steps(self) -> tuple[worker_process.Step, ...]:
         # The zygote's own, as of all that is forked from it.
-        atexit._clear()
+        worker_process.forget_exit_functions()
         return (*self._inheritance.dropping(), *self._hooks.leave_out())
 
     def _kind(self, request: zygote_pb2.Fork) -> WorkerKind:
@@ -110,8 +109,12 @@ class Forking:
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._kinds[key] = self._new_kind(request)
-            if len(self._kinds) > _MOST_KINDS:
+            more = len(self._kinds) > _MOST_KINDS
+            if more:
                 self._kinds.popitem(last=False)
+            # Grown old, it is not looked at by the collections of young objects that children run; frozen, it would
+            # stay. The one that goes lies in cycles, and a zygote makes too little for collections of its own.
+            gc.collect(2 if more else 1)
         elif kind.env is not self._present:  # the one used before is the last already
             self._kinds.move_to_end(key)
         return kind
@@ -125,10 +128,7 @@ class Forking:
         env = worker_process.environment(request, self._inherited)
         threads = worker_process.thread_count(env, request)
         prepared = () if isinstance(start, Spawned) else self._prepared(request, env)
-        kind = WorkerKind(start, env, threads, worker_process.import_path(request), prepared)
-        # Grown old, it is not looked at by the collections of young objects that children run; frozen, it would stay.
-        gc.collect(1)
-        return kind
+        return WorkerKind(start, env, threads, worker_process.import_path(request), prepared)
 
     def _prepared(self, request: zygote_pb2.Fork, env: Mapping[str, str]) -> tuple[Any, ...]:
         prepare = getattr(self._module, "prepare", None)

@@ -3,7 +3,6 @@
 N is a memory file that holds a serialized zygote.v1.Fork.
 """
 
-import atexit
 import sys
 from typing import NoReturn
 
@@ -27,8 +26,7 @@ def main() -> NoReturn:
     worker_process.enter_folder(request.working_directory)
     sys.path[:] = worker_process.import_path(request)
     sys.argv = [""]
-    # What was imported so far is none of the worker's; what user code adds runs when it ends on purpose.
-    atexit._clear()
+    worker_process.forget_exit_functions()
     worker_process.run(request, worker)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
+import logging
 import os
 import random
 import signal
 import sys
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, Final, NoReturn
 
@@ -103,6 +106,14 @@ def open_standard_streams() -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc] # noqa: SIM115
+
+
+def forget_exit_functions() -> None:
+    """Those that were registered so far are none of a worker's; what its user code registers runs when it ends."""
+    atexit._clear()
+    # Two modules register once in a process, for all that user code will leave to them.
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    atexit.register(logging.shutdown)
 
 
 def environment(fork: zygote_pb2.Fork, inherited: Mapping[str, str]) -> dict[str, str]:
