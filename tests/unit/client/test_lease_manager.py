@@ -20,6 +20,7 @@ from ray._runtime.lease_manager import (
     Push,
     ReturnLease,
     SchedulingKey,
+    WantTimer,
 )
 from ray._runtime.task_record import TaskRecord, Timing
 
@@ -159,6 +160,31 @@ def test_what_ends_has_its_idle_leases_returned_and_no_others() -> None:
     assert manager.give_back_idle(key) == []
 
 
+def test_a_key_that_waits_has_the_idle_leases_of_others_returned_after_a_moment() -> None:
+    manager = LeaseManager()
+    key, other, third = manager.new_key(None), manager.new_key(None), manager.new_key(None)
+    idle, busy = granted(manager, other, b"l1"), granted(manager, third, b"l2")
+    manager.submit(third, a_task(1))
+    task = a_task(2)
+    assert manager.submit(key, task) == [AskLeases(key, 1), WantTimer(key)]
+    manager.refused(key)
+    assert manager.still_wanted(key) == [], "it does not wait any more"
+    assert manager.submit(key, a_task(3)) == [AskLeases(key, 1), WantTimer(key)]
+    assert manager.still_wanted(key) == [ReturnLease(idle)]
+    assert idle.gone and not busy.gone
+    manager.granted(key, b"l3", None)
+    assert manager.still_wanted(key) == [], "its own serves it"
+
+
+def test_a_key_alone_waits_for_no_lease_of_its_own_process() -> None:
+    manager = LeaseManager()
+    key = manager.new_key(None)
+    granted(manager, key)
+    manager.submit(key, a_task(1))
+    manager.submit(key, a_task(2))
+    assert kinds(manager.assign(key)) == [AskLeases]
+
+
 def test_short_returns_idle_leases_and_lets_busy_ones_drain() -> None:
     manager = LeaseManager()
     key = manager.new_key(None)
@@ -292,6 +318,7 @@ class Model(RuleBasedStateMachine):
         # What each raylet believes is wanted of it.
         self.asked: dict[int, dict[tuple[bytes, int], int]] = {key.request_id: {} for key in self.keys}
         self.timers: list[IdleTimer] = []
+        self.want_timers: list[WantTimer] = []
         self.drained: set[bytes] = set()
         self.returned: set[bytes] = set()
         self.unsaid: set[int] = set()  # keys whose submitted tasks wait for the flusher's assign
@@ -325,6 +352,8 @@ class Model(RuleBasedStateMachine):
                 assert lease_id not in self.returned, "returned twice"
                 assert lease_id not in self.where.values(), "a lease went back with tasks on it"
                 self.returned.add(lease_id)
+            elif isinstance(command, WantTimer):
+                self.want_timers.append(command)
             else:
                 self.timers.append(command)
 
@@ -416,6 +445,15 @@ class Model(RuleBasedStateMachine):
     def timer(self, data: st.DataObject) -> None:
         timer = self.timers.pop(data.draw(st.integers(0, len(self.timers) - 1)))
         self.perform(self.manager.lease_idle(timer.lease, timer.mark))
+
+    @precondition(lambda self: self.want_timers)
+    @rule(data=st.data())
+    def want_timer(self, data: st.DataObject) -> None:
+        key = self.want_timers.pop(data.draw(st.integers(0, len(self.want_timers) - 1))).key
+        assert all(timer.key is not key for timer in self.want_timers), "two timers for one key"
+        before = {lease.lease_id for lease in self.manager.leases() if lease.key is key or lease.in_flight}
+        self.perform(self.manager.still_wanted(key))
+        assert before <= set(self.held()), "one that works, or that serves the key, went back"
 
     @rule()
     def others_wait(self) -> None:

@@ -59,7 +59,13 @@ class IdleTimer(NamedTuple):
     mark: int
 
 
-Command: TypeAlias = Push | AskLeases | CancelLeases | ReturnLease | EndCancelled | IdleTimer
+class WantTimer(NamedTuple):
+    """Call `still_wanted(key)` after a moment: longer than a grant takes when there is room."""
+
+    key: SchedulingKey
+
+
+Command: TypeAlias = Push | AskLeases | CancelLeases | ReturnLease | EndCancelled | IdleTimer | WantTimer
 
 
 class Lease:
@@ -86,7 +92,7 @@ class SchedulingKey:
     where to go (SPREAD), so a lease serves one task.
     """
 
-    __slots__ = ("asked", "demand", "leases", "one_each", "queue", "request_id")
+    __slots__ = ("asked", "demand", "leases", "one_each", "queue", "request_id", "timer_set")
 
     def __init__(self, request_id: int, demand: object, one_each: bool) -> None:
         self.one_each = one_each
@@ -95,6 +101,7 @@ class SchedulingKey:
         self.queue: collections.deque[TaskRecord] = collections.deque()
         self.leases: dict[bytes, Lease] = {}
         self.asked = Asked()
+        self.timer_set = False
 
 
 class LeaseManager:
@@ -192,6 +199,17 @@ class LeaseManager:
             at_home = wanted - (asked.total - asked.at(HOME))
             asked.set(HOME, at_home)
             commands.append(AskLeases(key, at_home))
+            if len(self._leases) > len(key.leases) and not key.timer_set:
+                key.timer_set = True
+                commands.append(WantTimer(key))
+
+    def still_wanted(self, key: SchedulingKey) -> list[Command]:
+        """The key may wait for what our own idle leases of other keys hold: they go back, if it waits."""
+        key.timer_set = False
+        if not (key.queue and key.asked.total):
+            return []
+        idle = [lease for lease in self._leases.values() if not lease.in_flight and lease.key is not key]
+        return [self._give_back(lease) for lease in idle]
 
     def granted(self, key: SchedulingKey, lease_id: bytes, route: object, place: Place = HOME) -> list[Command]:
         """A worker is ours; it is returned at once when nothing waits any more. place: where it was asked for."""

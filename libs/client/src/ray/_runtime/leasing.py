@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ray._runtime.raylets import RayletLink
     from ray._runtime.task_record import TaskRecord
 
+# A grant comes within half of it where there is room and a worker.
+_WANT_S: Final = 0.001
 _TASKS_FIELD: Final = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
 
 
@@ -167,6 +169,8 @@ class Leasing:
             elif type(command) is lease_manager.IdleTimer:
                 idle = functools.partial(self._idle, command.lease, command.mark)
                 process.reactor.call_later(process.tuning.lease_idle_s, idle)
+            elif type(command) is lease_manager.WantTimer:
+                process.reactor.call_later(_WANT_S, functools.partial(self._still_wanted, command.key))
 
     def _ask(self, key: SchedulingKey, count: int, place: Place) -> None:
         process = self._process
@@ -223,6 +227,11 @@ class Leasing:
     def peer_of(self, lease: Lease) -> Peer:
         route: Route = lease.route  # type: ignore[assignment]
         return route.peer
+
+    def _still_wanted(self, key: SchedulingKey) -> None:
+        with self._process.lock:
+            self.queue(self.manager.still_wanted(key))
+        self._process.after_lock()
 
     def _idle(self, lease: Lease, mark: int) -> None:
         with self._process.lock:
