@@ -104,6 +104,7 @@ def test_threads_that_copy_at_once_share_the_helpers() -> None:
     assert not failed and not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that it has threads is the point
 @pytest.mark.usefixtures("no_helpers")
 def test_a_forked_child_does_not_wait_for_the_helpers_of_its_parent() -> None:
     expect_copied(random_bytes(9 * MIB), 9 * MIB)
