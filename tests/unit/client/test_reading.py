@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import threading
@@ -265,4 +266,64 @@ def test_a_take_over_that_fails_does_not_keep_the_stand_in_from_reading(reactor:
     reading.start()
     assert ran.wait(DEADLINE_S)
     reading.stop()
+    reactor.close()
+
+
+@pytest.mark.parametrize("is_driver", [True, False])
+def test_a_stand_in_that_finds_no_thread_is_started_when_there_is_one(
+    reactor: Reactor, taken_over: threading.Event, monkeypatch: pytest.MonkeyPatch, is_driver: bool
+) -> None:
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    reading = Reading(reactor, taken_over.set, is_driver=is_driver)
+    with monkeypatch.context() as patch:
+        # The one that threading calls, up to Python 3.12 and since, and the one that is called here.
+        patch.setattr(threading, "_start_new_thread", none_left, raising=False)
+        patch.setattr(threading, "_start_joinable_thread", none_left, raising=False)
+        patch.setattr(_thread, "start_new_thread", none_left)
+        with pytest.raises(RuntimeError, match="new thread"):
+            reading.start()
+    reading.start()
+    assert taken_over.wait(DEADLINE_S)
+    reading.stop()
+    assert not reading._ended.locked()
+    reactor.close()
+
+
+def test_to_stop_one_whose_thread_could_not_be_started_does_not_wait_for_it(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    reading = Reading(reactor, is_driver=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(_thread, "start_new_thread", none_left)
+        with pytest.raises(RuntimeError, match="new thread"):
+            reading.start()
+    stopping = in_thread(reading.stop)
+    stopping.join(DEADLINE_S)
+    assert not stopping.is_alive()
+    reactor.close()
+
+
+def test_what_a_child_does_that_was_forked_on_the_stand_ins_thread_ends_without_an_error(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[threading.Thread] = []
+    errors: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+
+    def forked() -> None:
+        ends.append(threading.current_thread())
+        reading.drop_in_child()
+        in_stand_in.set()
+
+    in_stand_in = threading.Event()
+    reading = Reading(reactor, forked)
+    reading.start()
+    assert in_stand_in.wait(DEADLINE_S)
+    ends[0].join(DEADLINE_S)
+    assert not ends[0].is_alive() and not errors
     reactor.close()

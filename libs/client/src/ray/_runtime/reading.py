@@ -163,9 +163,13 @@ class Reading:
         self._unpark()
 
     def block(self) -> None:
-        """This thread is about to wait for something that it cannot read: take over now."""
+        """This thread is about to wait for something that it cannot read: take over now. raises: RuntimeError."""
         self._blocked += 1
-        self._unpark()
+        try:
+            self._unpark()
+        except RuntimeError:
+            self._blocked -= 1
+            raise
 
     def unblock(self) -> None:
         self._blocked -= 1
@@ -185,13 +189,20 @@ class Reading:
         self._ended = threading.Lock()
 
     def _unpark(self) -> None:
+        """raises: RuntimeError when the stand-in needs a thread and there is none to be had."""
         self._parked = False
         if not (self._ident or self._stop) and self._ended.acquire(blocking=False):
-            if self._is_driver:
-                threading.Thread(target=self._live, name="manta-reader", daemon=True).start()
-            else:
-                # In a worker, threading's objects for it would be half of what it costs.
-                _thread.start_new_thread(self._live, ())
+            try:
+                if self._is_driver:
+                    threading.Thread(target=self._live, name="manta-reader", daemon=True).start()
+                else:
+                    # In a worker, threading's objects for it would be half of what it costs.
+                    _thread.start_new_thread(self._live, ())
+            except RuntimeError:
+                # There is no thread to be had: the next that leaves tries again, and nobody waits for this one's end.
+                self._parked = True
+                self._ended.release()
+                raise
         try:
             self._look.release()
         except RuntimeError:
@@ -203,10 +214,12 @@ class Reading:
 
     def _live(self) -> None:
         self._ident = threading.get_ident()
+        # A callback of the user's may fork on this thread; the child's is another.
+        ended = self._ended
         try:
             self._run()
         finally:
-            self._ended.release()
+            ended.release()
 
     def _run(self) -> None:
         reactor = self._reactor
