@@ -24,6 +24,8 @@ _filling: list[bytes] = []
 
 def fill_holes_between_objects() -> None:
     """By the layout of CPython's allocator for small objects. cost: 1 ms."""
+    if not sys.getallocatedblocks():
+        return  # some other has its place, see PYTHONMALLOC
     header = sys.getsizeof(b"")
     for size in _OBJECT_SIZES:
         for _ in range(_MOST_HOLES):
@@ -31,7 +33,7 @@ def fill_holes_between_objects() -> None:
             if id(_filling[-1]) % _POOL_BYTES == _POOL_HEADER:
                 break  # the first block of a pool that nothing else is in
         else:
-            if size == _OBJECT_SIZES.start:  # some other allocator, see PYTHONMALLOC
+            if size == _OBJECT_SIZES.start:  # it begins its blocks elsewhere, as with PYTHONMALLOC=debug
                 _filling.clear()
                 return
 
@@ -45,11 +47,21 @@ def fill_holes_between_blocks() -> None:
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "malloc_trim"):
         return
+    start = _start_of_heap()
     libc.malloc_trim(0)
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_size_t, (ctypes.c_size_t,)
     libc.sbrk.restype, libc.sbrk.argtypes = ctypes.c_size_t, (ctypes.c_ssize_t,)
-    end = libc.sbrk(0)
+    heap = range(start, libc.sbrk(0))
     for size in _BLOCK_SIZES:
         for _ in range(_MOST_HOLES):
-            if libc.malloc(size - _BLOCK_HEADER) >= end:
+            if libc.malloc(size - _BLOCK_HEADER) not in heap:
                 break
+
+
+def _start_of_heap() -> int:
+    """Where the C library's heap begins; an allocator that was loaded before it has its blocks anywhere."""
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            if line.endswith("[heap]\n"):
+                return int(line.partition("-")[0], 16)
+    return sys.maxsize  # no block is in the heap
