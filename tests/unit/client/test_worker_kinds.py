@@ -1,6 +1,7 @@
 """What a zygote prepares once for all workers of a kind, and what kinds must not learn of each other."""
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,7 @@ def test_a_hook_that_is_registered_as_a_kind_is_prepared_is_there_for_the_forks_
     registers = "made = []; os.register_at_fork(after_in_child=lambda: made.append(os.getpid()))"
     code = """
 import os
+import resource
 reader, writer = os.pipe()
 pid = os.fork()
 if pid == 0:
@@ -108,3 +110,22 @@ answer = [os.getpid() in prepared, os.read(reader, 100).decode()]
 """
     for _ in range(2):
         assert zygote.fork(code, ray_namespace=registers).answer() == [True, "True"]
+
+
+def descriptors(zygote: ZygotePeer) -> set[int]:
+    return {int(name) for name in os.listdir(f"/proc/{zygote.process.pid}/fd")}
+
+
+# Two come with the request; a pipe needs two more, then there is a file in memory.
+@pytest.mark.parametrize("free", [2, 4])
+def test_a_spawned_worker_without_descriptors_is_refused_and_the_next_gets_its_own(
+    zygote: ZygotePeer, free: int
+) -> None:
+    before = resource.prlimit(zygote.process.pid, resource.RLIMIT_NOFILE)
+    used = descriptors(zygote)
+    limit = [number for number in range(100) if number not in used][free]
+    resource.prlimit(zygote.process.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+    assert "Too many open files" in refused(zygote, env={"PYTHONHASHSEED": "0"})
+    resource.prlimit(zygote.process.pid, resource.RLIMIT_NOFILE, before)
+    assert zygote.fork("answer = 1").answer() == 1
+    assert descriptors(zygote) == used

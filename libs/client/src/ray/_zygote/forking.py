@@ -86,7 +86,10 @@ class Forking:
         kind = self._kind(request)
         assert_one_thread()
         if isinstance(kind.start, Spawned):
-            return self._spawn(request, kind.env, kind.start, stdout, stderr)
+            try:
+                return self._spawn(request, kind.env, kind.start, stdout, stderr)
+            except OSError as error:
+                raise ForkRefused(f"a new interpreter cannot be started: {error.strerror}") from error
         self._set_variables(kind.env)
         self.forks += 1
         self._numbers.draw()
@@ -188,8 +191,9 @@ class Forking:
             raise ForkRefused(f"no interpreter {command[0]!r} on this node, wanted because of {kind.reason}")
         # Closed by a successful exec; otherwise it carries the reason.
         failure_reader, failure_writer = os.pipe2(os.O_CLOEXEC)
-        message = os.memfd_create("manta-fork", os.MFD_CLOEXEC)
+        message = -1
         try:
+            message = os.memfd_create("manta-fork", os.MFD_CLOEXEC)
             os.write(message, request.SerializeToString())
             os.lseek(message, 0, os.SEEK_SET)
             pid = self._fork()
