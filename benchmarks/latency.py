@@ -127,6 +127,10 @@ def measure() -> Iterator[tuple[str, float]]:
         use(group)
         remove_placement_group(group)
 
+    def in_turn() -> None:
+        for count in (2, 1):
+            ray.get(one.options(num_cpus=count).remote())
+
     def pool() -> None:
         with Pool(2) as processes:
             processes.map(abs, range(4))
@@ -134,6 +138,7 @@ def measure() -> Iterator[tuple[str, float]]:
     ray.get([one.remote() for _ in range(4)])
     ray.get(made().ping.remote())
     yield "task", median_ms(lambda: ray.get(one.remote()))
+    yield "tasks of two shapes in turn, each on all CPUs", median_ms(in_turn) / 2
     yield (
         "task after a second in which nothing was done",
         median_ms(lambda _: ray.get(one.remote()), prepare=lambda: time.sleep(1), times=5),
