@@ -97,8 +97,11 @@ def open_standard_streams() -> None:
     They hold nothing else, so the zygote makes them once, and its children write by them to descriptors of their own.
     """
     null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
+    if null:
+        os.dup2(null, 0)
+        os.close(null)
+    else:  # it was closed
+        os.set_inheritable(0, True)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream: IO[str] = open(  # noqa: SIM115
             descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
