@@ -273,7 +273,7 @@ def test_a_take_over_that_fails_does_not_keep_the_stand_in_from_reading(reactor:
 def test_a_stand_in_that_finds_no_thread_is_started_when_there_is_one(
     reactor: Reactor, taken_over: threading.Event, monkeypatch: pytest.MonkeyPatch, is_driver: bool
 ) -> None:
-    def none_left(*_: object) -> None:
+    def none_left(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
     reading = Reading(reactor, taken_over.set, is_driver=is_driver)
@@ -294,7 +294,7 @@ def test_a_stand_in_that_finds_no_thread_is_started_when_there_is_one(
 def test_to_stop_one_whose_thread_could_not_be_started_does_not_wait_for_it(
     reactor: Reactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none_left(*_: object) -> None:
+    def none_left(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
     reading = Reading(reactor, is_driver=False)
