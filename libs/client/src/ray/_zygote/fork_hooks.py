@@ -50,7 +50,7 @@ class ForkHooks:
 
         Again after imports, which may have registered more. Where the interpreter keeps its hooks in another way than
         CPython 3.11 to 3.13, they all run.
-        returns: how a child gets them all back, and what they would have done that matters to it.
+        returns: how a child gets them all back, and the right native_id of its main thread.
         """
         if self._lists is None:
             return []
@@ -65,7 +65,7 @@ class ForkHooks:
                     for hook in wanted:
                         hooks.remove(hook)
 
-        # threading's would make a new object for this thread; of the old one only the kernel's number is wrong.
+        # The one thing that a fork makes wrong of this thread's object; threading's own hook leaves it so.
         number: Step = (_set_native_id, (threading.main_thread(),))
         return [number, *((hooks.__setitem__, (slice(None), everything)) for hooks, everything in self._all)]
 
