@@ -10,6 +10,7 @@ from typing import Any
 
 from ray._runtime.concurrency import ConcurrencyGroups
 from ray._runtime.execution import RUNNING
+from ray._runtime.leasing import Leasing
 from ray._runtime.placement_groups import PlacementGroups
 from ray._runtime.threaded_lane import ThreadedLane
 from ray.exceptions import RaySystemError
@@ -39,10 +40,25 @@ def comes_back_from(finalizer: Callable[[], object], lock: Any) -> BaseException
 
 
 def test_a_finalizer_may_remove_a_placement_group() -> None:
-    process: Any = SimpleNamespace(gcs=SimpleNamespace(request=lambda **_body: Future()))
+    lock = threading.RLock()
+    process: Any = SimpleNamespace(
+        gcs=SimpleNamespace(request=lambda **_body: Future()),
+        lock=lock,
+        inside=lock._is_owned,  # type: ignore[attr-defined]
+        after_lock=lambda: None,
+    )
+    leasing = Leasing(process)
+    process.submitter = SimpleNamespace(leasing=leasing)
     groups = PlacementGroups(process)
     assert comes_back_from(lambda: groups.remove(b"g" * 18), groups._lock) is None
-    assert len(groups._removing) == 1
+    assert comes_back_from(lambda: groups.remove(b"h" * 18), lock) is None
+    # Another thread is in the middle of something, and may wait for us.
+    with lock:
+        other = threading.Thread(target=groups.remove, args=(b"i" * 18,))
+        other.start()
+        other.join(DEADLINE_S)
+        assert not other.is_alive()
+    assert len(groups._removing) == 3
 
 
 def test_a_finalizer_may_count() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from manta.common.channel.paths import at_short_path
 from ray._node import NodeOptions
 from ray._node.local_node import _spec
 from ray._supervisor import socket_folder
@@ -189,7 +190,7 @@ def test_folders_without_an_owner_are_removed_and_those_of_the_living_stay(memor
     ]
     assert not os.path.exists(killed[0]), "the second has removed it"
     with socket.socket(socket.AF_UNIX) as left:
-        left.bind(f"{killed[1]}/raylet.sock")
+        at_short_path(left.bind, f"{killed[1]}/raylet.sock")
     (memory / HOME / "stray").write_text("not ours to judge")
     made = make_below(str(memory))
     assert made.removed == (killed[1],)

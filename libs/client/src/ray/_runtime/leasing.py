@@ -305,14 +305,22 @@ class Leasing:
         self._process.after_lock()
 
     def on_group_leaving(self, group_id: bytes) -> None:
-        """A placement group is about to be removed, and with it the workers leased in it: save the idle ones."""
-        with self._process.lock:
+        """A placement group is about to be removed, and with it the workers leased in it: save the idle ones.
+
+        Never waits: a finalizer may remove a group, under any lock. Then, or when somebody is busy here, none is saved.
+        """
+        process = self._process
+        if process.inside() or not process.lock.acquire(blocking=False):
+            return
+        try:
             for key in self._keys.values():
                 assert isinstance(key.demand, Demand)
                 strategy = key.demand.message.strategy
                 if strategy.HasField("placement_group") and strategy.placement_group.placement_group_id == group_id:
                     self.queue(self.manager.give_back_idle(key))
-        self._process.after_lock()
+        finally:
+            process.lock.release()
+        process.after_lock()
 
     def on_raylet_gone(self, link: RayletLink) -> None:
         """A remote raylet cannot be reached: ask at home for what it was asked for."""

@@ -113,8 +113,7 @@ class PlacementGroups:
 
     def remove(self, group_id: bytes) -> None:
         """Ask for its end; does not wait for it."""
-        if not self._process.inside():  # a finalizer's that runs under the lock
-            self._process.submitter.leasing.on_group_leaving(group_id)
+        self._process.submitter.leasing.on_group_leaving(group_id)
         removing = self._process.gcs.request(
             remove_placement_group=pb.RemovePlacementGroup(placement_group_id=group_id)
         )
