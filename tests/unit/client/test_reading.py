@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from ray._runtime.gate import Gate
 from ray._runtime.reactor import Reactor
-from ray._runtime.reading import Reading
+from ray._runtime.reading import Reading, start_bare_thread, start_thread
 from ray.exceptions import RaySystemError
 
 DEADLINE_S = 10.0
@@ -144,13 +144,13 @@ def test_many_threads_that_wait_in_turn_lose_no_wake_up(reading: Reading, reacto
     assert len(results) == 4 * rounds and all(results)
 
 
-@pytest.mark.parametrize("is_driver", [True, False])
-def test_stopping_ends_the_thread(reactor: Reactor, is_driver: bool) -> None:
+@pytest.mark.parametrize("start", [start_thread, start_bare_thread])
+def test_stopping_ends_the_thread(reactor: Reactor, start: Callable[..., None]) -> None:
     before = set(os.listdir("/proc/self/task")), threading.active_count()
-    reading = Reading(reactor, is_driver=is_driver)
+    reading = Reading(reactor, start=start)
     reading.start()
     assert len(set(os.listdir("/proc/self/task")) - before[0]) == 1
-    assert threading.active_count() == before[1] + is_driver
+    assert threading.active_count() == before[1] + (start is start_thread)
     gate = Gate(1)
     reactor.call_later(0.02, gate.open)
     reading.wait(gate, DEADLINE_S)
@@ -269,14 +269,14 @@ def test_a_take_over_that_fails_does_not_keep_the_stand_in_from_reading(reactor:
     reactor.close()
 
 
-@pytest.mark.parametrize("is_driver", [True, False])
+@pytest.mark.parametrize("start", [start_thread, start_bare_thread])
 def test_a_stand_in_that_finds_no_thread_is_started_when_there_is_one(
-    reactor: Reactor, taken_over: threading.Event, monkeypatch: pytest.MonkeyPatch, is_driver: bool
+    reactor: Reactor, taken_over: threading.Event, monkeypatch: pytest.MonkeyPatch, start: Callable[..., None]
 ) -> None:
     def none_left(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    reading = Reading(reactor, taken_over.set, is_driver=is_driver)
+    reading = Reading(reactor, taken_over.set, start)
     with monkeypatch.context() as patch:
         # The one that threading calls, up to Python 3.12 and since, and the one that is called here.
         patch.setattr(threading, "_start_new_thread", none_left, raising=False)
@@ -297,7 +297,7 @@ def test_to_stop_one_whose_thread_could_not_be_started_does_not_wait_for_it(
     def none_left(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    reading = Reading(reactor, is_driver=False)
+    reading = Reading(reactor, start=start_bare_thread)
     with monkeypatch.context() as patch:
         patch.setattr(_thread, "start_new_thread", none_left)
         with pytest.raises(RuntimeError, match="new thread"):

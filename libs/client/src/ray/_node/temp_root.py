@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from typing import Final
 
-_IN_SESSION: Final = "session"  # not a path: the session's own folder
+from ray._supervisor.socket_folder import IN_SESSION
 
 
 def default_temp_root(env: Mapping[str, str]) -> str:
@@ -15,4 +14,4 @@ def default_temp_root(env: Mapping[str, str]) -> str:
 
 def socket_parent(chosen: str) -> str:
     """What a user gave as --socket-dir or MANTA_SOCKET_DIR, absolute if it is a path; empty: the supervisor chooses."""
-    return chosen if chosen in ("", _IN_SESSION) else os.path.abspath(os.path.expanduser(chosen))
+    return chosen if chosen in ("", IN_SESSION) else os.path.abspath(os.path.expanduser(chosen))

@@ -208,8 +208,7 @@ class LeaseManager:
         key.timer_set = False
         if not (key.queue and key.asked.total):
             return []
-        idle = [lease for lease in self._leases.values() if not lease.in_flight and lease.key is not key]
-        return [self._give_back(lease) for lease in idle]
+        return self._idle_back(lease for lease in self._leases.values() if lease.key is not key)
 
     def granted(self, key: SchedulingKey, lease_id: bytes, route: object, place: Place = HOME) -> list[Command]:
         """A worker is ours; it is returned at once when nothing waits any more. place: where it was asked for."""
@@ -330,7 +329,10 @@ class LeaseManager:
 
     def give_back_idle(self, key: SchedulingKey) -> list[Command]:
         """What these leases were for is about to end: those that are idle go back at once."""
-        return [self._give_back(lease) for lease in list(key.leases.values()) if not lease.in_flight]
+        return self._idle_back(key.leases.values())
+
+    def _idle_back(self, leases: Iterable[Lease]) -> list[Command]:
+        return [self._give_back(lease) for lease in list(leases) if not lease.in_flight]
 
     def _give_back(self, lease: Lease) -> ReturnLease:
         self._remove(lease)

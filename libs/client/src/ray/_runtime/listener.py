@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.message import DecodeError
 from manta.common.channel.framing import ProtocolError, encode_frame
 from manta.common.channel.hello import BadToken, HelloDecoder
-from manta.common.channel.paths import at_short_path, short_path
+from manta.common.channel.paths import at_short_path
 from manta.common.version import VersionMismatch
 from manta.proto.common.v1 import common_pb2
 from manta.proto.worker.v1 import worker_pb2
@@ -97,8 +97,8 @@ def bind_unix(path: str) -> socket.socket:
 
 
 def unlink_unix(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError), short_path(path) as usable:
-        os.unlink(usable)
+    with contextlib.suppress(FileNotFoundError):
+        at_short_path(os.unlink, path)
 
 
 def bind_tcp(host: str) -> socket.socket:

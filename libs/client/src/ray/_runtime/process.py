@@ -44,7 +44,7 @@ from ray._runtime.process_arena import arena_of
 from ray._runtime.raylets import RayletLink, Raylets, raylet_socket
 from ray._runtime.reactor import Reactor
 from ray._runtime.read_ahead import ReadAhead
-from ray._runtime.reading import Reading
+from ray._runtime.reading import Reading, start_bare_thread, start_thread
 from ray._runtime.reads import Reads
 from ray._runtime.recovery import Recovery
 from ray._runtime.reference import ReferenceCounter
@@ -103,7 +103,8 @@ class Process:
         self.recovery = Recovery(self)
         self.losses = Losses(self)
         self.executor = Executor(self)
-        self.reading = Reading(self.reactor, self.executor.hand_back, is_driver=is_driver)
+        start = start_thread if is_driver else start_bare_thread
+        self.reading = Reading(self.reactor, self.executor.hand_back, start)
         self.actors = Actors(self)
         self.reads = Reads(self)
         self._helpers: ThreadPoolExecutor | None = None

@@ -28,15 +28,28 @@ TAKE_OVER_S: Final = 0.005
 _PARK_AFTER_S: Final = TAKE_OVER_S
 
 
+def start_thread(run: Callable[[], None]) -> None:
+    """One that `threading` knows and shows. raises: RuntimeError."""
+    threading.Thread(target=run, name="manta-reader", daemon=True).start()
+
+
+def start_bare_thread(run: Callable[[], None]) -> None:
+    """For workers: threading's objects for it would be half of what it costs. raises: RuntimeError."""
+    _thread.start_new_thread(run, ())
+
+
 class Reading:
     """Passes the token of one reactor.
 
     on_take_over runs on the stand-in's thread when it takes the token while user code runs: time for a worker to hand
-    back what is queued behind a long task. is_driver: the stand-in is a thread of threading's, to be seen there.
+    back what is queued behind a long task. start: runs what it is given on a new thread. raises: RuntimeError.
     """
 
     def __init__(
-        self, reactor: Reactor, on_take_over: Callable[[], None] = lambda: None, *, is_driver: bool = True
+        self,
+        reactor: Reactor,
+        on_take_over: Callable[[], None] = lambda: None,
+        start: Callable[[Callable[[], None]], object] = start_thread,
     ) -> None:
         self._reactor = reactor
         self._on_take_over = on_take_over
@@ -52,7 +65,7 @@ class Reading:
         self._stop = False
         self._look = threading.Lock()
         self._look.acquire()
-        self._is_driver = is_driver
+        self._start = start
         # Of the stand-in's thread.
         self._ident = 0
         self._ended = threading.Lock()
@@ -193,11 +206,7 @@ class Reading:
         self._parked = False
         if not (self._ident or self._stop) and self._ended.acquire(blocking=False):
             try:
-                if self._is_driver:
-                    threading.Thread(target=self._live, name="manta-reader", daemon=True).start()
-                else:
-                    # In a worker, threading's objects for it would be half of what it costs.
-                    _thread.start_new_thread(self._live, ())
+                self._start(self._live)
             except RuntimeError:
                 # There is no thread to be had: the next that leaves tries again, and nobody waits for this one's end.
                 self._parked = True

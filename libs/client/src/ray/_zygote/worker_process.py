@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, Final, NoReturn
 
-from manta.common.signals import handler_arguments, handler_setter
+from manta.common.signals import SETTER, handler_arguments
 from manta.proto.zygote.v1 import zygote_pb2
 
 # Something to call in a child, and its arguments, bound in the zygote: each name that is looked up, each function of
@@ -40,7 +40,7 @@ class Inheritance:
             if signal.getsignal(number) != handler:
                 handlers.append((number, handler))
         self._signals: list[Step] = [(signal.set_wakeup_fd, (-1,))]
-        self._signals += [(handler_setter(), handler_arguments(*handler)) for handler in handlers]
+        self._signals += [(SETTER, handler_arguments(*handler)) for handler in handlers]
         if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
             self._signals.append((signal.pthread_sigmask, (signal.SIG_SETMASK, ())))
         self._end = os.sysconf("SC_OPEN_MAX")

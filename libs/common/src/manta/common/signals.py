@@ -11,18 +11,14 @@ from typing import Any, Final
 
 _signal: Final = importlib.import_module("_signal")
 
+# What set_handler calls, with handler_arguments(): for a child to call without anything between.
+SETTER: Final[Callable[..., Any]] = _signal.signal
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 def set_handler(number: int, handler: Handler) -> None:
     """As signal.signal(), with numbers only."""
-    _signal.signal(*handler_arguments(number, handler))
-
-
-def handler_setter() -> Callable[..., Any]:
-    """What set_handler calls, with handler_arguments(): for a child to call without anything between."""
-    setter: Callable[..., Any] = _signal.signal
-    return setter
+    SETTER(*handler_arguments(number, handler))
 
 
 def handler_arguments(number: int, handler: Handler) -> tuple[int, Any]:

@@ -12,7 +12,7 @@ from manta.proto.raylet.v1 import raylet_pb2
 from manta.raylet.client import Client
 from manta.raylet.client_frames import ClientFrames
 from manta.raylet.node import Node
-from manta.raylet.worker_starter import worker_welcome
+from manta.raylet.worker_starter import worker_details
 
 _log = get("manta.raylet.clients")
 
@@ -48,7 +48,7 @@ class UnixClients:
             reason = f"no worker {hello.worker_id.hex()} is wanted on this node"
         if reason:
             raise HelloRefused(reason)
-        return welcome_of(self._node, hello.role)
+        return worker_welcome(self._node) if hello.role == common_pb2.WORKER else welcome_of(self._node)
 
     async def _serve(self, connection: Connection, hello: common_pb2.Hello) -> None:
         client = client_of(hello, local=True)
@@ -82,10 +82,13 @@ def refusal(node: Node, hello: common_pb2.Hello) -> str:
     return ""
 
 
-def welcome_of(node: Node, role: int = common_pb2.DRIVER) -> common_pb2.Welcome:
+def worker_welcome(node: Node) -> common_pb2.Welcome:
+    """What this node's workers are prepared for."""
+    return common_pb2.Welcome(node_id=node.node_id, details=worker_details(node.surroundings, node.node_id))
+
+
+def welcome_of(node: Node) -> common_pb2.Welcome:
     around = node.surroundings
-    if role == common_pb2.WORKER:
-        return common_pb2.Welcome(node_id=node.node_id, details=worker_welcome(around, node.node_id))
     details = raylet_pb2.RayletWelcome(
         node_id=node.node_id,
         object_manager_socket=around.object_manager_socket,

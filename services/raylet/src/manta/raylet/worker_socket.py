@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from manta.common.channel.paths import short_path
+from manta.common.channel.paths import at_short_path
 from manta.common.ids import WorkerId, short
 from manta.common.logs import get
 
@@ -18,8 +18,7 @@ def remove_socket(node_dir: str, worker_id: WorkerId) -> None:
     """
     path = os.path.join(node_dir, short(worker_id))
     try:
-        with short_path(path) as usable:
-            os.unlink(usable)
+        at_short_path(os.unlink, path)
     except FileNotFoundError:
         return  # it ended in order
     except OSError as error:

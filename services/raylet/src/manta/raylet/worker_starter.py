@@ -132,12 +132,12 @@ class WorkerStarter:
             job_config=job.config,
             version_major=PROTOCOL.major,
             version_minor=PROTOCOL.minor,
-            welcome=worker_welcome(around, node_id),
+            welcome=worker_details(around, node_id),
             **({} if around.tls is None else {f"tls_{name}": path for name, path in asdict(around.tls).items()}),
         )
 
 
-def worker_welcome(around: WorkerSurroundings, node_id: NodeId) -> bytes:
+def worker_details(around: WorkerSurroundings, node_id: NodeId) -> bytes:
     """What all workers of the node are told in their welcome, the same for all: they are prepared for it."""
     details = raylet_pb2.RayletWelcome(
         node_id=node_id,
