@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 READY := .venv/.ready
 PROJECTS := pyproject.toml $(wildcard proto/pyproject.toml libs/*/pyproject.toml services/*/pyproject.toml)
 BENCH_READY := .bench-venv/.ready
-PACKAGES := manta.proto manta.common manta.gcs manta.raylet manta.object_manager ray
+PACKAGES := manta_proto manta_common manta_gcs manta_raylet manta_object_manager ray
 
 .PHONY: help setup test sim soak lint demo bench proto clean
 

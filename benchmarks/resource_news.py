@@ -10,15 +10,15 @@ import argparse
 import asyncio
 import time
 
-from manta.common.ids import NodeId
-from manta.common.resources import ResourceSet
-from manta.gcs.batch_encoding import BatchEncoding
-from manta.gcs.commands import Tell
-from manta.gcs.events import Moment, SessionId
-from manta.gcs.node import NodeTable
-from manta.gcs.outbox import Outbox
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
+from manta_common.ids import NodeId
+from manta_common.resources import ResourceSet
+from manta_gcs.batch_encoding import BatchEncoding
+from manta_gcs.commands import Tell
+from manta_gcs.events import Moment, SessionId
+from manta_gcs.node import NodeTable
+from manta_gcs.outbox import Outbox
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
 
 FREE = ResourceSet.from_floats({"CPU": 63.5, "memory": 2.0**37, "object_store_memory": 2.0**36, "GPU": 3})
 

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from manta.common.ids import NodeId
-from manta.common.resources import ResourceSet
-from manta.common.scheduling import (
+from manta_common.ids import NodeId
+from manta_common.resources import ResourceSet
+from manta_common.scheduling import (
     ClusterIndex,
     LabelConstraint,
     LabelOperator,
@@ -30,7 +30,7 @@ from manta.common.scheduling import (
     Spread,
     choose,
 )
-from manta.common.scheduling.bundles import BundleRequest, BundleStrategy, GroupRequest, place_bundles
+from manta_common.scheduling.bundles import BundleRequest, BundleStrategy, GroupRequest, place_bundles
 
 ONE = ResourceSet.from_floats({"CPU": 1})
 ZONE = LabelConstraint("zone", LabelOperator.IN, ("a", "b"))

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from manta.gcs.task_table import TaskTable
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import task_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_gcs.task_table import TaskTable
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import task_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.links import Peer
 from ray._runtime.task_events import TaskEvents
 from ray._runtime.task_kind import TaskKind

@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")/src"
 python="${PYTHON:-python}"
-find manta/proto -name '*.proto' -print0 | sort -z | xargs -0 "$python" -m grpc_tools.protoc -I . --python_out=. --pyi_out=.
+find manta_proto -name '*.proto' -print0 | sort -z | xargs -0 "$python" -m grpc_tools.protoc -I . --python_out=. --pyi_out=.

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from manta.common.credentials import TlsFiles
+from manta_common.credentials import TlsFiles
 
 
 class Authority:

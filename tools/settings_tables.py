@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from manta.common.settings import ServiceSettings
-from manta.gcs.settings import GcsSettings
-from manta.object_manager.settings import ObjectManagerSettings
-from manta.raylet.settings import RayletSettings
+from manta_common.settings import ServiceSettings
+from manta_gcs.settings import GcsSettings
+from manta_object_manager.settings import ObjectManagerSettings
+from manta_raylet.settings import RayletSettings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/operations.md"
 TABLES: dict[str, tuple[type[Any], str]] = {

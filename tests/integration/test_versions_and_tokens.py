@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
-import manta.proto
+import manta_proto
 import pytest
 import ray
 from google.protobuf.descriptor import ServiceDescriptor
-from manta.common import rpc
-from manta.common.channel.framing import FrameDecoder
-from manta.common.channel.hello import REFUSED, WELCOME, hello_bytes
-from manta.common.channel.paths import short_path
-from manta.common.credentials import Token
-from manta.common.ids import new_worker_id, short
-from manta.common.version import PROTOCOL, Version
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.proto.object_manager.v1 import object_manager_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common import rpc
+from manta_common.channel.framing import FrameDecoder
+from manta_common.channel.hello import REFUSED, WELCOME, hello_bytes
+from manta_common.channel.paths import short_path
+from manta_common.credentials import Token
+from manta_common.ids import new_worker_id, short
+from manta_common.version import PROTOCOL, Version
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_proto.object_manager.v1 import object_manager_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 from prometheus_client.parser import text_string_to_metric_families
 from pyarrow import flight
 from ray._node import LocalNode, NodeOptions, start_local
@@ -69,9 +69,9 @@ class Running:
 def services() -> list[ServiceDescriptor]:
     """Every service of our own protocols, found by looking through all of them."""
     found = []
-    (root,) = manta.proto.__path__
+    (root,) = manta_proto.__path__
     for stub in sorted(Path(root).rglob("*_pb2.py")):
-        name = ".".join(["manta.proto", *stub.relative_to(root).with_suffix("").parts])
+        name = ".".join(["manta_proto", *stub.relative_to(root).with_suffix("").parts])
         descriptor = importlib.import_module(name).DESCRIPTOR
         if descriptor.package.startswith("manta."):
             found += descriptor.services_by_name.values()

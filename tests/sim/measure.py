@@ -12,7 +12,7 @@ import argparse
 import json
 import time
 
-from manta.common.resources import ResourceSet
+from manta_common.resources import ResourceSet
 
 from tests.sim.scheduling import Cluster, Shape
 

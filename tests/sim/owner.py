@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from manta.common.ids import JobId, LeaseId, NodeId, WorkerId
-from manta.common.resources import ResourceSet
+from manta_common.ids import JobId, LeaseId, NodeId, WorkerId
+from manta_common.resources import ResourceSet
 from ray._runtime.lease_demand import Place
 from ray._runtime.lease_manager import (
     AskLeases,

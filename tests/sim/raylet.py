@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from manta.common.ids import JobId, LeaseId, NodeId, WorkerId
-from manta.common.resources import ResourceSet
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, SpillLease, StartWorker
-from manta.raylet.lease import LeaseRequest
-from manta.raylet.node_core import NodeCore, NodeSpec
-from manta.raylet.worker_pool import PoolLimits
+from manta_common.ids import JobId, LeaseId, NodeId, WorkerId
+from manta_common.resources import ResourceSet
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, SpillLease, StartWorker
+from manta_raylet.lease import LeaseRequest
+from manta_raylet.node_core import NodeCore, NodeSpec
+from manta_raylet.worker_pool import PoolLimits
 
 if TYPE_CHECKING:
     from tests.sim.scheduling import Cluster

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from manta.common.ids import JobId, LeaseId, NodeId, WorkerId, job_id
-from manta.common.resources import ResourceSet
-from manta.gcs.events import Moment, SessionId
-from manta.gcs.node import NodeTable
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.raylet.commands import SpillLease
-from manta.raylet.lease import Lease, LeaseRequest
+from manta_common.ids import JobId, LeaseId, NodeId, WorkerId, job_id
+from manta_common.resources import ResourceSet
+from manta_gcs.events import Moment, SessionId
+from manta_gcs.node import NodeTable
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_raylet.commands import SpillLease
+from manta_raylet.lease import Lease, LeaseRequest
 from ray._runtime.lease_manager import SchedulingKey
 from ray._runtime.task_record import TaskRecord
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from manta.common.resources import ResourceSet
-from manta.raylet.lease_placement import HOP_LIMIT
+from manta_common.resources import ResourceSet
+from manta_raylet.lease_placement import HOP_LIMIT
 
 from tests.sim.network import Weather
 from tests.sim.scheduling import Cluster, Shape
@@ -116,7 +116,7 @@ def test_spread_tasks_use_all_nodes_alike(seed: int) -> None:
 
 
 def _spread() -> object:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
     return common_pb2.SchedulingStrategy(simple=common_pb2.SchedulingStrategy.SPREAD)
 

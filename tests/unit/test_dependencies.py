@@ -10,12 +10,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {
-    "proto": ROOT / "proto/src/manta/proto",
-    "common": ROOT / "libs/common/src/manta/common",
+    "proto": ROOT / "proto/src/manta_proto",
+    "common": ROOT / "libs/common/src/manta_common",
     "client": ROOT / "libs/client/src/ray",
-    "gcs": ROOT / "services/gcs/src/manta/gcs",
-    "raylet": ROOT / "services/raylet/src/manta/raylet",
-    "object_manager": ROOT / "services/object-manager/src/manta/object_manager",
+    "gcs": ROOT / "services/gcs/src/manta_gcs",
+    "raylet": ROOT / "services/raylet/src/manta_raylet",
+    "object_manager": ROOT / "services/object-manager/src/manta_object_manager",
 }
 SIDES = ("gcs", "raylet", "object_manager", "client")
 ALLOWED = {"proto": set(), "common": {"proto"}, **{side: {"proto", "common"} for side in SIDES}}
@@ -48,10 +48,11 @@ def imported_names(path: Path) -> Iterator[str]:
 
 def part_of(name: str) -> str | None:
     """The part that a dotted name lies in; None for the standard library and third parties."""
-    top, _, rest = name.partition(".")
+    top = name.partition(".")[0]
     if top == "ray":
         return "client"
-    return rest.partition(".")[0] or None if top == "manta" else None
+    part = top.removeprefix("manta_")
+    return part if part in SOURCES and part != top else None
 
 
 @pytest.mark.parametrize("part", sorted(ALLOWED))
@@ -89,7 +90,7 @@ def test_no_module_imports_itself_through_others() -> None:
 
 
 def dotted(part: str, path: Path) -> str:
-    base = "ray" if part == "client" else f"manta.{part}"
+    base = "ray" if part == "client" else f"manta_{part}"
     inner = path.relative_to(SOURCES[part]).with_suffix("").parts
     return ".".join([base, *(inner[:-1] if inner[-1] == "__init__" else inner)])
 
@@ -112,9 +113,12 @@ def imported_at_the_top(name: str, path: Path, known: object) -> set[str]:
     return found - {name}
 
 
-def test_manta_is_a_namespace_package() -> None:
-    found = [path for part in SOURCES.values() for path in [part.parent / "__init__.py"] if part.parent.name == "manta"]
-    assert [path for path in found if path.exists()] == []
+def test_no_part_is_imported_as_manta() -> None:
+    """`manta` is a name that users give their own packages; see ADR 0024."""
+    for part in SOURCES:
+        for path in generated_and_written(part):
+            taken = {name for name in imported_names(path) if name.partition(".")[0] == "manta"}
+            assert not taken, f"{path.relative_to(ROOT)} imports {taken}"
 
 
 @pytest.mark.parametrize("name", ["utils.py", "helpers.py", "util.py", "helper.py", "misc.py"])

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from manta.common.ids import NodeId, ObjectId, WorkerId
-from manta.object_manager.arena import Arena, rounded
-from manta.object_manager.client_id import ClientId
-from manta.object_manager.object_table import Copy, Entry, Exists, ObjectTable, Owner
-from manta.object_manager.object_table import Part as MadePart
+from manta_common.ids import NodeId, ObjectId, WorkerId
+from manta_object_manager.arena import Arena, rounded
+from manta_object_manager.client_id import ClientId
+from manta_object_manager.object_table import Copy, Entry, Exists, ObjectTable, Owner
+from manta_object_manager.object_table import Part as MadePart
 from ray._runtime.extents import Extents, Part
 
 MIB = 1024 * 1024

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import ray
-from manta.common.credentials import Token
+from manta_common.credentials import Token
 from ray._runtime import current
 from ray._runtime.gcs_tool import GcsTool, GcsToolError
 from ray._supervisor.registry import running

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import grpc
-from manta.common.credentials import TlsFiles, Token
-from manta.common.ids import JobId, NodeId, WorkerId, new_actor_id, new_node_id, new_worker_id
-from manta.common.resources import ResourceSet
-from manta.common.rpc import method, open_channel
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_common.credentials import TlsFiles, Token
+from manta_common.ids import JobId, NodeId, WorkerId, new_actor_id, new_node_id, new_worker_id
+from manta_common.resources import ResourceSet
+from manta_common.rpc import method, open_channel
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 
 from tests.integration.gcs.gcs_process import TOKEN
 

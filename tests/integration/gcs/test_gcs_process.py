@@ -10,11 +10,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from manta.common.credentials import TlsFiles, Token
-from manta.common.rpc import method, open_channel
-from manta.common.version import Version
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_common.credentials import TlsFiles, Token
+from manta_common.rpc import method, open_channel
+from manta_common.version import Version
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.certificates import Authority

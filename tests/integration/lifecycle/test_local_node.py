@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import ray
-from manta.common.credentials import Token
+from manta_common.credentials import Token
 from ray._node import LocalNode, NodeOptions, NodeStartError, find_address, start_local
 from ray._runtime.gcs_tool import GcsTool, GcsToolError
 from ray._supervisor import socket_folder

@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 import ray
-from manta.common.credentials import TlsFiles, Token
+from manta_common.credentials import TlsFiles, Token
 from pyarrow import flight
 from ray._runtime.gcs_tool import GcsTool, GcsToolError
 from ray.cluster_utils import Cluster

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from manta.common.channel.hello import hello_bytes
-from manta.common.credentials import Token
-from manta.common.version import PROTOCOL
-from manta.proto.common.v1.common_pb2 import Hello, NodeInfo, Role
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_common.channel.hello import hello_bytes
+from manta_common.credentials import Token
+from manta_common.version import PROTOCOL
+from manta_proto.common.v1.common_pb2 import Hello, NodeInfo, Role
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_client import ArenaClient
 
 MIB = 1024 * 1024
@@ -140,10 +140,10 @@ class Cluster:
 
 _PRELUDE = f"""
 import os, sys
-from manta.common.channel.hello import hello_bytes
-from manta.common.credentials import Token
-from manta.common.version import PROTOCOL
-from manta.proto.common.v1.common_pb2 import Hello, Role
+from manta_common.channel.hello import hello_bytes
+from manta_common.credentials import Token
+from manta_common.version import PROTOCOL
+from manta_proto.common.v1.common_pb2 import Hello, Role
 from ray._runtime.arena_client import ArenaClient
 hello = Hello(role=Role.WORKER, pid=os.getpid(), name="child")
 hello = hello_bytes(Token({TOKEN.value!r}), PROTOCOL, hello.SerializeToString())

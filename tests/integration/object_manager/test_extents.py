@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_errors import ArenaFull
 from ray._runtime.copying import copy_into
 

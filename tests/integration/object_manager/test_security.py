@@ -10,13 +10,13 @@ from typing import Any
 
 import grpc
 import pytest
-from manta.common.channel.framing import encode_frame
-from manta.common.channel.hello import hello_bytes
-from manta.common.credentials import Token
-from manta.common.rpc import method, open_channel
-from manta.common.version import PROTOCOL, Version
-from manta.proto.common.v1.common_pb2 import Hello, Role
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_common.channel.framing import encode_frame
+from manta_common.channel.hello import hello_bytes
+from manta_common.credentials import Token
+from manta_common.rpc import method, open_channel
+from manta_common.version import PROTOCOL, Version
+from manta_proto.common.v1.common_pb2 import Hello, Role
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 from pyarrow import flight
 from ray._runtime.arena_client import ArenaClient
 from ray._runtime.arena_errors import ArenaDisconnected

@@ -114,7 +114,7 @@ def link_third_parties(names: set[str], folder: Path) -> None:
 def test_a_wheel_holds_its_own_package_and_nothing_else(part: str, wheels: dict[str, Path]) -> None:
     with zipfile.ZipFile(wheels[part]) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
-    package = "ray/" if part == "manta-client" else f"manta/{part.removeprefix('manta-').replace('-', '_')}/"
+    package = "ray/" if part == "manta-client" else f"{part.replace('-', '_')}/"
     assert [name for name in names if not name.startswith(package)] == []
     assert f"{package}__init__.py" in names
     assert f"{package}py.typed" in names
@@ -132,7 +132,7 @@ def test_a_part_installs_alone_and_explains_itself(part: str, wheels: dict[str, 
     environment = install(part, wheels, tmp_path / "alone")
     script, *arguments = SCRIPTS[part]
     assert "Usage" in environment.run(environment.script(script), *arguments)
-    others = {"manta-gcs": "manta.gcs", "manta-raylet": "manta.raylet", "manta-object-manager": "manta.object_manager"}
+    others = {"manta-gcs": "manta_gcs", "manta-raylet": "manta_raylet", "manta-object-manager": "manta_object_manager"}
     absent = [module for name, module in others.items() if name != part]
     code = f"import importlib.util as u; print([m for m in {absent} if u.find_spec(m)])"
     assert environment.run(environment.script("python"), "-c", code).strip() == "[]"

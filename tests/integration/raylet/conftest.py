@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from manta.common.credentials import Token
+from manta_common.credentials import Token
 
 from tests.integration.raylet.node_process import TestNode
 

@@ -8,12 +8,12 @@ import signal
 import socket
 import sys
 
-from manta.common.channel.framing import FrameDecoder, encode_frame
-from manta.common.channel.hello import hello_bytes
-from manta.common.credentials import Token
-from manta.common.version import PROTOCOL
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.channel.framing import FrameDecoder, encode_frame
+from manta_common.channel.hello import hello_bytes
+from manta_common.credentials import Token
+from manta_common.version import PROTOCOL
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 
 
 def main() -> None:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
-from manta.common.channel.unix_asyncio import Connection, connect_unix
-from manta.common.credentials import Token
-from manta.common.ids import new_worker_id
-from manta.common.resources import ResourceSet
-from manta.common.rpc import method, open_channel
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.channel.unix_asyncio import Connection, connect_unix
+from manta_common.credentials import Token
+from manta_common.ids import new_worker_id
+from manta_common.resources import ResourceSet
+from manta_common.rpc import method, open_channel
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 
 BIN = Path(sys.executable).parent
 ZYGOTE = Path(__file__).parent / "stand_in_zygote.py"

@@ -1,10 +1,10 @@
 import asyncio
 
 import grpc
-from manta.common.ids import new_worker_id
-from manta.common.rpc import method, open_channel
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.ids import new_worker_id
+from manta_common.rpc import method, open_channel
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 
 from tests.integration.raylet.node_process import TestNode
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from manta.common.credentials import Token
-from manta.common.rpc import RpcServer
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
+from manta_common.credentials import Token
+from manta_common.rpc import RpcServer
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
 
 
 class ScriptedGcs:

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from manta.common.ids import new_actor_id, new_worker_id
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.ids import new_actor_id, new_worker_id
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 
 from tests.integration.raylet.node_process import Peer, TestNode, alive, ended
 

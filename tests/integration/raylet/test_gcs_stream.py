@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from manta.common.credentials import Token
-from manta.common.resources import ResourceSet
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.credentials import Token
+from manta_common.resources import ResourceSet
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 
 from tests.integration.raylet.node_process import Peer, TestNode, alive, ended
 from tests.integration.raylet.remote_peer import RemotePeer

@@ -4,8 +4,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 
 from tests.integration.raylet.node_process import Peer, TestNode, alive, ended, running_node
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import grpc
 import pytest
-from manta.common.channel.hello import HelloRefused
-from manta.common.credentials import Token
-from manta.common.rpc import method, open_channel
-from manta.common.version import Version
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.channel.hello import HelloRefused
+from manta_common.credentials import Token
+from manta_common.rpc import method, open_channel
+from manta_common.version import Version
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 
 from tests.integration.raylet.node_process import Peer, TestNode
 from tests.integration.raylet.remote_peer import RemotePeer

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from manta.common.version import PROTOCOL
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.version import PROTOCOL
+from manta_proto.raylet.v1 import raylet_pb2
 
 from tests.integration.raylet.node_process import ZYGOTE, running_node
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from manta.proto.gcs.v1 import actor_pb2
+from manta_proto.gcs.v1 import actor_pb2
 from ray._runtime import current
 from ray._runtime.process import Process
 from ray.exceptions import ActorDiedError, ActorUnavailableError

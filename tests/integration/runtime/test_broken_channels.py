@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import ray
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import current
 from ray.cluster_utils import Cluster
 

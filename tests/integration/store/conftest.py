@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from manta.gcs.store import Store, open_store
+from manta_gcs.store import Store, open_store
 
 from tests.integration.etcd_server import EtcdServer, used_etcds
 

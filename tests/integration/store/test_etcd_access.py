@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from manta.gcs.store import Put, StoreConfigError, StoreUnavailable, open_store
-from manta.gcs.store.etcd import EtcdStore
+from manta_gcs.store import Put, StoreConfigError, StoreUnavailable, open_store
+from manta_gcs.store.etcd import EtcdStore
 
 from tests.certificates import Authority
 from tests.integration.etcd_server import EtcdServer, free_ports

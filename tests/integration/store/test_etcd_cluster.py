@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from manta.gcs.store import OutcomeUnknown, StoreUnavailable, open_store
-from manta.gcs.store.etcd import EtcdStore
+from manta_gcs.store import OutcomeUnknown, StoreUnavailable, open_store
+from manta_gcs.store.etcd import EtcdStore
 
 from tests.integration.etcd_server import EtcdCluster
 from tests.integration.store.waiting import Watcher, until

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import pytest
-from manta.gcs.store import (
+from manta_gcs.store import (
     Changes,
     Compare,
     Delete,
@@ -21,7 +21,7 @@ from manta.gcs.store import (
     StoreUnavailable,
     open_store,
 )
-from manta.gcs.store.etcd import EtcdStore
+from manta_gcs.store.etcd import EtcdStore
 
 from tests.integration.etcd_server import EtcdServer
 from tests.integration.store.faulty_proxy import FaultyProxy

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from manta.gcs.store import (
+from manta_gcs.store import (
     Leadership,
     Put,
     Resync,
@@ -25,7 +25,7 @@ from tests.integration.store.waiting import Watcher
 
 WRITER = """
 import asyncio, sys
-from manta.gcs.store import Leadership, Put, open_store
+from manta_gcs.store import Leadership, Put, open_store
 
 async def main() -> None:
     store = await open_store(sys.argv[1], holder="127.0.0.1:4711")
@@ -168,7 +168,7 @@ async def test_sqlite_calls_do_not_hold_the_event_loop(tmp_path: Path) -> None:
 async def test_a_closed_store_leaves_no_thread_and_no_lock(tmp_path: Path) -> None:
     script = (
         "import asyncio, sys, threading\n"
-        "from manta.gcs.store import open_store\n"
+        "from manta_gcs.store import open_store\n"
         "async def main():\n"
         "    store = await open_store(sys.argv[1])\n"
         "    await store.close()\n"

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 
-from manta.gcs.store import Changes, EventKind, Resync, WatchBatch, WatchEvent
+from manta_gcs.store import Changes, EventKind, Resync, WatchBatch, WatchEvent
 
 DEADLINE_S = 20.0
 

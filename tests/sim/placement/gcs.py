@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from manta.gcs.commands import Answer, Close, Command, Forget, Note, Persist, StepDown, Tell
-from manta.gcs.core import GcsCore
-from manta.gcs.events import Event, Moment
-from manta.gcs.loading import CoreOptions, load
-from manta.gcs.record import Key, Table
-from manta.proto.gcs.v1 import gcs_pb2, records_pb2
+from manta_gcs.commands import Answer, Close, Command, Forget, Note, Persist, StepDown, Tell
+from manta_gcs.core import GcsCore
+from manta_gcs.events import Event, Moment
+from manta_gcs.loading import CoreOptions, load
+from manta_gcs.record import Key, Table
+from manta_proto.gcs.v1 import gcs_pb2, records_pb2
 
 DEATH_TIMEOUT_S = 5.0
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from manta.common.resources import ResourceSet
-from manta.common.scheduling.bundles import plan_bundles
-from manta.gcs.bundle_reservation import Held
-from manta.gcs.group_state import GroupState
-from manta.gcs.placement_group import key_of
-from manta.proto.gcs.v1 import placement_group_pb2 as pb
-from manta.proto.gcs.v1 import records_pb2
-from manta.raylet.bundle import BundlePhase
+from manta_common.resources import ResourceSet
+from manta_common.scheduling.bundles import plan_bundles
+from manta_gcs.bundle_reservation import Held
+from manta_gcs.group_state import GroupState
+from manta_gcs.placement_group import key_of
+from manta_proto.gcs.v1 import placement_group_pb2 as pb
+from manta_proto.gcs.v1 import records_pb2
+from manta_raylet.bundle import BundlePhase
 
 from tests.sim.placement.raylet import SimRaylet
 from tests.sim.placement.world import World

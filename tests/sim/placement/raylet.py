@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 from random import Random
 
-from manta.common.ids import JobId, LeaseId, NodeId, PlacementGroupId, WorkerId
-from manta.common.resources import ResourceSet
-from manta.common.scheduling import PlacementGroup
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.proto.gcs.v1 import placement_group_pb2 as pb
-from manta.raylet.commands import GrantLease, KillWorker, ReportBundles, StartWorker, WatchGroups
-from manta.raylet.lease import Lease, LeaseRequest
-from manta.raylet.node_core import NodeCore, NodeSpec
-from manta.raylet.worker_pool import PoolLimits
-from manta.raylet.worker_table import WorkerState
+from manta_common.ids import JobId, LeaseId, NodeId, PlacementGroupId, WorkerId
+from manta_common.resources import ResourceSet
+from manta_common.scheduling import PlacementGroup
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_proto.gcs.v1 import placement_group_pb2 as pb
+from manta_raylet.commands import GrantLease, KillWorker, ReportBundles, StartWorker, WatchGroups
+from manta_raylet.lease import Lease, LeaseRequest
+from manta_raylet.node_core import NodeCore, NodeSpec
+from manta_raylet.worker_pool import PoolLimits
+from manta_raylet.worker_table import WorkerState
 
 CLIENT = WorkerId(b"c" * 28)
 _numbers = itertools.count(1)

@@ -7,9 +7,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from random import Random
 
-from manta.common.ids import JobId, NodeId, PlacementGroupId
-from manta.common.resources import ResourceSet
-from manta.gcs.events import (
+from manta_common.ids import JobId, NodeId, PlacementGroupId
+from manta_common.resources import ResourceSet
+from manta_gcs.events import (
     ClientAsked,
     ClientLeft,
     Event,
@@ -20,9 +20,9 @@ from manta.gcs.events import (
     SessionId,
     TimePassed,
 )
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.proto.gcs.v1 import placement_group_pb2 as pb
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_proto.gcs.v1 import placement_group_pb2 as pb
 
 from tests.sim.placement.gcs import DEATH_TIMEOUT_S, SimGcs
 from tests.sim.placement.raylet import SimRaylet

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2
 from ray._runtime.actor_calls import ActorState
 from ray._runtime.actor_record import Actor, HandleState
 from ray._runtime.actors import Actors

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manta.common.channel.framing import encode_frame
-from manta.common.channel.hello import HelloDecoder, hello_bytes
-from manta.common.credentials import Token
-from manta.common.version import PROTOCOL
-from manta.proto.common.v1 import common_pb2
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.channel.framing import encode_frame
+from manta_common.channel.hello import HelloDecoder, hello_bytes
+from manta_common.credentials import Token
+from manta_common.version import PROTOCOL
+from manta_proto.common.v1 import common_pb2
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.arena_call import Call
 from ray._runtime.arena_client import ArenaClient
 from ray._runtime.arena_connection import ArenaConnection

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectTable

@@ -8,7 +8,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 from ray._runtime.driver_logs import FOLD_S, Fold, LogPrinter
 
 

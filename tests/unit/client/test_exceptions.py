@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from manta.proto.common.v1 import common_pb2
+from manta_proto.common.v1 import common_pb2
 from ray import exceptions
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import packing as module
 from ray._runtime import serialization
 from ray._runtime.execution import Execution, Failure, clear_frames

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from manta.common.channel.framing import MAX_MESSAGE_BYTES
-from manta.proto.common.v1 import common_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.channel.framing import MAX_MESSAGE_BYTES
+from manta_proto.common.v1 import common_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization, wire
 from ray._runtime.definitions import LIMIT_BYTES
 from ray._runtime.links import MAX_PAYLOAD_BYTES, Peer

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from manta.proto.gcs.v1 import gcs_pb2
+from manta_proto.gcs.v1 import gcs_pb2
 from ray._runtime.gcs_client import GcsClient
 from ray._runtime.io_thread import IoStopped
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from manta.proto.common.v1 import common_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 from ray._runtime.generator_replay import GeneratorReplay, index_of
 from ray._runtime.task_record import TaskRecord, Timing

@@ -1,6 +1,6 @@
 """Which children follow a captured placement group, and which do not."""
 
-from manta.proto.common.v1 import common_pb2
+from manta_proto.common.v1 import common_pb2
 from ray._runtime.api import TaskOptions
 from ray._runtime.group_context import GroupContext
 

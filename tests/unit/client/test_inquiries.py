@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from manta.proto.common.v1 import common_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.inquiries import Inquiries
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectTable

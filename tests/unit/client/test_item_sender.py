@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import item_sender
 from ray._runtime.execution import Failure
 from ray._runtime.generator_run import run_async_generator

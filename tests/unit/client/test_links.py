@@ -7,8 +7,8 @@ import socket
 import threading
 from pathlib import Path
 
-from manta.common.credentials import Token
-from manta.proto.common.v1 import common_pb2
+from manta_common.credentials import Token
+from manta_proto.common.v1 import common_pb2
 from ray._runtime.links import Identity, open_unix
 from ray._runtime.reactor import Reactor
 from ray._runtime.session import Session

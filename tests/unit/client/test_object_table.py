@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from manta.proto.common.v1 import common_pb2
+from manta_proto.common.v1 import common_pb2
 from ray._runtime.object_table import ObjectState, ObjectTable
 
 X = b"x" * 28

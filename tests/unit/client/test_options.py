@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from manta.proto.common.v1 import common_pb2
+from manta_proto.common.v1 import common_pb2
 from ray import _options
 from ray._ids import NodeID, PlacementGroupID
 from ray._runtime.api import DYNAMIC, STREAMING, ActorOptions, TaskOptions

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manta.common.channel.framing import FrameDecoder, encode_frame
-from manta.common.channel.hello import hello_bytes
-from manta.common.credentials import Token
-from manta.common.version import PROTOCOL
-from manta.proto.common.v1 import common_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.channel.framing import FrameDecoder, encode_frame
+from manta_common.channel.hello import hello_bytes
+from manta_common.credentials import Token
+from manta_common.version import PROTOCOL
+from manta_proto.common.v1 import common_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import session
 from ray._runtime.gate import Gate
 from ray._runtime.links import Identity, Peer, socket_path

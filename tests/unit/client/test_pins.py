@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from manta.common.channel.framing import FrameDecoder
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_common.channel.framing import FrameDecoder
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.extents import Part
 from ray._runtime.outbox import News
 from ray._runtime.pins import Mapping, Pinned

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from manta.common.ids import LeaseId
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.ids import LeaseId
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 from ray._runtime.raylets import LONGEST_RETRY_S, RayletLink, Raylets
 
 NODE = b"n" * 28

@@ -8,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.zygote.v1 import zygote_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_proto.zygote.v1 import zygote_pb2
 from ray._runtime import current, rehearsal, worker_main
 from ray._runtime.interrupts import INTERRUPT
 from ray._runtime.worker_main import Worker

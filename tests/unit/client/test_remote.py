@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from manta.common.credentials import Token
+from manta_common.credentials import Token
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import TCP
 from ray._runtime.remote import Remote

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manta.common.channel.framing import encode_frame
+from manta_common.channel.framing import encode_frame
 from ray._runtime.reactor import Reactor
 from ray._runtime.socket_channel import SocketChannel
 

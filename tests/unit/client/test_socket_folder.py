@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from manta.common.channel.paths import at_short_path
+from manta_common.channel.paths import at_short_path
 from ray._node import NodeOptions
 from ray._node.local_node import _spec
 from ray._supervisor import socket_folder

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from manta.common.resources import ResourceSet
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2, placement_group_pb2, task_pb2
+from manta_common.resources import ResourceSet
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2, placement_group_pb2, task_pb2
 from ray.util.state.actor_rows import actor_row
 from ray.util.state.cluster_rows import placement_group_row
 from ray.util.state.common import ListApiOptions

@@ -1,6 +1,6 @@
-from manta.common.resources import ResourceSet
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2
+from manta_common.resources import ResourceSet
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2, placement_group_pb2
 from ray.scripts.status_text import bytes_text, status_text
 
 GROUP = "ab" * 18

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import task_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import task_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import task_events
 from ray._runtime.lineage import Lineage
 from ray._runtime.links import Peer

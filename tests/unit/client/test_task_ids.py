@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
-from manta.common.ids import NO_ACTOR
+from manta_common.ids import NO_ACTOR
 from ray._runtime import task_ids
 from ray._runtime.task_ids import TaskIds
 

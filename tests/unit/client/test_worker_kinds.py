@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from manta.proto.zygote.v1 import zygote_pb2
+from manta_proto.zygote.v1 import zygote_pb2
 
 from tests.unit.client.zygote_peer import WORKER, ZygotePeer
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from manta.common.channel.framing import encode_frame
-from manta.common.version import PROTOCOL, Version
-from manta.proto.zygote.v1 import zygote_pb2
+from manta_common.channel.framing import encode_frame
+from manta_common.version import PROTOCOL, Version
+from manta_proto.zygote.v1 import zygote_pb2
 
 from tests.unit.client.zygote_peer import ZygotePeer
 

@@ -12,9 +12,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from manta.common.channel.framing import FrameDecoder, encode_frame
-from manta.common.version import PROTOCOL
-from manta.proto.zygote.v1 import zygote_pb2
+from manta_common.channel.framing import FrameDecoder, encode_frame
+from manta_common.version import PROTOCOL
+from manta_proto.zygote.v1 import zygote_pb2
 
 # A worker runs the Python text in its Fork's job_config and prints the JSON of what that leaves in `answer`.
 WORKER = """

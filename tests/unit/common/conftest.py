@@ -1,4 +1,4 @@
-"""Asynchronous tests of manta.common run on both event loops: services use uvloop, async actors asyncio's own."""
+"""Asynchronous tests of manta_common run on both event loops: services use uvloop, async actors asyncio's own."""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -3,7 +3,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from manta.common.credentials import (
+from manta_common.credentials import (
     CredentialError,
     TlsFiles,
     Token,

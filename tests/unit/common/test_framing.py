@@ -5,7 +5,7 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manta.common.channel.framing import (
+from manta_common.channel.framing import (
     MAX_FRAME_BYTES,
     FrameDecoder,
     ProtocolError,

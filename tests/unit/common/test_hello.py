@@ -4,8 +4,8 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manta.common.channel.framing import ProtocolError
-from manta.common.channel.hello import (
+from manta_common.channel.framing import ProtocolError
+from manta_common.channel.hello import (
     MAGIC,
     MAX_HELLO_BYTES,
     REFUSED,
@@ -16,9 +16,9 @@ from manta.common.channel.hello import (
     hello_bytes,
     read_answer,
 )
-from manta.common.credentials import Token
-from manta.common.version import PROTOCOL, Version, VersionMismatch
-from manta.proto.common.v1.common_pb2 import Refused, Welcome
+from manta_common.credentials import Token
+from manta_common.version import PROTOCOL, Version, VersionMismatch
+from manta_proto.common.v1.common_pb2 import Refused, Welcome
 
 TOKEN = Token(b"the-cluster-token")
 

@@ -7,14 +7,14 @@ import pytest
 
 HEAVY = {"asyncio", "click", "structlog", "grpc", "prometheus_client", "numpy", "pyarrow"}
 LIGHT = [
-    "manta.common.ids",
-    "manta.common.resources",
-    "manta.common.version",
-    "manta.common.credentials",
-    "manta.common.process",
-    "manta.common.channel.framing",
-    "manta.common.channel.hello",
-    "manta.common.channel.paths",
+    "manta_common.ids",
+    "manta_common.resources",
+    "manta_common.version",
+    "manta_common.credentials",
+    "manta_common.process",
+    "manta_common.channel.framing",
+    "manta_common.channel.hello",
+    "manta_common.channel.paths",
 ]
 
 
@@ -30,4 +30,4 @@ def test_a_light_module_loads_nothing_heavy(module: str) -> None:
 
 
 def test_a_unix_channel_loads_no_logging_library_and_no_grpc() -> None:
-    assert loaded_by("manta.common.channel.unix_asyncio") & (HEAVY - {"asyncio"}) == set()
+    assert loaded_by("manta_common.channel.unix_asyncio") & (HEAVY - {"asyncio"}) == set()

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from manta.common import logs
-from manta.common.channel.connection import log_connection
+from manta_common import logs
+from manta_common.channel.connection import log_connection
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_a_full_disk_ends_nobody_and_the_loss_is_told(tmp_path: Path) -> None:
 
 def test_the_log_goes_to_stderr_and_a_broken_pipe_ends_nobody() -> None:
     code = (
-        "import sys; from manta.common import logs; log = logs.get('x'); logs.configure('gcs', 'info');"
+        "import sys; from manta_common import logs; log = logs.get('x'); logs.configure('gcs', 'info');"
         "log.info('first'); sys.stdin.readline(); log.info('second'); log.info('third'); print('alive')"
     )
     reader, writer = os.pipe()

@@ -4,7 +4,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 
 import pytest
-from manta.common.metrics import Metrics
+from manta_common.metrics import Metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 LIMIT_S = 10.0

@@ -3,7 +3,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from manta.common.channel.paths import MAX_SOCKET_PATH_BYTES, short_path
+from manta_common.channel.paths import MAX_SOCKET_PATH_BYTES, short_path
 
 
 def test_a_short_path_stays_as_it_is() -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from manta.common.process import (
+from manta_common.process import (
     open_pidfd,
     raise_nofile_limit,
     report_ready,
@@ -68,7 +68,7 @@ def wait_until_ended(pid: int) -> None:
 
 def test_a_child_ends_with_its_parent() -> None:
     grandchild = (
-        "import signal; from manta.common.process import die_with_parent; die_with_parent();"
+        "import signal; from manta_common.process import die_with_parent; die_with_parent();"
         "print('ready', flush=True); signal.pause()"
     )
     code = (
@@ -86,13 +86,13 @@ def test_a_child_ends_with_its_parent() -> None:
 
 
 def test_a_child_whose_parent_is_gone_already_ends() -> None:
-    code = f"from manta.common.process import die_with_parent; die_with_parent({os.getpid() + 1}); input()"
+    code = f"from manta_common.process import die_with_parent; die_with_parent({os.getpid() + 1}); input()"
     with python(code, stdin=subprocess.PIPE) as child:
         assert child.wait(LIMIT_S) == -signal.SIGTERM
 
 
 def test_a_child_of_the_named_parent_goes_on() -> None:
-    code = f"from manta.common.process import die_with_parent; die_with_parent({os.getpid()}); print('alive')"
+    code = f"from manta_common.process import die_with_parent; die_with_parent({os.getpid()}); print('alive')"
     with python(code) as child:
         assert child.communicate(timeout=LIMIT_S)[0] == "alive\n"
 
@@ -100,7 +100,7 @@ def test_a_child_of_the_named_parent_goes_on() -> None:
 def test_a_subreaper_becomes_the_parent_of_orphans() -> None:
     code = (
         "import os, subprocess, sys\n"
-        "from manta.common.process import set_child_subreaper\n"
+        "from manta_common.process import set_child_subreaper\n"
         "set_child_subreaper()\n"
         "orphan = 'import os; os.fork() and os._exit(0); input(); print(os.getppid())'\n"
         "r, w = os.pipe()\n"
@@ -156,7 +156,7 @@ async def test_a_signal_sets_the_stop_event(number: signal.Signals) -> None:
 
 def test_what_a_service_has_at_its_start_is_not_collected_again() -> None:
     program = (
-        "import gc; from manta.common.process import collect_seldom; "
+        "import gc; from manta_common.process import collect_seldom; "
         "kept = [[] for _ in range(1000)]; collect_seldom(); "
         "assert gc.get_freeze_count() > 1000 and gc.get_threshold()[0] == 10_000; "
         "a = []; a.append(a); del a; assert gc.collect() >= 1"

@@ -8,12 +8,12 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
-from manta.common.credentials import TlsFiles, Token
-from manta.common.metrics import Metrics
-from manta.common.rpc import RpcServer, method, open_channel
-from manta.common.version import PROTOCOL, Version
-from manta.proto.common.v1 import common_pb2
-from manta.proto.common.v1.common_pb2 import Frame
+from manta_common.credentials import TlsFiles, Token
+from manta_common.metrics import Metrics
+from manta_common.rpc import RpcServer, method, open_channel
+from manta_common.version import PROTOCOL, Version
+from manta_proto.common.v1 import common_pb2
+from manta_proto.common.v1.common_pb2 import Frame
 
 from tests.certificates import Authority
 

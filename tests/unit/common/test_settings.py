@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from manta.common.settings import ServiceSettings, describe, load
+from manta_common.settings import ServiceSettings, describe, load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

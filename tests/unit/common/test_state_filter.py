@@ -1,4 +1,4 @@
-from manta.common.state_filter import StateFilter, all_pass
+from manta_common.state_filter import StateFilter, all_pass
 
 
 def test_case_does_not_count() -> None:

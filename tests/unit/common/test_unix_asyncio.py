@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from manta.common.channel import unix_asyncio
-from manta.common.channel.framing import FrameDecoder, encode_frame
-from manta.common.channel.hello import REFUSED, HelloRefused, hello_bytes
-from manta.common.channel.paths import short_path
-from manta.common.channel.unix_asyncio import Connection, ConnectionClosed, UnixServer, connect_unix, serve_unix
-from manta.common.credentials import Token
-from manta.common.version import PROTOCOL, Version
-from manta.proto.common.v1.common_pb2 import Hello, Refused, Welcome
+from manta_common.channel import unix_asyncio
+from manta_common.channel.framing import FrameDecoder, encode_frame
+from manta_common.channel.hello import REFUSED, HelloRefused, hello_bytes
+from manta_common.channel.paths import short_path
+from manta_common.channel.unix_asyncio import Connection, ConnectionClosed, UnixServer, connect_unix, serve_unix
+from manta_common.credentials import Token
+from manta_common.version import PROTOCOL, Version
+from manta_proto.common.v1.common_pb2 import Hello, Refused, Welcome
 
 TOKEN = Token(b"the-cluster-token")
 LIMIT_S = 10.0

@@ -1,5 +1,5 @@
 import pytest
-from manta.common.varint import varint
+from manta_common.varint import varint
 
 
 @pytest.mark.parametrize(

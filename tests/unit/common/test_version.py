@@ -1,7 +1,7 @@
 import pickle
 
 import pytest
-from manta.common.version import PROTOCOL, Version, VersionMismatch, check
+from manta_common.version import PROTOCOL, Version, VersionMismatch, check
 
 
 @pytest.mark.parametrize("minor", [2, 3, 4])

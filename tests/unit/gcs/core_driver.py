@@ -6,18 +6,18 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from manta.common.ids import ActorId, JobId, NodeId, WorkerId, new_actor_id
-from manta.common.resources import ResourceSet
-from manta.gcs.commands import Answer, Close, Command, Forget, Note, Persist, StepDown, Tell
-from manta.gcs.core import GcsCore
-from manta.gcs.events import ClientAsked, Moment, NodeAttached, NodeDetached, NodeSaid, SessionId, TimePassed
-from manta.gcs.identity import ClusterIdentity
-from manta.gcs.loading import CoreOptions, Loader, load
-from manta.gcs.record import Key, root_of
-from manta.gcs.record_writer import RecordWriter
-from manta.gcs.store import Chunks, Compare, open_store
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2, records_pb2
+from manta_common.ids import ActorId, JobId, NodeId, WorkerId, new_actor_id
+from manta_common.resources import ResourceSet
+from manta_gcs.commands import Answer, Close, Command, Forget, Note, Persist, StepDown, Tell
+from manta_gcs.core import GcsCore
+from manta_gcs.events import ClientAsked, Moment, NodeAttached, NodeDetached, NodeSaid, SessionId, TimePassed
+from manta_gcs.identity import ClusterIdentity
+from manta_gcs.loading import CoreOptions, Loader, load
+from manta_gcs.record import Key, root_of
+from manta_gcs.record_writer import RecordWriter
+from manta_gcs.store import Chunks, Compare, open_store
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2, records_pb2
 
 CLIENT = SessionId(1000)
 Cause = common_pb2.DeathCause

@@ -1,12 +1,12 @@
 """The life of actors: registration, names, placing, restarts and all the ways to die."""
 
 import pytest
-from manta.common.ids import new_actor_id
-from manta.gcs.actor_state import LEGAL, ActorState, IllegalMove
-from manta.gcs.commands import Note
-from manta.gcs.record import Key, Table, id_of
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_common.ids import new_actor_id
+from manta_gcs.actor_state import LEGAL, ActorState, IllegalMove
+from manta_gcs.commands import Note
+from manta_gcs.record import Key, Table, id_of
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 
 from tests.unit.gcs.core_driver import Cause, CoreDriver, address, attach, node_id, worker_id
 

@@ -1,8 +1,8 @@
 """The two-phase commit of one group, as an object."""
 
 import pytest
-from manta.common.ids import NodeId
-from manta.gcs.bundle_reservation import BundleReservation, Held
+from manta_common.ids import NodeId
+from manta_gcs.bundle_reservation import BundleReservation, Held
 
 A, B = NodeId(b"a" * 28), NodeId(b"b" * 28)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from manta.gcs.claim import PATIENCE_S, STAY_S
-from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2
+from manta_gcs.claim import PATIENCE_S, STAY_S
+from manta_proto.gcs.v1 import gcs_pb2, placement_group_pb2
 
 from tests.unit.gcs.core_driver import CoreDriver, address, attach, node_id, resources
 

@@ -1,10 +1,10 @@
 """Partly lost groups that wait for one another: who gives way, and who does not."""
 
-from manta.common.ids import NodeId, PlacementGroupId
-from manta.common.resources import ResourceSet
-from manta.common.scheduling import LabelConstraint, LabelOperator, NodeView
-from manta.common.scheduling.bundles import BundleRequest, BundleStrategy, GroupRequest
-from manta.gcs.group_deadlock import PartlyLost, who_gives_way
+from manta_common.ids import NodeId, PlacementGroupId
+from manta_common.resources import ResourceSet
+from manta_common.scheduling import LabelConstraint, LabelOperator, NodeView
+from manta_common.scheduling.bundles import BundleRequest, BundleStrategy, GroupRequest
+from manta_gcs.group_deadlock import PartlyLost, who_gives_way
 
 ONE = ResourceSet.from_floats({"CPU": 1})
 

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from manta.common.settings import SettingsError
-from manta.gcs.settings import GcsSettings
+from manta_common.settings import SettingsError
+from manta_gcs.settings import GcsSettings
 
 
 def settings(**config: Any) -> GcsSettings:

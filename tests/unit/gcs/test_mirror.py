@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from manta.gcs.mirror import Mirror
-from manta.gcs.store import Delete, Put, Store, open_store
-from manta.gcs.store.interface import Record, Resync
+from manta_gcs.mirror import Mirror
+from manta_gcs.store import Delete, Put, Store, open_store
+from manta_gcs.store.interface import Record, Resync
 
 ROOT = b"/manta/v1/default/"
 

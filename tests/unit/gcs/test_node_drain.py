@@ -1,8 +1,8 @@
 """Draining: what the node, the others and its actors are told, and that a new leader goes on with it."""
 
 import pytest
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 
 from tests.unit.gcs.core_driver import CoreDriver, node_id
 

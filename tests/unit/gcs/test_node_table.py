@@ -1,10 +1,10 @@
 """Nodes: attaching, silence, final death, and what they are told of each other."""
 
 import pytest
-from manta.gcs.events import Moment, SessionId
-from manta.gcs.node import DELIVERIES_PER_S, SHARE_INTERVAL_S, NodeTable
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_gcs.events import Moment, SessionId
+from manta_gcs.node import DELIVERIES_PER_S, SHARE_INTERVAL_S, NodeTable
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 
 from tests.unit.gcs.core_driver import Cause, CoreDriver, address, attach, node_id
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from manta.common.scheduling.demand_notice import INFEASIBLE_AFTER_S, WAITS_AFTER_S
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.proto.gcs.v1 import placement_group_pb2 as pb
+from manta_common.scheduling.demand_notice import INFEASIBLE_AFTER_S, WAITS_AFTER_S
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_proto.gcs.v1 import placement_group_pb2 as pb
 
 from tests.unit.gcs.core_driver import CoreDriver, address, resources
 

@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
-from manta.common.ids import JobId
-from manta.common.metrics import Metrics
-from manta.gcs.actor_state import ActorState
-from manta.gcs.events import ClientAsked
-from manta.gcs.gcs_metrics import GcsMetrics
-from manta.gcs.group_state import LEGAL, GroupState
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
-from manta.proto.gcs.v1 import placement_group_pb2 as pb
+from manta_common.ids import JobId
+from manta_common.metrics import Metrics
+from manta_gcs.actor_state import ActorState
+from manta_gcs.events import ClientAsked
+from manta_gcs.gcs_metrics import GcsMetrics
+from manta_gcs.group_state import LEGAL, GroupState
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_proto.gcs.v1 import placement_group_pb2 as pb
 
 from tests.unit.gcs.core_driver import CLIENT, CoreDriver, address, attach, resources
 

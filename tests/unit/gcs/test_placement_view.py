@@ -1,15 +1,15 @@
 """The view that actors are placed on follows the nodes, what runs there and what was promised."""
 
-from manta.common.ids import NodeId
-from manta.common.resources import ResourceSet
-from manta.common.scheduling import NodeView
-from manta.gcs.actor_table import ActorTable
-from manta.gcs.events import Moment, SessionId
-from manta.gcs.node import NodeTable
-from manta.gcs.placement_view import PlacementView
-from manta.gcs.promise import Promises
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
+from manta_common.ids import NodeId
+from manta_common.resources import ResourceSet
+from manta_common.scheduling import NodeView
+from manta_gcs.actor_table import ActorTable
+from manta_gcs.events import Moment, SessionId
+from manta_gcs.node import NodeTable
+from manta_gcs.placement_view import PlacementView
+from manta_gcs.promise import Promises
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
 
 AT = Moment(1.0, 1.0)
 CPUS = ResourceSet.from_floats({"CPU": 4})

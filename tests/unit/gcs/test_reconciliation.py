@@ -3,9 +3,9 @@
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from manta.gcs.record import Key, RecordError, Table, decode, id_of, record, root_of
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2, records_pb2
+from manta_gcs.record import Key, RecordError, Table, decode, id_of, record, root_of
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2, records_pb2
 
 from tests.unit.gcs.core_driver import Cause, CoreDriver, address, attach, node_id
 

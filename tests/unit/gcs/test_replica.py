@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manta.common.metrics import Metrics
-from manta.gcs.events import ClientAsked, NodeAttached, SessionId
-from manta.gcs.gcs_metrics import GcsMetrics
-from manta.gcs.record import RecordError, record
-from manta.gcs.replica import Replica, ReplicaOptions
-from manta.gcs.store import Compare, Op, OutcomeUnknown, Put, Store, StoreUnavailable, TxnResult, open_store
-from manta.gcs.term import Term, now
-from manta.proto.gcs.v1 import gcs_pb2, records_pb2
+from manta_common.metrics import Metrics
+from manta_gcs.events import ClientAsked, NodeAttached, SessionId
+from manta_gcs.gcs_metrics import GcsMetrics
+from manta_gcs.record import RecordError, record
+from manta_gcs.replica import Replica, ReplicaOptions
+from manta_gcs.store import Compare, Op, OutcomeUnknown, Put, Store, StoreUnavailable, TxnResult, open_store
+from manta_gcs.term import Term, now
+from manta_proto.gcs.v1 import gcs_pb2, records_pb2
 
 from tests.unit.gcs.core_driver import attach
 

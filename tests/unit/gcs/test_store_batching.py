@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manta.gcs.store.batching import split_groups
-from manta.gcs.store.operations import (
+from manta_gcs.store.batching import split_groups
+from manta_gcs.store.operations import (
     MAX_BYTES,
     MAX_OPERATIONS,
     Delete,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from manta.gcs.store import errors
+from manta_gcs.store import errors
 
 EXAMPLES = [
     errors.StoreConfigError("etcd://h", "is wrong", "mend it"),

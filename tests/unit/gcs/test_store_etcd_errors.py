@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from grpc import StatusCode
-from manta.gcs.store.errors import LeaseEnded, OutcomeUnknown, StoreConfigError, StoreUnavailable
-from manta.gcs.store.etcd_channel import CallFailed, EtcdChannel
-from manta.gcs.store.etcd_errors import Verdict, verdict_of
-from manta.gcs.store.etcd_methods import TXN
-from manta.gcs.store.url import EtcdUrl
-from manta.proto.etcd.v3 import rpc_pb2 as pb
+from manta_gcs.store.errors import LeaseEnded, OutcomeUnknown, StoreConfigError, StoreUnavailable
+from manta_gcs.store.etcd_channel import CallFailed, EtcdChannel
+from manta_gcs.store.etcd_errors import Verdict, verdict_of
+from manta_gcs.store.etcd_methods import TXN
+from manta_gcs.store.url import EtcdUrl
+from manta_proto.etcd.v3 import rpc_pb2 as pb
 
 S, V = StatusCode, Verdict
 

@@ -6,10 +6,10 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manta.gcs.store.backoff import Backoff
-from manta.gcs.store.compaction import CompactionSchedule
-from manta.gcs.store.history import History
-from manta.gcs.store.interface import EventKind, WatchEvent
+from manta_gcs.store.backoff import Backoff
+from manta_gcs.store.compaction import CompactionSchedule
+from manta_gcs.store.history import History
+from manta_gcs.store.interface import EventKind, WatchEvent
 
 
 def event(revision: int, key: bytes = b"k", size: int = 0) -> WatchEvent:

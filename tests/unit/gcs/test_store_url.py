@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from manta.gcs.store import StoreConfigError, open_store
-from manta.gcs.store.url import EtcdUrl, SqliteUrl, Synchronous, TlsFiles, parse_etcd, parse_sqlite
+from manta_gcs.store import StoreConfigError, open_store
+from manta_gcs.store.url import EtcdUrl, SqliteUrl, Synchronous, TlsFiles, parse_etcd, parse_sqlite
 
 
 @pytest.mark.parametrize(

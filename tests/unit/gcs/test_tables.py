@@ -5,20 +5,20 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from manta.gcs.batch_encoding import BatchEncoding
-from manta.gcs.commands import Forget, Persist
-from manta.gcs.events import Moment, TimePassed
-from manta.gcs.inbox import Inbox
-from manta.gcs.job import Jobs
-from manta.gcs.kv import MAX_KEY_BYTES, KeyValues
-from manta.gcs.outbox import Outbox
-from manta.gcs.record import Table
-from manta.gcs.record_writer import split
-from manta.gcs.refusal import RequestRefused
-from manta.gcs.store import Delete, Op, Put
-from manta.gcs.worker_death import WorkerDeaths
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
+from manta_gcs.batch_encoding import BatchEncoding
+from manta_gcs.commands import Forget, Persist
+from manta_gcs.events import Moment, TimePassed
+from manta_gcs.inbox import Inbox
+from manta_gcs.job import Jobs
+from manta_gcs.kv import MAX_KEY_BYTES, KeyValues
+from manta_gcs.outbox import Outbox
+from manta_gcs.record import Table
+from manta_gcs.record_writer import split
+from manta_gcs.refusal import RequestRefused
+from manta_gcs.store import Delete, Op, Put
+from manta_gcs.worker_death import WorkerDeaths
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
 
 from tests.unit.gcs.core_driver import CoreDriver, address, worker_id
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from manta.common.metrics import Metrics
-from manta.common.state_filter import StateFilter
-from manta.gcs.events import Moment
-from manta.gcs.gcs_metrics import GcsMetrics
-from manta.gcs.pending_reason import PendingReasons
-from manta.gcs.task_query import TaskQuery
-from manta.gcs.task_table import LINGER_S, OTHERS, CountedAs, TaskTable
-from manta.proto.gcs.v1 import gcs_pb2, task_pb2
+from manta_common.metrics import Metrics
+from manta_common.state_filter import StateFilter
+from manta_gcs.events import Moment
+from manta_gcs.gcs_metrics import GcsMetrics
+from manta_gcs.pending_reason import PendingReasons
+from manta_gcs.task_query import TaskQuery
+from manta_gcs.task_table import LINGER_S, OTHERS, CountedAs, TaskTable
+from manta_proto.gcs.v1 import gcs_pb2, task_pb2
 
 from tests.unit.gcs.core_driver import CoreDriver, address, node_id, resources
 

@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manta.object_manager.arena import ALIGNMENT, Arena, Range, rounded
+from manta_object_manager.arena import ALIGNMENT, Arena, Range, rounded
 
 
 def test_ranges_are_aligned_and_hold_what_was_asked_for() -> None:

@@ -1,12 +1,12 @@
 """Extents at the object manager: who may have one, what becomes of its parts."""
 
 import pytest
-from manta.common.ids import NodeId, ObjectId, WorkerId
-from manta.object_manager.arena import ALIGNMENT, Arena, Range
-from manta.object_manager.client_id import ClientId, NotAllowed
-from manta.object_manager.extent import MAX_BYTES, MIN_BYTES, Extents
-from manta.object_manager.object_table import Copy, Entry, Exists, Full, ObjectTable, Owner, Part
-from manta.object_manager.rounds import Rounds
+from manta_common.ids import NodeId, ObjectId, WorkerId
+from manta_object_manager.arena import ALIGNMENT, Arena, Range
+from manta_object_manager.client_id import ClientId, NotAllowed
+from manta_object_manager.extent import MAX_BYTES, MIN_BYTES, Extents
+from manta_object_manager.object_table import Copy, Entry, Exists, Full, ObjectTable, Owner, Part
+from manta_object_manager.rounds import Rounds
 
 MIB = 1024 * 1024
 ALICE, BOB = ClientId(1), ClientId(2)

@@ -4,7 +4,7 @@ import mmap
 import os
 
 import pytest
-from manta.object_manager.memory import MARGIN_BYTES, STEP_BYTES, ArenaMemory, MemoryShort, available_memory
+from manta_object_manager.memory import MARGIN_BYTES, STEP_BYTES, ArenaMemory, MemoryShort, available_memory
 
 MIB = 1024 * 1024
 

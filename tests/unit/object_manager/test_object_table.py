@@ -4,10 +4,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from manta.common.ids import JobId, NodeId, ObjectId, WorkerId, job_id, job_of_object
-from manta.object_manager.arena import ALIGNMENT, Arena
-from manta.object_manager.client_id import ClientId, NotAllowed
-from manta.object_manager.object_table import Copy, Entry, Exists, Full, ObjectTable, Owner, State
+from manta_common.ids import JobId, NodeId, ObjectId, WorkerId, job_id, job_of_object
+from manta_object_manager.arena import ALIGNMENT, Arena
+from manta_object_manager.client_id import ClientId, NotAllowed
+from manta_object_manager.object_table import Copy, Entry, Exists, Full, ObjectTable, Owner, State
 
 ALICE, BOB = ClientId(1), ClientId(2)
 WORKER = WorkerId(b"w" * 28)

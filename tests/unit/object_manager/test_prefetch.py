@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from manta.common.ids import NodeId, ObjectId, WorkerId
-from manta.object_manager import prefetch as module
-from manta.object_manager.arena import Arena
-from manta.object_manager.client_id import PREFETCHES, ClientId
-from manta.object_manager.client_link import Client
-from manta.object_manager.messages import located
-from manta.object_manager.object_table import Copy, Entry, ObjectTable, Owner
-from manta.object_manager.prefetch import Prefetch
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_common.ids import NodeId, ObjectId, WorkerId
+from manta_object_manager import prefetch as module
+from manta_object_manager.arena import Arena
+from manta_object_manager.client_id import PREFETCHES, ClientId
+from manta_object_manager.client_link import Client
+from manta_object_manager.messages import located
+from manta_object_manager.object_table import Copy, Entry, ObjectTable, Owner
+from manta_object_manager.prefetch import Prefetch
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 
 OWNER = Owner(NodeId(b"n" * 28), WorkerId(b"w" * 28))
 WRITER, READER = ClientId(10), ClientId(11)

@@ -3,9 +3,9 @@
 import random
 
 import pytest
-from manta.common.ids import NodeId, ObjectId, WorkerId
-from manta.object_manager.object_table import Owner
-from manta.object_manager.pulls import (
+from manta_common.ids import NodeId, ObjectId, WorkerId
+from manta_object_manager.object_table import Owner
+from manta_object_manager.pulls import (
     FIRST_PATIENCE_S,
     FIRST_REST_S,
     Command,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from manta.common.ids import NodeId
-from manta.object_manager import remote_free
-from manta.object_manager.node_table import NodeTable, NotThere, Peer
-from manta.object_manager.remote_free import RemoteFrees
+from manta_common.ids import NodeId
+from manta_object_manager import remote_free
+from manta_object_manager.node_table import NodeTable, NotThere, Peer
+from manta_object_manager.remote_free import RemoteFrees
 
 NODE = NodeId(b"n" * 28)
 PEER = Peer("127.0.0.1:1", "127.0.0.1:2")

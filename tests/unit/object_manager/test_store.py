@@ -6,19 +6,19 @@ import asyncio
 from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
-from manta.object_manager.arena import Arena
-from manta.object_manager.client_id import ClientId
-from manta.object_manager.extent_service import ExtentService
-from manta.object_manager.incoming import Incoming
-from manta.object_manager.memory import MARGIN_BYTES, ArenaMemory
-from manta.object_manager.node_table import NodeTable
-from manta.object_manager.object_table import ObjectTable
-from manta.object_manager.prefetch import Prefetch
-from manta.object_manager.pulls import OpenStream, Pulls
-from manta.object_manager.reservation import Reservations
-from manta.object_manager.store import Store
-from manta.object_manager.writes import Writes
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_object_manager.arena import Arena
+from manta_object_manager.client_id import ClientId
+from manta_object_manager.extent_service import ExtentService
+from manta_object_manager.incoming import Incoming
+from manta_object_manager.memory import MARGIN_BYTES, ArenaMemory
+from manta_object_manager.node_table import NodeTable
+from manta_object_manager.object_table import ObjectTable
+from manta_object_manager.prefetch import Prefetch
+from manta_object_manager.pulls import OpenStream, Pulls
+from manta_object_manager.reservation import Reservations
+from manta_object_manager.store import Store
+from manta_object_manager.writes import Writes
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 
 MIB = 1024 * 1024
 

@@ -1,8 +1,8 @@
-from manta.common.ids import ActorId, JobId
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.raylet.commands import EndWorker, KillWorker, ReportActor, StartActor, StartWorker
-from manta.raylet.job_table import RECORDS_KEPT
+from manta_common.ids import ActorId, JobId
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_raylet.commands import EndWorker, KillWorker, ReportActor, StartActor, StartWorker
+from manta_raylet.job_table import RECORDS_KEPT
 
 from tests.unit.raylet.core_driver import HERE, JOB, THERE, CoreDriver, actor, client
 

@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from manta.raylet.bell import Bell
+from manta_raylet.bell import Bell
 
 FAR = 3_600.0
 

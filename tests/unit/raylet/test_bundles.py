@@ -1,13 +1,13 @@
 """Bundles of a node: reserved, used, lent within, returned; leases and actors on them."""
 
 import pytest
-from manta.common.ids import PlacementGroupId
-from manta.common.resources import ResourceSet
-from manta.common.scheduling import PlacementGroup
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import placement_group_pb2 as pb
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.raylet.commands import KillWorker, RefuseLease, ReportActor, ReportBundles, SpillLease, WatchGroups
+from manta_common.ids import PlacementGroupId
+from manta_common.resources import ResourceSet
+from manta_common.scheduling import PlacementGroup
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import placement_group_pb2 as pb
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_raylet.commands import KillWorker, RefuseLease, ReportActor, ReportBundles, SpillLease, WatchGroups
 
 from tests.unit.raylet.core_driver import THERE, CoreDriver, actor
 

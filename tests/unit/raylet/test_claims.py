@@ -1,10 +1,10 @@
 """What the GCS claims is kept from leases in turns, and free for its order meanwhile."""
 
-from manta.common.resources import ResourceSet
-from manta.common.scheduling import PlacementGroup, strategy_from_proto
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2
-from manta.raylet.commands import StartWorker
+from manta_common.resources import ResourceSet
+from manta_common.scheduling import PlacementGroup, strategy_from_proto
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2, placement_group_pb2
+from manta_raylet.commands import StartWorker
 
 from tests.unit.raylet.core_driver import CoreDriver, actor
 

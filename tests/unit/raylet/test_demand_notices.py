@@ -1,7 +1,7 @@
 """A job hears of its tasks that find no node."""
 
-from manta.common.ids import job_id
-from manta.common.scheduling.demand_notice import INFEASIBLE_AFTER_S, WAITS_AFTER_S
+from manta_common.ids import job_id
+from manta_common.scheduling.demand_notice import INFEASIBLE_AFTER_S, WAITS_AFTER_S
 
 from tests.unit.raylet.core_driver import JOB, CoreDriver
 

@@ -1,9 +1,9 @@
 import asyncio
 
 import pytest
-from manta.common.ids import WorkerId
-from manta.raylet import last_words
-from manta.raylet.last_words import LastWords
+from manta_common.ids import WorkerId
+from manta_raylet import last_words
+from manta_raylet.last_words import LastWords
 
 WHO = WorkerId(b"w" * 28)
 

@@ -1,7 +1,7 @@
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.raylet.commands import BringArguments, EndWorker, KillWorker, RefuseLease, SpillLease, StartWorker
-from manta.raylet.worker_table import WorkerState
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_raylet.commands import BringArguments, EndWorker, KillWorker, RefuseLease, SpillLease, StartWorker
+from manta_raylet.worker_table import WorkerState
 
 from tests.unit.raylet.core_driver import HERE, JOB, THERE, CoreDriver, client
 
@@ -174,7 +174,7 @@ def test_a_start_that_the_zygote_took_along_is_asked_again_under_another_id() ->
 
 
 def test_workers_of_an_unknown_job_start_when_it_is_known() -> None:
-    from manta.common.ids import job_id
+    from manta_common.ids import job_id
 
     driver = CoreDriver(cpu=1)
     driver.want(job=job_id(9))

@@ -2,10 +2,10 @@ from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manta.common.ids import WorkerId, job_id
-from manta.common.resources import ResourceSet
-from manta.raylet.lease import LeaseRequest
-from manta.raylet.lease_queue import Entry, LeaseQueue, Verdict
+from manta_common.ids import WorkerId, job_id
+from manta_common.resources import ResourceSet
+from manta_raylet.lease import LeaseRequest
+from manta_raylet.lease_queue import Entry, LeaseQueue, Verdict
 
 
 def request(client: int, request_id: int, job: int = 1, cpu: float = 1) -> LeaseRequest:

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from manta.common.resources import GPU, UNIT, ResourceSet
-from manta.raylet.ledger import Ledger
+from manta_common.resources import GPU, UNIT, ResourceSet
+from manta_raylet.ledger import Ledger
 
 TOTAL = ResourceSet.from_floats({"CPU": 4, "GPU": 3, "memory": 1000, "custom": 1})
 

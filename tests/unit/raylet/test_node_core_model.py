@@ -3,9 +3,9 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from manta.common.ids import WorkerId
-from manta.raylet.commands import KillWorker, StartWorker
-from manta.raylet.worker_table import WorkerState
+from manta_common.ids import WorkerId
+from manta_raylet.commands import KillWorker, StartWorker
+from manta_raylet.worker_table import WorkerState
 
 from tests.unit.raylet.core_driver import JOB, CoreDriver, actor, client
 
@@ -136,7 +136,7 @@ class NodeCoreMachine(RuleBasedStateMachine):
 
 
 def actor_cause() -> object:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
     return common_pb2.DeathCause(kind=common_pb2.DeathCause.KILLED)
 

@@ -1,9 +1,9 @@
 """A request for a node that the raylet has not heard of waits for the GCS's word."""
 
-from manta.common.ids import NodeId
-from manta.proto.common.v1 import common_pb2
-from manta.raylet.commands import AskForNodes, RefuseLease, SpillLease
-from manta.raylet.node_inquiry import ANSWERS_KEPT, NodeInquiry
+from manta_common.ids import NodeId
+from manta_proto.common.v1 import common_pb2
+from manta_raylet.commands import AskForNodes, RefuseLease, SpillLease
+from manta_raylet.node_inquiry import ANSWERS_KEPT, NodeInquiry
 
 from tests.unit.raylet.core_driver import THERE, CoreDriver
 

@@ -1,8 +1,8 @@
 """What a node says of itself to those who choose by labels."""
 
-from manta.common.ids import NodeId
-from manta.raylet.node_info import labels_of
-from manta.raylet.settings import RayletSettings
+from manta_common.ids import NodeId
+from manta_raylet.node_info import labels_of
+from manta_raylet.settings import RayletSettings
 
 
 def test_every_node_has_its_id_as_a_label_beside_those_that_were_set() -> None:

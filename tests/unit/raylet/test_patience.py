@@ -1,7 +1,7 @@
-from manta.common.ids import WorkerId, job_id
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.raylet.job_table import RECORDS_KEPT, JobTable
-from manta.raylet.patience import Patience, Wait
+from manta_common.ids import WorkerId, job_id
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_raylet.job_table import RECORDS_KEPT, JobTable
+from manta_raylet.patience import Patience, Wait
 
 from tests.unit.raylet.core_driver import CoreDriver
 

@@ -2,12 +2,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from manta.common.ids import JobId, NodeId, WorkerId
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.raylet import reference_survey
-from manta.raylet.client import Client
-from manta.raylet.reference_survey import LIMIT, ReferenceSurvey
+from manta_common.ids import JobId, NodeId, WorkerId
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_raylet import reference_survey
+from manta_raylet.client import Client
+from manta_raylet.reference_survey import LIMIT, ReferenceSurvey
 
 
 class AskedLink:

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from manta.common.settings import SettingsError
-from manta.raylet.settings import RayletSettings
+from manta_common.settings import SettingsError
+from manta_raylet.settings import RayletSettings
 
 
 def settings(gpus: float) -> RayletSettings:

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from manta.common.settings import SettingsError
-from manta.raylet.settings import RayletSettings
+from manta_common.settings import SettingsError
+from manta_raylet.settings import RayletSettings
 
 
 def settings(**config: Any) -> RayletSettings:

@@ -1,8 +1,8 @@
 import pytest
-from manta.common.settings import SettingsError
-from manta.proto.gcs.v1 import task_pb2
-from manta.raylet.settings import RayletSettings
-from manta.raylet.task_event_backlog import TaskEventBacklog
+from manta_common.settings import SettingsError
+from manta_proto.gcs.v1 import task_pb2
+from manta_raylet.settings import RayletSettings
+from manta_raylet.task_event_backlog import TaskEventBacklog
 
 
 def events(tasks: int) -> task_pb2.TaskEvents:

@@ -1,8 +1,8 @@
-from manta.common.ids import NodeId, WorkerId
-from manta.proto.common.v1 import common_pb2
-from manta.raylet.death import cause_of_exit, dead
-from manta.raylet.endpoint import EndpointTable
-from manta.raylet.watch import RecentDeaths, WatchTable, group_by_watcher
+from manta_common.ids import NodeId, WorkerId
+from manta_proto.common.v1 import common_pb2
+from manta_raylet.death import cause_of_exit, dead
+from manta_raylet.endpoint import EndpointTable
+from manta_raylet.watch import RecentDeaths, WatchTable, group_by_watcher
 
 NODE, OTHER = NodeId(b"n" * 28), NodeId(b"o" * 28)
 Cause = common_pb2.DeathCause

@@ -1,11 +1,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manta.common.resources import ResourceSet
-from manta.raylet.lease import env_vars_of, num_threads_for
-from manta.raylet.log_backlog import LogBacklog, LogBatch
-from manta.raylet.log_lines import LineSplitter
-from manta.raylet.worker_starter import worker_env
+from manta_common.resources import ResourceSet
+from manta_raylet.lease import env_vars_of, num_threads_for
+from manta_raylet.log_backlog import LogBacklog, LogBatch
+from manta_raylet.log_lines import LineSplitter
+from manta_raylet.worker_starter import worker_env
 
 
 def test_markers_name_the_lines_that_follow_and_are_no_output() -> None:

@@ -1,9 +1,9 @@
-from manta.common.ids import ActorId, JobId, WorkerId, job_id
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.raylet.commands import StartActor, StartWorker
-from manta.raylet.lease import WorkerKey, default_key
-from manta.raylet.worker_pool import PoolLimits, WorkerPool
-from manta.raylet.worker_table import Worker, WorkerState
+from manta_common.ids import ActorId, JobId, WorkerId, job_id
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_raylet.commands import StartActor, StartWorker
+from manta_raylet.lease import WorkerKey, default_key
+from manta_raylet.worker_pool import PoolLimits, WorkerPool
+from manta_raylet.worker_table import Worker, WorkerState
 
 from tests.unit.raylet.core_driver import JOB, CoreDriver, actor, client
 

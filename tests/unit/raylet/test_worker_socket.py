@@ -3,9 +3,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from manta.common.channel.paths import short_path
-from manta.common.ids import new_worker_id, short
-from manta.raylet.worker_socket import remove_socket
+from manta_common.channel.paths import short_path
+from manta_common.ids import new_worker_id, short
+from manta_raylet.worker_socket import remove_socket
 
 
 @pytest.mark.parametrize("length", [1, 200])

@@ -39,34 +39,11 @@ def conflict_message(metadata_folder: str) -> str:
 
 
 def explain_import_failure(error: ImportError) -> str | None:
-    """Words for a failed import of `manta...`, or None when another module is the cause.
-
-    `manta` is a namespace package; a folder or file of that name in the user's project hides it.
-    """
-    missing = error.name or ""
-    if missing != "manta" and not missing.startswith("manta."):
+    """Words for a failed import of `manta_common` or `manta_proto`; None when another module is missing."""
+    part = (error.name or "").partition(".")[0]
+    if part not in ("manta_common", "manta_proto"):
         return None
-    hiding = _what_hides_manta()
-    if hiding is not None:
-        return (
-            f"'import ray' needs the package 'manta', but {hiding} comes first on sys.path and hides it. "
-            f"Rename it, or remove {os.path.dirname(hiding)!r} from sys.path."
-        )
-    return f"'import ray' needs {missing!r}, which is not installed; run 'pip install manta-client' again."
-
-
-def _what_hides_manta() -> str | None:
-    loaded = sys.modules.get("manta")
-    path = getattr(loaded, "__file__", None)
-    if path is not None:
-        return str(os.path.dirname(path) if os.path.basename(path).startswith("__init__.") else path)
-    for folder in sys.path:
-        base = os.path.join(folder or os.getcwd(), "manta")
-        if os.path.isfile(base + ".py"):
-            return base + ".py"
-        if os.path.isfile(os.path.join(base, "__init__.py")):
-            return base
-    return None
+    return f"'import ray' needs {error.name!r}, which is not installed; run 'pip install manta-client' again."
 
 
 def commit() -> str:

@@ -1,4 +1,4 @@
-"""Identities as users see them: typed, hashable wrappers around the byte strings of manta.common.ids."""
+"""Identities as users see them: typed, hashable wrappers around the byte strings of manta_common.ids."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import os
 from typing import Any, ClassVar, TypeVar
 
-from manta.common import ids
+from manta_common import ids
 
 _Id = TypeVar("_Id", bound="BaseID")
 

@@ -11,7 +11,7 @@ from ray._option_values import MEMORY_NAMES, Check
 from ray._runtime.api import DYNAMIC, STREAMING, ActorOptions, TaskOptions
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
 Options = Mapping[str, Any]
 
@@ -249,7 +249,7 @@ def _scheduling(checked: Options, resources: Mapping[str, float]) -> tuple[commo
     if strategy is None and not selector:
         return None, capture
 
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
     message = common_pb2.SchedulingStrategy()
     if strategy == "DEFAULT":

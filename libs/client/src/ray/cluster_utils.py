@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from manta.common.credentials import TlsFiles, Token
-from manta.proto.common.v1 import common_pb2
+from manta_common.credentials import TlsFiles, Token
+from manta_proto.common.v1 import common_pb2
 
 from ray._node import LocalNode, NodeOptions, start_local
 from ray._runtime.gcs_tool import GcsTool

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from manta.gcs.store import (
+from manta_gcs.store import (
     Chunks,
     ChunksDamaged,
     Delete,

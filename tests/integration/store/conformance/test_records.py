@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from manta.gcs.store import Compare, Delete, DeleteRange, Fenced, Op, Put, Record, Store
+from manta_gcs.store import Compare, Delete, DeleteRange, Fenced, Op, Put, Record, Store
 
 
 async def test_a_key_that_was_never_written_is_none(store: Store, prefix: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from manta.gcs.store import Delete, EventKind, Put, Store
+from manta_gcs.store import Delete, EventKind, Put, Store
 
 from tests.integration.store.waiting import Watcher
 

@@ -4,11 +4,11 @@ import itertools
 from random import Random
 
 import pytest
-from manta.common.ids import NodeId
-from manta.common.resources import ResourceSet
-from manta.common.scheduling import Infeasible, LabelConstraint, LabelOperator, NodeView, Refusal
-from manta.common.scheduling.bundle_use import BundleRefusal, BundleView, choose_bundle
-from manta.common.scheduling.bundles import BundleRequest, BundleStrategy, GroupRequest, place_bundles
+from manta_common.ids import NodeId
+from manta_common.resources import ResourceSet
+from manta_common.scheduling import Infeasible, LabelConstraint, LabelOperator, NodeView, Refusal
+from manta_common.scheduling.bundle_use import BundleRefusal, BundleView, choose_bundle
+from manta_common.scheduling.bundles import BundleRequest, BundleStrategy, GroupRequest, place_bundles
 
 PACK, SPREAD = BundleStrategy.PACK, BundleStrategy.SPREAD
 STRICT_PACK, STRICT_SPREAD = BundleStrategy.STRICT_PACK, BundleStrategy.STRICT_SPREAD

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from manta.common.ids import JobId, job_id
-from manta.common.resources import ResourceSet
-from manta.common.scheduling.demand_notice import (
+from manta_common.ids import JobId, job_id
+from manta_common.resources import ResourceSet
+from manta_common.scheduling.demand_notice import (
     INFEASIBLE_AFTER_S,
     TOLD_LIMIT,
     WAITS_AFTER_S,

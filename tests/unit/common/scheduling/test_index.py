@@ -8,9 +8,9 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from manta.common.ids import NodeId
-from manta.common.resources import ResourceSet
-from manta.common.scheduling import (
+from manta_common.ids import NodeId
+from manta_common.resources import ResourceSet
+from manta_common.scheduling import (
     ClusterIndex,
     LabelConstraint,
     LabelOperator,
@@ -21,8 +21,8 @@ from manta.common.scheduling import (
     choose,
     rank,
 )
-from manta.common.scheduling.bundles import BundleRequest, BundleStrategy, GroupRequest, place_bundles
-from manta.common.scheduling.index import RANKINGS_KEPT
+from manta_common.scheduling.bundles import BundleRequest, BundleStrategy, GroupRequest, place_bundles
+from manta_common.scheduling.index import RANKINGS_KEPT
 
 ZONE = LabelConstraint("zone", LabelOperator.IN, ("a",))
 FAST = LabelConstraint("disk", LabelOperator.EXISTS)

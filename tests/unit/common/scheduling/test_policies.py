@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manta.common.ids import NodeId
-from manta.common.resources import ResourceSet
-from manta.common.scheduling import (
+from manta_common.ids import NodeId
+from manta_common.resources import ResourceSet
+from manta_common.scheduling import (
     HybridSettings,
     Infeasible,
     LabelConstraint,
@@ -23,7 +23,7 @@ from manta.common.scheduling import (
     choose,
     strategy_from_proto,
 )
-from manta.proto.common.v1 import common_pb2
+from manta_proto.common.v1 import common_pb2
 
 
 def node_id(number: int) -> NodeId:

@@ -217,7 +217,7 @@ def _spec(options: NodeOptions) -> dict[str, Any]:
 
 def _token_of_environment() -> bytes:
     """The token that the user has set, else nothing. raises: CredentialError when what he has set cannot be used."""
-    from manta.common.credentials import find_token
+    from manta_common.credentials import find_token
 
     names = ("MANTA_TOKEN", "MANTA_TOKEN_FILE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
     return find_token(os.environ).value if any(os.environ.get(name, "").strip() for name in names) else b""

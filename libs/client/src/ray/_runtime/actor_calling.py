@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.api import DYNAMIC
 from ray._runtime.object_ref import ObjectRef

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from manta.common.ids import JobId, new_actor_id
-from manta.common.resources import ResourceSet
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.ids import JobId, new_actor_id
+from manta_common.resources import ResourceSet
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.actor_record import HANDLE_PREFIX, Actor, HandleState, handle_id
 from ray._runtime.definitions import Definition, define

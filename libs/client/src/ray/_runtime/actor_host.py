@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from manta.common.ids import NO_ACTOR
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.ids import NO_ACTOR
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.concurrency import ConcurrencyGroups
 from ray._runtime.execution import Execution, Failure, run
 from ray._runtime.loop_lane import LoopLane

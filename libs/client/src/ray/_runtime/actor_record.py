@@ -10,8 +10,8 @@ from ray._runtime.actor_calls import ActorCalls
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from manta.proto.common.v1 import common_pb2
-    from manta.proto.gcs.v1 import actor_pb2
+    from manta_proto.common.v1 import common_pb2
+    from manta_proto.gcs.v1 import actor_pb2
     from ray._runtime.actor_calling import PlainCalls
     from ray._runtime.api import MethodInfo
     from ray._runtime.links import Peer

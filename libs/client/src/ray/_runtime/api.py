@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
     from ray._runtime.object_ref import ObjectRef
     from ray._runtime.placement_groups import PlacementGroups
 

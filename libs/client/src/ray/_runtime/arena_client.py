@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.proto.common.v1.common_pb2 import WorkerAddress
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_proto.common.v1.common_pb2 import WorkerAddress
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_call import Call
 from ray._runtime.arena_connection import ArenaConnection, HelloRefused, ProtocolError
 from ray._runtime.arena_errors import (

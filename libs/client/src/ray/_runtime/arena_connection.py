@@ -17,10 +17,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
-from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_frame
-from manta.common.channel.hello import HelloRefused, read_answer
-from manta.common.channel.paths import short_path
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_common.channel.framing import FrameDecoder, ProtocolError, encode_frame
+from manta_common.channel.hello import HelloRefused, read_answer
+from manta_common.channel.paths import short_path
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_call import Call
 from ray._runtime.arena_errors import ArenaDisconnected, ArenaEntered
 from ray._runtime.extent_writer import ExtentWriter

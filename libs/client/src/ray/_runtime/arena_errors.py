@@ -13,7 +13,7 @@ ArenaTimeout             (TimeoutError) the object was not here in time; ask aga
 
 from collections.abc import Sequence
 
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 
 
 class ArenaError(Exception):

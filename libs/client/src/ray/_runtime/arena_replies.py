@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_connection import ArenaConnection
 from ray._runtime.arena_errors import error_of
 

@@ -16,8 +16,8 @@ from ray._runtime.serialization import ERROR, inline, serialize
 from ray._runtime.system_errors import error_value
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
-    from manta.proto.worker.v1 import worker_pb2
+    from manta_proto.common.v1 import common_pb2
+    from manta_proto.worker.v1 import worker_pb2
     from ray._runtime.object_table import ObjectTable
     from ray._runtime.process import Process
     from ray._runtime.serialization import Serialized

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 from ray._runtime.definitions import DefinitionCache
 from ray._runtime.execution import ArgumentLost, Execution, Failure, run

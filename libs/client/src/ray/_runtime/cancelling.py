@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from manta.common.ids import NO_ACTOR
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.ids import NO_ACTOR
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.system_errors import task_cancelled
 
 if TYPE_CHECKING:

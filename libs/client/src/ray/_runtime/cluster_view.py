@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from manta.common.resources import ResourceSet
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
+from manta_common.resources import ResourceSet
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
 
 if TYPE_CHECKING:
     from ray._runtime.process import Process
@@ -49,7 +49,7 @@ def resources(process: Process, *, available: bool) -> dict[str, float]:
     """The sum over all live nodes of what they have, or of what is free; reserved bundles show under names of their own
     beside what they were taken from."""
     # With it come the scheduling policies, which most processes never need.
-    from manta.common.scheduling.group_resources import in_group
+    from manta_common.scheduling.group_resources import in_group
 
     with process.blocking():
         reply = process.gcs.call(list_nodes=gcs_pb2.ListNodes())

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from manta.common.credentials import Token, find_tls, find_token
-from manta.common.ids import new_worker_id
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.credentials import Token, find_tls, find_token
+from manta_common.ids import new_worker_id
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 from ray._runtime import current
 from ray._runtime.driver_logs import LogPrinter
 from ray._runtime.gate import Gate

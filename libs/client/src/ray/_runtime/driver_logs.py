@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
-    from manta.proto.raylet.v1 import raylet_pb2
+    from manta_proto.raylet.v1 import raylet_pb2
 
 log = logging.getLogger("ray.runtime")
 

@@ -10,8 +10,8 @@ from time import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.common.resources import ResourceSet
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.resources import ResourceSet
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.arena_errors import ObjectNotFound
 from ray._runtime.object_ref import ObjectRef

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.call_runner import CallRunner
 from ray._runtime.execution import EXIT_MARK, Execution
 from ray._runtime.incoming import Incoming

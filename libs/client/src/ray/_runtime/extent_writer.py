@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from manta.proto.common.v1.common_pb2 import WorkerAddress
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_proto.common.v1.common_pb2 import WorkerAddress
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_errors import ArenaDisconnected
 from ray._runtime.extents import Extents, Part, rounded
 from ray._runtime.writable import Writable

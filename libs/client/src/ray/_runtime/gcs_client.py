@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.common import rpc
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_common import rpc
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 from ray._runtime.io_thread import IoStopped
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Any, Final
 
 import grpc
-from manta.common.credentials import TlsFiles, Token
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
+from manta_common.credentials import TlsFiles, Token
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
 from ray._runtime.tool_channel import metadata_of, open_channel
 
 _METHOD: Final = "/manta.gcs.v1.Gcs/Connect"

@@ -16,8 +16,8 @@ from ray._runtime.wire import FIRST_ITEM
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from manta.proto.common.v1 import common_pb2
-    from manta.proto.worker.v1 import worker_pb2
+    from manta_proto.common.v1 import common_pb2
+    from manta_proto.worker.v1 import worker_pb2
     from ray._runtime.links import Peer
     from ray._runtime.task_record import TaskRecord
 

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
     from ray._runtime.api import TaskOptions
 
 
@@ -48,7 +48,7 @@ class GroupContext:
     ) -> common_pb2.SchedulingStrategy | None:
         if not self.captured or (own is not None and own.WhichOneof("kind") is not None):
             return own
-        from manta.proto.common.v1 import common_pb2
+        from manta_proto.common.v1 import common_pb2
 
         followed = common_pb2.SchedulingStrategy()
         if own is not None:

@@ -8,8 +8,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.common import rpc
-from manta.proto.common.v1 import common_pb2
+from manta_common import rpc
+from manta_proto.common.v1 import common_pb2
 from ray._runtime.io_thread import IoStopped, IoThread
 from ray._runtime.session import Session
 

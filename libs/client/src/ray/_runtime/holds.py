@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import reference_command as command
 from ray._runtime.actor_record import HANDLE_PREFIX
 from ray._runtime.object_table import ObjectState
@@ -16,7 +16,7 @@ from ray._runtime.system_errors import object_lost, owner_died
 from ray._runtime.task_ids import TASK_ID_SIZE
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
     from ray._runtime.links import Peer
     from ray._runtime.process import Process
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from manta.proto.worker.v1 import worker_pb2
+    from manta_proto.worker.v1 import worker_pb2
     from ray._runtime.links import Peer
 
 

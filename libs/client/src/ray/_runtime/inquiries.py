@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
 from ray._runtime.system_errors import object_lost

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.common.signals import set_handler
+from manta_common.signals import set_handler
 from ray._runtime.execution import USER_CODE_BEGINS
 
 if TYPE_CHECKING:

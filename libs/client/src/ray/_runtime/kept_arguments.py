@@ -12,8 +12,8 @@ from ray._runtime.arena_errors import ObjectNotFound
 from ray._runtime.stored import read_stored
 
 if TYPE_CHECKING:
-    from manta.proto.gcs.v1 import actor_pb2
-    from manta.proto.worker.v1 import worker_pb2
+    from manta_proto.gcs.v1 import actor_pb2
+    from manta_proto.worker.v1 import worker_pb2
     from ray._runtime.process import Process
 
 log = logging.getLogger("ray.runtime")

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_proto.worker.v1 import worker_pb2
 
 if TYPE_CHECKING:
     from ray._runtime.task_record import TaskRecord

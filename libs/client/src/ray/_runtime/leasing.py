@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.common.resources import ResourceSet
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.resources import ResourceSet
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import lease_manager
 from ray._runtime.lease_arguments import large_arguments
 from ray._runtime.lease_demand import Place

@@ -13,17 +13,17 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from manta.common.channel.framing import MAX_MESSAGE_BYTES
-from manta.common.channel.hello import hello_bytes
-from manta.common.channel.paths import at_short_path
-from manta.common.ids import short
-from manta.common.version import PROTOCOL
-from manta.proto.common.v1 import common_pb2
+from manta_common.channel.framing import MAX_MESSAGE_BYTES
+from manta_common.channel.hello import hello_bytes
+from manta_common.channel.paths import at_short_path
+from manta_common.ids import short
+from manta_common.version import PROTOCOL
+from manta_proto.common.v1 import common_pb2
 from ray._runtime.session import Session
 from ray._runtime.socket_channel import SocketChannel
 
 if TYPE_CHECKING:
-    from manta.common.credentials import Token
+    from manta_common.credentials import Token
     from ray._runtime.reactor import Reactor
 
 RECONNECT_S: Final = 0.2

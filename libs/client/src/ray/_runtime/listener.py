@@ -10,16 +10,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
-from manta.common.channel.framing import ProtocolError, encode_frame
-from manta.common.channel.hello import BadToken, HelloDecoder
-from manta.common.channel.paths import at_short_path
-from manta.common.version import VersionMismatch
-from manta.proto.common.v1 import common_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.channel.framing import ProtocolError, encode_frame
+from manta_common.channel.hello import BadToken, HelloDecoder
+from manta_common.channel.paths import at_short_path
+from manta_common.version import VersionMismatch
+from manta_proto.common.v1 import common_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.reactor import READ
 
 if TYPE_CHECKING:
-    from manta.common.credentials import Token
+    from manta_common.credentials import Token
     from ray._runtime.reactor import Reactor
 
 log = logging.getLogger("ray.runtime")

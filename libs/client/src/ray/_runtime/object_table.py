@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
 Waiter = Callable[[bytes], None]
 

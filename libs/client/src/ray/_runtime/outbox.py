@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from manta.common.channel.framing import encode_frame
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_common.channel.framing import encode_frame
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1.common_pb2 import WorkerAddress
+    from manta_proto.common.v1.common_pb2 import WorkerAddress
     from ray._runtime.extents import Part
 
 

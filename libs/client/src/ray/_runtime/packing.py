@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 from ray._runtime.execution import END, advance
 from ray._runtime.serialization import DEFAULT_INLINE_LIMIT, Serialized

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
-from manta.common.channel.framing import ProtocolError
-from manta.proto.common.v1 import common_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.channel.framing import ProtocolError
+from manta_proto.common.v1 import common_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.links import RECONNECT_S, Carrier, Peer, open_unix, socket_path, watch_tcp
 from ray._runtime.listener import Listener, bind_unix, unlink_unix
 from ray._runtime.session import WINDOW_BYTES, Arrival

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.common.ids import JOB_ID_SIZE, PLACEMENT_GROUP_ID_SIZE
-from manta.common.resources import ResourceSet
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.proto.gcs.v1 import placement_group_pb2 as pb
+from manta_common.ids import JOB_ID_SIZE, PLACEMENT_GROUP_ID_SIZE
+from manta_common.resources import ResourceSet
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_proto.gcs.v1 import placement_group_pb2 as pb
 from ray._runtime import serialization
 from ray._runtime.gcs_client import GcsError
 from ray._runtime.object_ref import ObjectRef

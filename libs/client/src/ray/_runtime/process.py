@@ -15,8 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 from ray._runtime import cluster_view, current, ref_pickling, serialization, stored, tuning
 from ray._runtime.actors import Actors
 from ray._runtime.cancelling import Canceller

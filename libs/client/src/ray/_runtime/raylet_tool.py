@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import grpc
-from manta.common.credentials import TlsFiles, Token
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.credentials import TlsFiles, Token
+from manta_proto.raylet.v1 import raylet_pb2
 from ray._runtime.tool_channel import metadata_of, open_channel
 
 _SERVICE: Final = "/manta.raylet.v1.Raylet/"

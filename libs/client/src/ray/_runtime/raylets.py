@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 from ray._runtime.links import open_unix
 from ray._runtime.reference_report import report
 

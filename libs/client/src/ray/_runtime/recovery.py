@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, lineage
 from ray._runtime.actor_record import HANDLE_PREFIX
 from ray._runtime.lineage import Lineage, Reason
@@ -20,7 +20,7 @@ from ray._runtime.system_errors import not_computed
 from ray._runtime.task_ids import is_put
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
     from ray._runtime.links import Peer
     from ray._runtime.object_table import ObjectEntry
     from ray._runtime.process import Process

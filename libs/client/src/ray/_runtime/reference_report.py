@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from manta.common.ids import TASK_ID_SIZE
-from manta.proto.gcs.v1 import task_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.ids import TASK_ID_SIZE
+from manta_proto.gcs.v1 import task_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 from ray._runtime.actor_record import HANDLE_PREFIX
 from ray._runtime.object_table import ObjectEntry, ObjectState
 from ray._runtime.task_events import status_of

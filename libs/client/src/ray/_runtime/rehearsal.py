@@ -13,14 +13,14 @@ import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from manta.common.channel.framing import encode_frame
-from manta.common.channel.paths import short_path
-from manta.common.credentials import Token
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.worker.v1 import worker_pb2
-from manta.proto.zygote.v1 import zygote_pb2
+from manta_common.channel.framing import encode_frame
+from manta_common.channel.paths import short_path
+from manta_common.credentials import Token
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_proto.worker.v1 import worker_pb2
+from manta_proto.zygote.v1 import zygote_pb2
 from ray._runtime import current, ref_pickling, serialization
 from ray._runtime.definitions import define
 from ray._runtime.interrupts import INTERRUPT

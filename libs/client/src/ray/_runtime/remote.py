@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import TCP, open_tcp
 from ray._runtime.listener import Listener, bind_tcp
@@ -53,7 +53,7 @@ class Remote:
         on_closed: Callable[[str], None],
     ) -> GrpcChannel:
         """A channel to host:port that is not open yet; frames queue until its `start`."""
-        from manta.common import rpc
+        from manta_common import rpc
         from ray._runtime.grpc_channel import GrpcChannel
 
         process = self._process
@@ -137,7 +137,7 @@ class Remote:
 
         async def start() -> None:
             if self._server is None:
-                from manta.common import rpc
+                from manta_common import rpc
 
                 self._server = rpc.RpcServer(self._process.identity.token, self._process.tls, part="worker")
                 self._server.add_service(_WORKER, _WorkerService(self))

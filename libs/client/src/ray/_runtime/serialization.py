@@ -17,7 +17,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.proto.common.v1 import common_pb2
+from manta_proto.common.v1 import common_pb2
 from ray._runtime.ref_lists import RefList, is_ref_list
 from ray._runtime.ref_pickling import refs_met
 

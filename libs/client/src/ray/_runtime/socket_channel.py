@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_frame
+from manta_common.channel.framing import FrameDecoder, ProtocolError, encode_frame
 from ray._runtime.reactor import READ, READ_WRITE, Reactor
 from ray._runtime.session import Session
 

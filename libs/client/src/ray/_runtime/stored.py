@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.proto.common.v1.common_pb2 import Value
+from manta_proto.common.v1.common_pb2 import Value
 from ray._runtime import serialization
 from ray._runtime.arena_errors import ArenaAway, ArenaDisconnected, ArenaEntered, ArenaFull, ArenaTimeout
 from ray._runtime.collector import LARGE_PICKLE_BYTES, held_back

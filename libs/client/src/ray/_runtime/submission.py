@@ -6,9 +6,9 @@ import logging
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.api import DYNAMIC
 from ray._runtime.collector import held_back_for

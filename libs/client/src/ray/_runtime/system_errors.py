@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ray._runtime.serialization import serialize_error
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
 
 def error_value(error: BaseException) -> common_pb2.Value:
@@ -46,7 +46,7 @@ def owner_died(object_id: bytes) -> common_pb2.Value:
 
 def worker_crashed(name: str, cause: common_pb2.DeathCause | None) -> common_pb2.Value:
     """For a task whose worker died, or whose node did."""
-    from manta.proto.common.v1 import common_pb2 as common
+    from manta_proto.common.v1 import common_pb2 as common
     from ray.exceptions import NodeDiedError, OutOfMemoryError, TaskPlacementGroupRemoved, WorkerCrashedError
 
     text = describe_death(cause)

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from time import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import task_pb2
-from manta.proto.raylet.v1 import raylet_pb2
-from manta.proto.worker.v1 import worker_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import task_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 
 if TYPE_CHECKING:

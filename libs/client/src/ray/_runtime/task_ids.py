@@ -11,7 +11,7 @@ import itertools
 import os
 from typing import Final
 
-from manta.common.ids import NO_ACTOR
+from manta_common.ids import NO_ACTOR
 
 TASK_ID_SIZE: Final = 24
 _PREFIX: Final = 5

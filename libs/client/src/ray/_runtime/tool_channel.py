@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import grpc
-from manta.common.credentials import TlsFiles, Token
-from manta.common.version import PROTOCOL
+from manta_common.credentials import TlsFiles, Token
+from manta_common.version import PROTOCOL
 
 _OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 256 << 20))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ray._runtime import serialization
 
 if TYPE_CHECKING:
-    from manta.proto.raylet.v1 import raylet_pb2
+    from manta_proto.raylet.v1 import raylet_pb2
     from ray._runtime.process import Process
 
 

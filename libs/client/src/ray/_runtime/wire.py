@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from manta.common.varint import varint
-from manta.proto.worker.v1 import worker_pb2
+from manta_common.varint import varint
+from manta_proto.worker.v1 import worker_pb2
 
 _ATTEMPT: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["attempt"].number
 _INCARNATION: Final = worker_pb2.Task.DESCRIPTOR.fields_by_name["incarnation"].number

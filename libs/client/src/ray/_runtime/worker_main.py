@@ -14,10 +14,10 @@ import time
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 from google.protobuf.message import DecodeError
-from manta.common.credentials import TlsFiles, Token
-from manta.common.signals import set_handler
-from manta.proto.common.v1 import common_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_common.credentials import TlsFiles, Token
+from manta_common.signals import set_handler
+from manta_proto.common.v1 import common_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 from ray._runtime import current
 from ray._runtime.actor_host import ActorHost
 from ray._runtime.executor import exit_process
@@ -30,7 +30,7 @@ from ray._runtime.rehearsal import rehearse
 from ray._runtime.retirement import Retirement
 
 if TYPE_CHECKING:
-    from manta.proto.zygote.v1 import zygote_pb2
+    from manta_proto.zygote.v1 import zygote_pb2
 
 log = logging.getLogger("ray.runtime")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from manta.proto.object_manager.v1 import object_manager_pb2 as pb
+from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 from ray._runtime.arena_errors import ArenaRefused
 from ray._runtime.outbox import News
 from ray._runtime.pins import Mapping, Pinned
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1.common_pb2 import WorkerAddress
+    from manta_proto.common.v1.common_pb2 import WorkerAddress
     from ray._runtime.arena_connection import ArenaConnection
     from ray._runtime.extents import Part
 

@@ -6,7 +6,7 @@ import socket
 from collections import deque
 from typing import Final
 
-from manta.common.channel.framing import FrameDecoder, ProtocolError, encode_frame
+from manta_common.channel.framing import FrameDecoder, ProtocolError, encode_frame
 
 _CHUNK: Final = 1 << 16
 # The kernel passes at most 253 descriptors with one message (SCM_MAX_FD).

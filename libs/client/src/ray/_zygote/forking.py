@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from manta.common.version import Version, check
-from manta.proto.zygote.v1 import zygote_pb2
+from manta_common.version import Version, check
+from manta_proto.zygote.v1 import zygote_pb2
 
 from ray._zygote import worker_process
 from ray._zygote.fork_hooks import ForkHooks

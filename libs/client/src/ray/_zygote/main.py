@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
-from manta.common.channel.framing import ProtocolError
-from manta.common.version import PROTOCOL, VersionMismatch
-from manta.proto.zygote.v1 import zygote_pb2
+from manta_common.channel.framing import ProtocolError
+from manta_common.version import PROTOCOL, VersionMismatch
+from manta_proto.zygote.v1 import zygote_pb2
 
 from ray._zygote.children import Children
 from ray._zygote.control import Control, close_all
@@ -45,7 +45,7 @@ _IDLE_MS: Final = 200
 # imported and never used here: its threads would not survive a fork.
 _OF_THE_API: Final = (
     "cloudpickle",
-    "manta.common.rpc",
+    "manta_common.rpc",
     "ray._api",
     "ray._error_transport",
     "ray._remote",

@@ -6,8 +6,8 @@ N is a memory file that holds a serialized zygote.v1.Fork.
 import sys
 from typing import NoReturn
 
-from manta.common.version import Version, VersionMismatch, check
-from manta.proto.zygote.v1 import zygote_pb2
+from manta_common.version import Version, VersionMismatch, check
+from manta_proto.zygote.v1 import zygote_pb2
 
 from ray._zygote import worker_process
 

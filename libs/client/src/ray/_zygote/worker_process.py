@@ -15,8 +15,8 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, Final, NoReturn
 
-from manta.common.signals import SETTER, handler_arguments
-from manta.proto.zygote.v1 import zygote_pb2
+from manta_common.signals import SETTER, handler_arguments
+from manta_proto.zygote.v1 import zygote_pb2
 
 # Something to call in a child, and its arguments, bound in the zygote: each name that is looked up, each function of
 # Python's that is called, has the child copy two or three pages.

@@ -8,7 +8,7 @@ from ray.exceptions.base import RayError, _FixedError, _MessageError, _restore
 from ray.exceptions.task import RayTaskError
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
 
 class RayActorError(RayError):
@@ -99,7 +99,7 @@ class ActorDiedError(RayActorError):
 
 def _text_of_death(cause: common_pb2.DeathCause) -> tuple[str, bool]:
     """The words for a death that the cluster declared, and whether the constructor raised."""
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
     kinds = common_pb2.DeathCause
     words = {

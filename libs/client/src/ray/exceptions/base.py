@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
 
 class RayError(Exception):
@@ -18,7 +18,7 @@ class RayError(Exception):
     @staticmethod
     def from_bytes(b: bytes) -> BaseException:
         """Read what `to_bytes` wrote; an error that cannot be read comes back as UnserializableException."""
-        from manta.proto.common.v1 import common_pb2
+        from manta_proto.common.v1 import common_pb2
 
         return RayError.from_ray_exception(common_pb2.Value.FromString(b))
 
@@ -32,7 +32,7 @@ class RayError(Exception):
 
 
 def _to_value(error: BaseException) -> common_pb2.Value:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
     from ray import _error_transport
 

@@ -20,7 +20,7 @@ address_option = click.option(
 @contextlib.contextmanager
 def open_gcs(address: str | None) -> Iterator["GcsTool"]:
     """The GCS of that cluster. raises: click.ClickException for whatever keeps it from answering, inside too."""
-    from manta.common.credentials import CredentialError, find_tls, find_token
+    from manta_common.credentials import CredentialError, find_tls, find_token
 
     from ray._runtime.gcs_tool import GcsTool, GcsToolError
 

@@ -27,7 +27,7 @@ def drain_node(
     address: str | None, node_id: str, reason: str, reason_message: str, deadline_remaining_seconds: int | None
 ) -> None:
     """Drain a node: leased tasks finish, new ones go elsewhere, restartable actors move; then it leaves."""
-    from manta.proto.gcs.v1 import gcs_pb2
+    from manta_proto.gcs.v1 import gcs_pb2
 
     from ray.scripts.cluster import open_gcs
 

@@ -96,7 +96,7 @@ def _cluster(address: str) -> ClusterAddress:
 
 
 def _token(joined: ClusterAddress) -> bytes:
-    from manta.common.credentials import CredentialError, find_token
+    from manta_common.credentials import CredentialError, find_token
 
     try:
         return find_token(os.environ, session_dir=joined.session_dir).value
@@ -106,7 +106,7 @@ def _token(joined: ClusterAddress) -> bytes:
 
 def _tls(given: dict[str, Any], joined: ClusterAddress) -> tuple[str, str, str]:
     """The flags, else what the environment or a session of this machine says. raises: ValueError."""
-    from manta.common.credentials import CredentialError, TlsFiles, find_tls
+    from manta_common.credentials import CredentialError, TlsFiles, find_tls
 
     try:
         files = TlsFiles.from_paths(given["tls_ca"], given["tls_cert"], given["tls_key"])

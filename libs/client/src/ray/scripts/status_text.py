@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from manta.common.resources import ResourceSet
-from manta.common.scheduling.bundles import describe_bundles
-from manta.common.scheduling.demand_notice import shape_text
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2
+from manta_common.resources import ResourceSet
+from manta_common.scheduling.bundles import describe_bundles
+from manta_common.scheduling.demand_notice import shape_text
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2, placement_group_pb2
 
 _RULE: Final = "-" * 63
 _IN_BYTES: Final = ("memory", "object_store_memory")

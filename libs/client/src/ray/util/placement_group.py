@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ray._ids import PlacementGroupID
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
-    from manta.proto.gcs.v1 import placement_group_pb2
+    from manta_proto.common.v1 import common_pb2
+    from manta_proto.gcs.v1 import placement_group_pb2
 
     from ray._runtime.placement_groups import PlacementGroups
 
@@ -110,7 +110,7 @@ def placement_group(
     if lifetime == "detached" and not name:
         text = "a detached placement group without a name can be found by its id only; give it a name"
         warnings.warn(text, UserWarning, stacklevel=2)
-    from manta.proto.gcs.v1 import placement_group_pb2
+    from manta_proto.gcs.v1 import placement_group_pb2
 
     from ray._runtime.placement_groups import bundle_specs
 
@@ -244,7 +244,7 @@ def get_current_placement_group() -> PlacementGroup | None:
 
 def _row(info: placement_group_pb2.PlacementGroupInfo) -> dict[str, Any]:
     """One group in upstream's form."""
-    from manta.proto.gcs.v1 import placement_group_pb2
+    from manta_proto.gcs.v1 import placement_group_pb2
 
     spec, status = info.spec, info.status
     progress = placement_group_pb2.PlacementGroupStatus.SchedulingState.Name(status.scheduling_state)
@@ -271,7 +271,7 @@ def _milliseconds(start: float, end: float) -> float:
 
 
 def _bundles_of(info: placement_group_pb2.PlacementGroupInfo) -> list[dict[str, float]]:
-    from manta.common.resources import ResourceSet
+    from manta_common.resources import ResourceSet
 
     found = [ResourceSet.from_proto(bundle.resources).to_floats() for bundle in info.spec.bundles]
     return [dict(sorted(bundle.items())) for bundle in found]
@@ -279,7 +279,7 @@ def _bundles_of(info: placement_group_pb2.PlacementGroupInfo) -> list[dict[str, 
 
 def _labels(selector: Mapping[str, str]) -> list[common_pb2.LabelConstraint]:
     """raises: ValueError for text that is no condition."""
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
     from ray._option_values import parse_label
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from ray._ids import NodeID
 
 if TYPE_CHECKING:
-    from manta.proto.common.v1 import common_pb2
+    from manta_proto.common.v1 import common_pb2
 
     from ray.util.placement_group import PlacementGroup
 
@@ -155,7 +155,7 @@ class NodeLabelSchedulingStrategy:
             raise ValueError("NodeLabelSchedulingStrategy needs at least one condition in hard or soft")
 
     def fill(self, message: common_pb2.SchedulingStrategy) -> bool:
-        from manta.proto.common.v1 import common_pb2
+        from manta_proto.common.v1 import common_pb2
 
         for matches, target in ((self.hard, message.node_labels.hard), (self.soft, message.node_labels.soft)):
             for key, match in matches.items():

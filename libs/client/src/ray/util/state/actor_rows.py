@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from manta.common.resources import ResourceSet
-from manta.common.scheduling.group_resources import in_group
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import actor_pb2, gcs_pb2
+from manta_common.resources import ResourceSet
+from manta_common.scheduling.group_resources import in_group
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 
 from ray.util.state.death_causes import death_dict
 from ray.util.state.records import ActorState

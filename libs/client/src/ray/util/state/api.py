@@ -58,7 +58,7 @@ class StateApiClient:
         cookies: dict[str, Any] | None = None,
         headers: dict[str, Any] | None = None,
     ) -> None:
-        from manta.common.credentials import CredentialError, find_tls, find_token
+        from manta_common.credentials import CredentialError, find_tls, find_token
 
         from ray._node.address import find_address
         from ray._runtime import current
@@ -104,7 +104,7 @@ class StateApiClient:
         raises: RayStateApiException when the cluster does not answer, for an unknown filter column, and with
         raise_on_missing_output when a part of the cluster could not be asked.
         """
-        from manta.common.state_filter import StateFilter
+        from manta_common.state_filter import StateFilter
 
         conditions = [StateFilter(key, str(value), unequal=op == "!=") for key, op, value in options.filters or ()]
         with self._source(options.timeout) as source:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from manta.common.resources import ResourceSet
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2
+from manta_common.resources import ResourceSet
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2, placement_group_pb2
 
 from ray.util.state.death_causes import death_dict
 from ray.util.state.records import JobState, NodeState, PlacementGroupState

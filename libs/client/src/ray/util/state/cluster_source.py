@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from manta.common.state_filter import StateFilter, all_pass
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2, placement_group_pb2, task_pb2
+from manta_common.state_filter import StateFilter, all_pass
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2, placement_group_pb2, task_pb2
 
 from ray.util.state.actor_rows import actor_row
 from ray.util.state.cluster_rows import job_row, node_row, placement_group_row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from manta.proto.common.v1 import common_pb2
+from manta_proto.common.v1 import common_pb2
 
 _Kind = common_pb2.DeathCause
 _INTENDED_BY_SYSTEM: Final = (_Kind.OWNER_DIED, _Kind.JOB_FINISHED, _Kind.OUT_OF_SCOPE, _Kind.LEASE_HOLDER_DIED)

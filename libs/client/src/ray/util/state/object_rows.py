@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import task_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import task_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 
 from ray.util.state.records import ObjectState
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from manta.proto.gcs.v1 import task_pb2
+from manta_proto.gcs.v1 import task_pb2
 
 from ray.util.state.records import ActorState, ObjectState
 

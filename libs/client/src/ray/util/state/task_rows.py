@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from manta.common.ids import NO_ACTOR, TASK_ID_SIZE
-from manta.common.resources import ResourceSet
-from manta.common.scheduling.group_resources import in_group
-from manta.proto.gcs.v1 import task_pb2
+from manta_common.ids import NO_ACTOR, TASK_ID_SIZE
+from manta_common.resources import ResourceSet
+from manta_common.scheduling.group_resources import in_group
+from manta_proto.gcs.v1 import task_pb2
 
 from ray.util.state.records import TaskState
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from manta.proto.common.v1 import common_pb2
-from manta.proto.gcs.v1 import gcs_pb2
-from manta.proto.raylet.v1 import raylet_pb2
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from manta_proto.raylet.v1 import raylet_pb2
 
 from ray.util.state.death_causes import exit_type
 from ray.util.state.records import WorkerState
