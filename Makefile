@@ -6,14 +6,14 @@ SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
-PROJECTS := pyproject.toml $(wildcard proto/pyproject.toml libs/*/pyproject.toml services/*/pyproject.toml)
+PROJECTS := constraints.txt pyproject.toml $(wildcard proto/pyproject.toml libs/*/pyproject.toml services/*/pyproject.toml)
 BENCH_READY := .bench-venv/.ready
 PACKAGES := manta_proto manta_common manta_gcs manta_raylet manta_object_manager ray
 
-.PHONY: help setup test sim soak lint demo bench proto clean
+.PHONY: help setup test check sim soak lint demo bench constraints lowest proto clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## make .venv with every part installed, editable
 
@@ -28,6 +28,9 @@ test: $(READY) ## run all tests, with a real etcd, and print the time of each su
 soak: $(READY) ## the long counts of the tests that have them
 	@tools/etcd.sh
 	@$(PYTHON) tools/run_tests.py --soak
+
+check: lint ## the loop between edits, under a minute: lint, and the unit tests that changed files touch (ARGS=: for pytest)
+	@$(PYTHON) tools/check.py $(ARGS)
 
 sim: $(READY) ## the long simulations: 10,000 fault schedules, 2,000 nodes; a failure names its seed
 	@$(PYTHON) -m tests.sim.placement --count 10000
@@ -50,10 +53,16 @@ $(BENCH_READY): Makefile
 	@.venv/bin/uv pip install --quiet --python .bench-venv/bin/python 'ray==2.60.0' numpy matplotlib
 	@touch $(BENCH_READY)
 
+constraints: $(READY) ## renew constraints.txt, the exact versions that `make setup` installs
+	@tools/constraints.sh
+
+lowest: $(READY) ## run the unit tests on the lowest versions that the parts allow (ARGS=: for pytest)
+	@tools/lowest.sh $(ARGS)
+
 proto: $(READY) ## generate the message classes from the .proto files
 	@PYTHON=$(CURDIR)/$(PYTHON) proto/generate.sh
 	@git status --short proto
 
 clean: ## remove .venv, caches and builds
-	rm -rf .venv .bench-venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .bench-venv .lowest-venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -54,11 +54,13 @@ find_installer() {
 
 make_environment
 installer=$(find_installer)
+# Other people's packages in the versions and with the hashes of constraints.txt, hatchling among them, which then builds ours.
+"$installer" pip install --quiet --python "$python" --require-hashes --requirement constraints.txt
 arguments=()
 for part in "${parts[@]}"; do
     arguments+=(--editable "$part")
 done
-"$installer" pip install --quiet --python "$python" "${arguments[@]}" --group dev
+"$installer" pip install --quiet --python "$python" --no-deps --no-build-isolation "${arguments[@]}"
 # Every local cluster is a handful of processes that import a few hundred modules; where the environment forbids them to
 # write what they compile (PYTHONDONTWRITEBYTECODE), each start would compile all of it again. Some packages carry
 # templates that are no valid modules, so compileall's exit code says nothing.

@@ -139,7 +139,8 @@ def test_files_are_short() -> None:
 
 def test_the_root_has_no_stray_files() -> None:
     known = {
-        *(".ci", ".git", ".gitignore", "LICENSE", "Makefile", "README.md", "pyproject.toml"),
+        *(".ci", ".editorconfig", ".git", ".gitignore", ".pre-commit-config.yaml"),
+        *("CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "constraints.txt", "pyproject.toml"),
         *("benchmarks", "docs", "examples", "libs", "proto", "services", "tests", "tools"),
     }
     ignored = {line.strip().rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}

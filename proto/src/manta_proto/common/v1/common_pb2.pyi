@@ -2,8 +2,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -83,7 +82,7 @@ class NodeAffinity(_message.Message):
     soft: bool
     spill_on_unavailable: bool
     fail_on_unavailable: bool
-    def __init__(self, node_id: _Optional[bytes] = ..., soft: _Optional[bool] = ..., spill_on_unavailable: _Optional[bool] = ..., fail_on_unavailable: _Optional[bool] = ...) -> None: ...
+    def __init__(self, node_id: _Optional[bytes] = ..., soft: bool = ..., spill_on_unavailable: bool = ..., fail_on_unavailable: bool = ...) -> None: ...
 
 class NodeLabels(_message.Message):
     __slots__ = ("hard", "soft")
@@ -101,7 +100,7 @@ class PlacementGroupUse(_message.Message):
     placement_group_id: bytes
     bundle_index: int
     capture_child_tasks: bool
-    def __init__(self, placement_group_id: _Optional[bytes] = ..., bundle_index: _Optional[int] = ..., capture_child_tasks: _Optional[bool] = ...) -> None: ...
+    def __init__(self, placement_group_id: _Optional[bytes] = ..., bundle_index: _Optional[int] = ..., capture_child_tasks: bool = ...) -> None: ...
 
 class SchedulingStrategy(_message.Message):
     __slots__ = ("simple", "node_affinity", "node_labels", "placement_group", "label_selector")
@@ -293,7 +292,7 @@ class NodeInfo(_message.Message):
     ip_address: str
     drain_message: str
     drain_deadline: float
-    def __init__(self, node_id: _Optional[bytes] = ..., state: _Optional[_Union[NodeInfo.State, str]] = ..., raylet_address: _Optional[str] = ..., flight_address: _Optional[str] = ..., object_manager_address: _Optional[str] = ..., hostname: _Optional[str] = ..., machine_id: _Optional[str] = ..., socket_dir: _Optional[str] = ..., session_dir: _Optional[str] = ..., total: _Optional[_Union[Resources, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., node_name: _Optional[str] = ..., is_head: _Optional[bool] = ..., metrics: _Optional[_Mapping[str, str]] = ..., death_cause: _Optional[_Union[DeathCause, _Mapping]] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., version: _Optional[str] = ..., ip_address: _Optional[str] = ..., drain_message: _Optional[str] = ..., drain_deadline: _Optional[float] = ...) -> None: ...
+    def __init__(self, node_id: _Optional[bytes] = ..., state: _Optional[_Union[NodeInfo.State, str]] = ..., raylet_address: _Optional[str] = ..., flight_address: _Optional[str] = ..., object_manager_address: _Optional[str] = ..., hostname: _Optional[str] = ..., machine_id: _Optional[str] = ..., socket_dir: _Optional[str] = ..., session_dir: _Optional[str] = ..., total: _Optional[_Union[Resources, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., node_name: _Optional[str] = ..., is_head: bool = ..., metrics: _Optional[_Mapping[str, str]] = ..., death_cause: _Optional[_Union[DeathCause, _Mapping]] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., version: _Optional[str] = ..., ip_address: _Optional[str] = ..., drain_message: _Optional[str] = ..., drain_deadline: _Optional[float] = ...) -> None: ...
 
 class Value(_message.Message):
     __slots__ = ("kind", "data", "buffers", "contained")

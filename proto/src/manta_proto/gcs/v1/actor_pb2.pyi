@@ -4,8 +4,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -91,7 +90,7 @@ class ActorSpec(_message.Message):
     labels: _containers.ScalarMap[str, str]
     call_site: str
     restarts: int
-    def __init__(self, actor_id: _Optional[bytes] = ..., job_id: _Optional[bytes] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., class_name: _Optional[str] = ..., definition: _Optional[_Union[_worker_pb2.Definition, _Mapping]] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[_worker_pb2.Argument, _Mapping]]] = ..., lifetime_resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., placement_resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., strategy: _Optional[_Union[_common_pb2.SchedulingStrategy, _Mapping]] = ..., runtime_env: _Optional[str] = ..., max_restarts: _Optional[int] = ..., max_task_retries: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., concurrency_groups: _Optional[_Iterable[_Union[ConcurrencyGroup, _Mapping]]] = ..., is_async: _Optional[bool] = ..., name: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., detached: _Optional[bool] = ..., allow_out_of_order: _Optional[bool] = ..., max_pending_calls: _Optional[int] = ..., handle_id: _Optional[bytes] = ..., handle_state: _Optional[bytes] = ..., labels: _Optional[_Mapping[str, str]] = ..., call_site: _Optional[str] = ..., restarts: _Optional[int] = ...) -> None: ...
+    def __init__(self, actor_id: _Optional[bytes] = ..., job_id: _Optional[bytes] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., class_name: _Optional[str] = ..., definition: _Optional[_Union[_worker_pb2.Definition, _Mapping]] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[_worker_pb2.Argument, _Mapping]]] = ..., lifetime_resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., placement_resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., strategy: _Optional[_Union[_common_pb2.SchedulingStrategy, _Mapping]] = ..., runtime_env: _Optional[str] = ..., max_restarts: _Optional[int] = ..., max_task_retries: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., concurrency_groups: _Optional[_Iterable[_Union[ConcurrencyGroup, _Mapping]]] = ..., is_async: bool = ..., name: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., detached: bool = ..., allow_out_of_order: bool = ..., max_pending_calls: _Optional[int] = ..., handle_id: _Optional[bytes] = ..., handle_state: _Optional[bytes] = ..., labels: _Optional[_Mapping[str, str]] = ..., call_site: _Optional[str] = ..., restarts: _Optional[int] = ...) -> None: ...
 
 class ActorStatus(_message.Message):
     __slots__ = ("actor_id", "state", "address", "incarnation", "restarts", "pid", "death_cause", "started_at", "ended_at", "repr_name", "pending_reason")

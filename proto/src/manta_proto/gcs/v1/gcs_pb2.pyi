@@ -6,8 +6,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -204,7 +203,7 @@ class JobRecord(_message.Message):
     runtime_env: str
     metadata: _containers.ScalarMap[str, str]
     driver_ip: str
-    def __init__(self, job_id: _Optional[bytes] = ..., driver: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., driver_pid: _Optional[int] = ..., ray_namespace: _Optional[str] = ..., entrypoint: _Optional[str] = ..., config: _Optional[str] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., finished: _Optional[bool] = ..., sys_path: _Optional[_Iterable[str]] = ..., working_directory: _Optional[str] = ..., runtime_env: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., driver_ip: _Optional[str] = ...) -> None: ...
+    def __init__(self, job_id: _Optional[bytes] = ..., driver: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., driver_pid: _Optional[int] = ..., ray_namespace: _Optional[str] = ..., entrypoint: _Optional[str] = ..., config: _Optional[str] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., finished: bool = ..., sys_path: _Optional[_Iterable[str]] = ..., working_directory: _Optional[str] = ..., runtime_env: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., driver_ip: _Optional[str] = ...) -> None: ...
 
 class RegisterJob(_message.Message):
     __slots__ = ("job",)
@@ -230,7 +229,7 @@ class RegisterActor(_message.Message):
     GET_IF_EXISTS_FIELD_NUMBER: _ClassVar[int]
     spec: _actor_pb2.ActorSpec
     get_if_exists: bool
-    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., get_if_exists: _Optional[bool] = ...) -> None: ...
+    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., get_if_exists: bool = ...) -> None: ...
 
 class ActorFound(_message.Message):
     __slots__ = ("spec", "status", "existed")
@@ -240,7 +239,7 @@ class ActorFound(_message.Message):
     spec: _actor_pb2.ActorSpec
     status: _actor_pb2.ActorStatus
     existed: bool
-    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., status: _Optional[_Union[_actor_pb2.ActorStatus, _Mapping]] = ..., existed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., status: _Optional[_Union[_actor_pb2.ActorStatus, _Mapping]] = ..., existed: bool = ...) -> None: ...
 
 class KillActorRequest(_message.Message):
     __slots__ = ("actor_id", "no_restart", "incarnation")
@@ -250,7 +249,7 @@ class KillActorRequest(_message.Message):
     actor_id: bytes
     no_restart: bool
     incarnation: int
-    def __init__(self, actor_id: _Optional[bytes] = ..., no_restart: _Optional[bool] = ..., incarnation: _Optional[int] = ...) -> None: ...
+    def __init__(self, actor_id: _Optional[bytes] = ..., no_restart: bool = ..., incarnation: _Optional[int] = ...) -> None: ...
 
 class ActorOutOfScope(_message.Message):
     __slots__ = ("actor_id",)
@@ -274,7 +273,7 @@ class ListNamedActors(_message.Message):
     RAY_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     all_namespaces: bool
     ray_namespace: str
-    def __init__(self, all_namespaces: _Optional[bool] = ..., ray_namespace: _Optional[str] = ...) -> None: ...
+    def __init__(self, all_namespaces: bool = ..., ray_namespace: _Optional[str] = ...) -> None: ...
 
 class NamedActors(_message.Message):
     __slots__ = ("items",)
@@ -313,7 +312,7 @@ class KvPut(_message.Message):
     key: bytes
     value: bytes
     overwrite: bool
-    def __init__(self, ray_namespace: _Optional[str] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., overwrite: _Optional[bool] = ...) -> None: ...
+    def __init__(self, ray_namespace: _Optional[str] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., overwrite: bool = ...) -> None: ...
 
 class KvGet(_message.Message):
     __slots__ = ("ray_namespace", "key")
@@ -331,7 +330,7 @@ class KvDelete(_message.Message):
     ray_namespace: str
     key: bytes
     by_prefix: bool
-    def __init__(self, ray_namespace: _Optional[str] = ..., key: _Optional[bytes] = ..., by_prefix: _Optional[bool] = ...) -> None: ...
+    def __init__(self, ray_namespace: _Optional[str] = ..., key: _Optional[bytes] = ..., by_prefix: bool = ...) -> None: ...
 
 class KvKeys(_message.Message):
     __slots__ = ("ray_namespace", "prefix")
@@ -347,7 +346,7 @@ class KvValue(_message.Message):
     VALUE_FIELD_NUMBER: _ClassVar[int]
     found: bool
     value: bytes
-    def __init__(self, found: _Optional[bool] = ..., value: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, found: bool = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class KvChanged(_message.Message):
     __slots__ = ("count",)
@@ -520,7 +519,7 @@ class Heartbeat(_message.Message):
     demands_changed: bool
     used_bundles: _containers.RepeatedCompositeFieldContainer[_placement_group_pb2.HeldBundle]
     used_bundles_changed: bool
-    def __init__(self, available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., demands_changed: _Optional[bool] = ..., used_bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., used_bundles_changed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., demands_changed: bool = ..., used_bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., used_bundles_changed: bool = ...) -> None: ...
 
 class ActorReport(_message.Message):
     __slots__ = ("actor_id", "incarnation", "address", "pid", "failure", "repr_name", "rejected")
@@ -538,7 +537,7 @@ class ActorReport(_message.Message):
     failure: _common_pb2.DeathCause
     repr_name: str
     rejected: bool
-    def __init__(self, actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., address: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., pid: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.DeathCause, _Mapping]] = ..., repr_name: _Optional[str] = ..., rejected: _Optional[bool] = ...) -> None: ...
+    def __init__(self, actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., address: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., pid: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.DeathCause, _Mapping]] = ..., repr_name: _Optional[str] = ..., rejected: bool = ...) -> None: ...
 
 class WorkersDiedReport(_message.Message):
     __slots__ = ("report_id", "workers")
@@ -696,7 +695,7 @@ class EndActor(_message.Message):
     incarnation: int
     cause: _common_pb2.DeathCause
     graceful: bool
-    def __init__(self, actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., cause: _Optional[_Union[_common_pb2.DeathCause, _Mapping]] = ..., graceful: _Optional[bool] = ...) -> None: ...
+    def __init__(self, actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., cause: _Optional[_Union[_common_pb2.DeathCause, _Mapping]] = ..., graceful: bool = ...) -> None: ...
 
 class JobStarted(_message.Message):
     __slots__ = ("job",)
@@ -760,4 +759,4 @@ class NodeDrain(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     accepted: bool
     reason: str
-    def __init__(self, accepted: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, accepted: bool = ..., reason: _Optional[str] = ...) -> None: ...

@@ -3,8 +3,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -61,7 +60,7 @@ class PlacementGroupSpec(_message.Message):
     detached: bool
     soft_target_node_id: bytes
     owner_actor_id: bytes
-    def __init__(self, placement_group_id: _Optional[bytes] = ..., name: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., strategy: _Optional[_Union[PlacementGroupSpec.Strategy, str]] = ..., bundles: _Optional[_Iterable[_Union[BundleSpec, _Mapping]]] = ..., creator_job_id: _Optional[bytes] = ..., creator: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., detached: _Optional[bool] = ..., soft_target_node_id: _Optional[bytes] = ..., owner_actor_id: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, placement_group_id: _Optional[bytes] = ..., name: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., strategy: _Optional[_Union[PlacementGroupSpec.Strategy, str]] = ..., bundles: _Optional[_Iterable[_Union[BundleSpec, _Mapping]]] = ..., creator_job_id: _Optional[bytes] = ..., creator: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., detached: bool = ..., soft_target_node_id: _Optional[bytes] = ..., owner_actor_id: _Optional[bytes] = ...) -> None: ...
 
 class BundlePlacement(_message.Message):
     __slots__ = ("node_id", "attempt", "available", "resources")
@@ -173,7 +172,7 @@ class PlacementGroupDemand(_message.Message):
     count: int
     reason: str
     rescheduling: bool
-    def __init__(self, strategy: _Optional[_Union[PlacementGroupSpec.Strategy, str]] = ..., bundles: _Optional[_Iterable[_Union[_common_pb2.Resources, _Mapping]]] = ..., count: _Optional[int] = ..., reason: _Optional[str] = ..., rescheduling: _Optional[bool] = ...) -> None: ...
+    def __init__(self, strategy: _Optional[_Union[PlacementGroupSpec.Strategy, str]] = ..., bundles: _Optional[_Iterable[_Union[_common_pb2.Resources, _Mapping]]] = ..., count: _Optional[int] = ..., reason: _Optional[str] = ..., rescheduling: bool = ...) -> None: ...
 
 class BundleOrder(_message.Message):
     __slots__ = ("action", "placement_group_id", "index", "attempt", "resources", "cause")
@@ -251,7 +250,7 @@ class HeldBundle(_message.Message):
     committed: bool
     resources: _common_pb2.Resources
     available: _common_pb2.Resources
-    def __init__(self, placement_group_id: _Optional[bytes] = ..., index: _Optional[int] = ..., attempt: _Optional[int] = ..., committed: _Optional[bool] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ...) -> None: ...
+    def __init__(self, placement_group_id: _Optional[bytes] = ..., index: _Optional[int] = ..., attempt: _Optional[int] = ..., committed: bool = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ...) -> None: ...
 
 class WatchPlacementGroups(_message.Message):
     __slots__ = ("add", "drop")

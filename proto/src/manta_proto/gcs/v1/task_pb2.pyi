@@ -3,8 +3,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -100,7 +99,7 @@ class FinishedTasks(_message.Message):
     sent_at: _containers.RepeatedScalarFieldContainer[float]
     ended_at: _containers.RepeatedScalarFieldContainer[float]
     execution_us: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, kind: _Optional[int] = ..., worker: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., worker_pid: _Optional[int] = ..., status: _Optional[_Union[TaskStatus, str]] = ..., error_type: _Optional[str] = ..., error_message: _Optional[str] = ..., told: _Optional[bool] = ..., task_ids: _Optional[bytes] = ..., parent_ids: _Optional[bytes] = ..., attempts: _Optional[_Iterable[int]] = ..., created_at: _Optional[_Iterable[float]] = ..., queued_at: _Optional[_Iterable[float]] = ..., sent_at: _Optional[_Iterable[float]] = ..., ended_at: _Optional[_Iterable[float]] = ..., execution_us: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, kind: _Optional[int] = ..., worker: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., worker_pid: _Optional[int] = ..., status: _Optional[_Union[TaskStatus, str]] = ..., error_type: _Optional[str] = ..., error_message: _Optional[str] = ..., told: bool = ..., task_ids: _Optional[bytes] = ..., parent_ids: _Optional[bytes] = ..., attempts: _Optional[_Iterable[int]] = ..., created_at: _Optional[_Iterable[float]] = ..., queued_at: _Optional[_Iterable[float]] = ..., sent_at: _Optional[_Iterable[float]] = ..., ended_at: _Optional[_Iterable[float]] = ..., execution_us: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class LiveTask(_message.Message):
     __slots__ = ("kind", "task_id", "attempt", "status", "parent_id", "created_at", "queued_at", "sent_at", "worker", "worker_pid", "owner", "running", "started_at", "pending_reason")
@@ -176,7 +175,7 @@ class StateFilter(_message.Message):
     column: str
     unequal: bool
     value: str
-    def __init__(self, column: _Optional[str] = ..., unequal: _Optional[bool] = ..., value: _Optional[str] = ...) -> None: ...
+    def __init__(self, column: _Optional[str] = ..., unequal: bool = ..., value: _Optional[str] = ...) -> None: ...
 
 class ListTasks(_message.Message):
     __slots__ = ("filters", "limit")

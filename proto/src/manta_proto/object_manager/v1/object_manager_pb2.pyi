@@ -3,8 +3,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -69,7 +68,7 @@ class ArenaWelcome(_message.Message):
     object_manager_address: str
     metrics_address: str
     extents: bool
-    def __init__(self, size: _Optional[int] = ..., flight_address: _Optional[str] = ..., object_manager_address: _Optional[str] = ..., metrics_address: _Optional[str] = ..., extents: _Optional[bool] = ...) -> None: ...
+    def __init__(self, size: _Optional[int] = ..., flight_address: _Optional[str] = ..., object_manager_address: _Optional[str] = ..., metrics_address: _Optional[str] = ..., extents: bool = ...) -> None: ...
 
 class Create(_message.Message):
     __slots__ = ("request_id", "object_id", "size", "owner")
@@ -93,7 +92,7 @@ class Created(_message.Message):
     offset: int
     failure: Failure
     exists: bool
-    def __init__(self, request_id: _Optional[int] = ..., offset: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., exists: _Optional[bool] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[int] = ..., offset: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., exists: bool = ...) -> None: ...
 
 class Seal(_message.Message):
     __slots__ = ("object_id", "keep_pin", "extent", "offset", "size", "owner")
@@ -109,7 +108,7 @@ class Seal(_message.Message):
     offset: int
     size: int
     owner: _common_pb2.WorkerAddress
-    def __init__(self, object_id: _Optional[bytes] = ..., keep_pin: _Optional[bool] = ..., extent: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ...) -> None: ...
+    def __init__(self, object_id: _Optional[bytes] = ..., keep_pin: bool = ..., extent: _Optional[int] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ...) -> None: ...
 
 class Abort(_message.Message):
     __slots__ = ("object_id",)
@@ -156,7 +155,7 @@ class ExtentsAsked(_message.Message):
     GIVE_BACK_FIELD_NUMBER: _ClassVar[int]
     round: int
     give_back: bool
-    def __init__(self, round: _Optional[int] = ..., give_back: _Optional[bool] = ...) -> None: ...
+    def __init__(self, round: _Optional[int] = ..., give_back: bool = ...) -> None: ...
 
 class ExtentsAnswered(_message.Message):
     __slots__ = ("round",)
@@ -232,7 +231,7 @@ class Free(_message.Message):
         object_id: bytes
         node_ids: _containers.RepeatedScalarFieldContainer[bytes]
         only_there: bool
-        def __init__(self, object_id: _Optional[bytes] = ..., node_ids: _Optional[_Iterable[bytes]] = ..., only_there: _Optional[bool] = ...) -> None: ...
+        def __init__(self, object_id: _Optional[bytes] = ..., node_ids: _Optional[_Iterable[bytes]] = ..., only_there: bool = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Free.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[Free.Item, _Mapping]]] = ...) -> None: ...
@@ -290,7 +289,7 @@ class DescribeRequest(_message.Message):
     WITH_OBJECTS_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     with_objects: bool
-    def __init__(self, request_id: _Optional[int] = ..., with_objects: _Optional[bool] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[int] = ..., with_objects: bool = ...) -> None: ...
 
 class DescribeReply(_message.Message):
     __slots__ = ("request_id", "arena_size", "used", "touched", "objects_count", "pins_count", "objects", "extents")
@@ -310,7 +309,7 @@ class DescribeReply(_message.Message):
         freed: bool
         pins: int
         owner: _common_pb2.WorkerAddress
-        def __init__(self, object_id: _Optional[bytes] = ..., size: _Optional[int] = ..., sealed: _Optional[bool] = ..., primary: _Optional[bool] = ..., freed: _Optional[bool] = ..., pins: _Optional[int] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ...) -> None: ...
+        def __init__(self, object_id: _Optional[bytes] = ..., size: _Optional[int] = ..., sealed: bool = ..., primary: bool = ..., freed: bool = ..., pins: _Optional[int] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ...) -> None: ...
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ARENA_SIZE_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]

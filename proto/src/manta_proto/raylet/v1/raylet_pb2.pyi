@@ -6,8 +6,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -167,7 +166,7 @@ class LeaseReturned(_message.Message):
     RETIRE_WORKER_FIELD_NUMBER: _ClassVar[int]
     lease_id: bytes
     retire_worker: bool
-    def __init__(self, lease_id: _Optional[bytes] = ..., retire_worker: _Optional[bool] = ...) -> None: ...
+    def __init__(self, lease_id: _Optional[bytes] = ..., retire_worker: bool = ...) -> None: ...
 
 class LeaseGranted(_message.Message):
     __slots__ = ("request_id", "lease_id", "worker", "resources", "gpu_ids", "pid", "hops")
@@ -261,7 +260,7 @@ class EndpointWanted(_message.Message):
     request_id: int
     worker_id: bytes
     tcp: bool
-    def __init__(self, request_id: _Optional[int] = ..., worker_id: _Optional[bytes] = ..., tcp: _Optional[bool] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[int] = ..., worker_id: _Optional[bytes] = ..., tcp: bool = ...) -> None: ...
 
 class Endpoint(_message.Message):
     __slots__ = ("request_id", "worker_id", "address")
@@ -279,7 +278,7 @@ class OpenEndpoint(_message.Message):
     TCP_FIELD_NUMBER: _ClassVar[int]
     host: str
     tcp: bool
-    def __init__(self, host: _Optional[str] = ..., tcp: _Optional[bool] = ...) -> None: ...
+    def __init__(self, host: _Optional[str] = ..., tcp: bool = ...) -> None: ...
 
 class EndpointOpened(_message.Message):
     __slots__ = ("address",)
@@ -325,7 +324,7 @@ class Exit(_message.Message):
     AT_ONCE_FIELD_NUMBER: _ClassVar[int]
     reason: str
     at_once: bool
-    def __init__(self, reason: _Optional[str] = ..., at_once: _Optional[bool] = ...) -> None: ...
+    def __init__(self, reason: _Optional[str] = ..., at_once: bool = ...) -> None: ...
 
 class ExitDeclined(_message.Message):
     __slots__ = ()
@@ -359,7 +358,7 @@ class LogLines(_message.Message):
         is_error: bool
         lines: _containers.RepeatedScalarFieldContainer[str]
         once: str
-        def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., node_ip: _Optional[str] = ..., is_error: _Optional[bool] = ..., lines: _Optional[_Iterable[str]] = ..., once: _Optional[str] = ...) -> None: ...
+        def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., node_ip: _Optional[str] = ..., is_error: bool = ..., lines: _Optional[_Iterable[str]] = ..., once: _Optional[str] = ...) -> None: ...
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     job_id: bytes
@@ -428,7 +427,7 @@ class ListReferencesReply(_message.Message):
         pid: int
         is_driver: bool
         references: ReferenceList
-        def __init__(self, address: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., pid: _Optional[int] = ..., is_driver: _Optional[bool] = ..., references: _Optional[_Union[ReferenceList, _Mapping]] = ...) -> None: ...
+        def __init__(self, address: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., pid: _Optional[int] = ..., is_driver: bool = ..., references: _Optional[_Union[ReferenceList, _Mapping]] = ...) -> None: ...
     PROCESSES_FIELD_NUMBER: _ClassVar[int]
     SILENT_FIELD_NUMBER: _ClassVar[int]
     processes: _containers.RepeatedCompositeFieldContainer[ListReferencesReply.Process]

@@ -3,8 +3,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -131,7 +130,7 @@ class Task(_message.Message):
     last_attempt: bool
     max_calls: int
     items_arrived: int
-    def __init__(self, task_id: _Optional[bytes] = ..., definition: _Optional[bytes] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[Argument, _Mapping]]] = ..., num_returns: _Optional[int] = ..., name: _Optional[str] = ..., attempt: _Optional[int] = ..., actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., method: _Optional[str] = ..., sequence: _Optional[int] = ..., concurrency_group: _Optional[str] = ..., retry_exceptions: _Optional[bool] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: _Optional[bool] = ..., parent_task_id: _Optional[bytes] = ..., backpressure: _Optional[int] = ..., last_attempt: _Optional[bool] = ..., max_calls: _Optional[int] = ..., items_arrived: _Optional[int] = ...) -> None: ...
+    def __init__(self, task_id: _Optional[bytes] = ..., definition: _Optional[bytes] = ..., args: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[Argument, _Mapping]]] = ..., num_returns: _Optional[int] = ..., name: _Optional[str] = ..., attempt: _Optional[int] = ..., actor_id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., method: _Optional[str] = ..., sequence: _Optional[int] = ..., concurrency_group: _Optional[str] = ..., retry_exceptions: bool = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: bool = ..., parent_task_id: _Optional[bytes] = ..., backpressure: _Optional[int] = ..., last_attempt: bool = ..., max_calls: _Optional[int] = ..., items_arrived: _Optional[int] = ...) -> None: ...
 
 class Tasks(_message.Message):
     __slots__ = ("lease_id", "caller", "job_id", "definitions", "tasks", "resources", "gpu_ids", "placement_group_id", "capture_child_tasks")
@@ -153,7 +152,7 @@ class Tasks(_message.Message):
     gpu_ids: _containers.RepeatedScalarFieldContainer[str]
     placement_group_id: bytes
     capture_child_tasks: bool
-    def __init__(self, lease_id: _Optional[bytes] = ..., caller: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., job_id: _Optional[bytes] = ..., definitions: _Optional[_Iterable[_Union[Definition, _Mapping]]] = ..., tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., gpu_ids: _Optional[_Iterable[str]] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: _Optional[bool] = ...) -> None: ...
+    def __init__(self, lease_id: _Optional[bytes] = ..., caller: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., job_id: _Optional[bytes] = ..., definitions: _Optional[_Iterable[_Union[Definition, _Mapping]]] = ..., tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., gpu_ids: _Optional[_Iterable[str]] = ..., placement_group_id: _Optional[bytes] = ..., capture_child_tasks: bool = ...) -> None: ...
 
 class KeptRef(_message.Message):
     __slots__ = ("object_id", "number")
@@ -245,7 +244,7 @@ class Cancel(_message.Message):
     force: bool
     recursive: bool
     as_owner: bool
-    def __init__(self, task_id: _Optional[bytes] = ..., force: _Optional[bool] = ..., recursive: _Optional[bool] = ..., as_owner: _Optional[bool] = ...) -> None: ...
+    def __init__(self, task_id: _Optional[bytes] = ..., force: bool = ..., recursive: bool = ..., as_owner: bool = ...) -> None: ...
 
 class DefinitionWanted(_message.Message):
     __slots__ = ("digest",)
@@ -318,7 +317,7 @@ class Holds(_message.Message):
     items: _containers.RepeatedCompositeFieldContainer[Holds.Item]
     full_set: bool
     full_set_number: int
-    def __init__(self, items: _Optional[_Iterable[_Union[Holds.Item, _Mapping]]] = ..., full_set: _Optional[bool] = ..., full_set_number: _Optional[int] = ...) -> None: ...
+    def __init__(self, items: _Optional[_Iterable[_Union[Holds.Item, _Mapping]]] = ..., full_set: bool = ..., full_set_number: _Optional[int] = ...) -> None: ...
 
 class HoldQuestioned(_message.Message):
     __slots__ = ("object_id", "tag", "adder")
@@ -338,7 +337,7 @@ class HoldsAcknowledged(_message.Message):
         GONE_FIELD_NUMBER: _ClassVar[int]
         request_id: int
         gone: bool
-        def __init__(self, request_id: _Optional[int] = ..., gone: _Optional[bool] = ...) -> None: ...
+        def __init__(self, request_id: _Optional[int] = ..., gone: bool = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[HoldsAcknowledged.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[HoldsAcknowledged.Item, _Mapping]]] = ...) -> None: ...
@@ -371,7 +370,7 @@ class KillActor(_message.Message):
     NO_RESTART_FIELD_NUMBER: _ClassVar[int]
     actor_id: bytes
     no_restart: bool
-    def __init__(self, actor_id: _Optional[bytes] = ..., no_restart: _Optional[bool] = ...) -> None: ...
+    def __init__(self, actor_id: _Optional[bytes] = ..., no_restart: bool = ...) -> None: ...
 
 class GeneratorItems(_message.Message):
     __slots__ = ("task_id", "attempt", "first", "items")
