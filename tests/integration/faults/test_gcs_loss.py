@@ -20,6 +20,7 @@ from tests.integration.conditions import wait_for
 from tests.integration.etcd_server import EtcdServer, free_ports
 from tests.integration.faults.gates import Gate
 from tests.integration.faults.node_processes import NodeProcesses, kill_and_wait
+from tests.integration.redis_server import RedisServer
 
 BIN = Path(sys.executable).parent
 WAIT_S = 40.0
@@ -66,9 +67,11 @@ class Phoenix:
 class Started:
     """A cluster of `ray start --head`, which this process has joined."""
 
-    def __init__(self, url: str, etcd: EtcdServer | None, processes: NodeProcesses, session_dir: str) -> None:
+    def __init__(
+        self, url: str, server: EtcdServer | RedisServer | None, processes: NodeProcesses, session_dir: str
+    ) -> None:
         self.url = url
-        self.etcd = etcd
+        self.server = server
         self.processes = processes
         self.session_dir = session_dir
 
@@ -79,21 +82,24 @@ def ray_start(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(params=["sqlite", "etcd"])
+SERVERS = {"etcd": EtcdServer, "redis": RedisServer}
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
 def started(request: pytest.FixtureRequest, root: Path) -> Iterator[Started]:
-    etcd = EtcdServer().start() if request.param == "etcd" else None
+    server = SERVERS[request.param]().start() if request.param in SERVERS else None
     try:
-        url = etcd.url if etcd is not None else f"sqlite://{root / 'cluster.db'}"
+        url = server.url if server is not None else f"sqlite://{root / 'cluster.db'}"
         size = ("--num-cpus=4", "--object-store-memory=100000000")
         ray_start("--head", "--port=0", f"--address-store={url}", *size)
         (entry,) = running(str(root))
         ray.init(address="auto", namespace="faults", log_to_driver=False)
-        yield Started(url, etcd, NodeProcesses(entry.pid), entry.session_dir)
+        yield Started(url, server, NodeProcesses(entry.pid), entry.session_dir)
         ray.shutdown()
     finally:
         stopped = subprocess.run([str(BIN / "ray"), "stop"], capture_output=True, text=True, timeout=60, check=False)
-        if etcd is not None:
-            etcd.stop()
+        if server is not None:
+            server.stop()
     assert stopped.returncode == 0 and "killed" not in stopped.stderr, stopped.stderr
 
 
@@ -193,15 +199,15 @@ def test_a_gcs_that_is_killed_while_an_actor_restarts_does_not_lose_it(started: 
     assert gate.pids("constructor").count(third) == 1, "it was made once"
 
 
-@pytest.mark.parametrize("started", ["etcd"], indirect=True)
-def test_an_etcd_that_is_killed_and_comes_back_fails_no_call(started: Started, tmp_path: Path) -> None:
-    assert started.etcd is not None
+@pytest.mark.parametrize("started", SERVERS, indirect=True)
+def test_a_store_that_is_killed_and_comes_back_fails_no_call(started: Started, tmp_path: Path) -> None:
+    assert started.server is not None
     gate = Gate(tmp_path / "gate")
     counter = Counter.options(name="before", lifetime="detached").remote()
     assert ray.get(counter.add.remote(1), timeout=WAIT_S) == 1
     task, call = held.remote(gate, "a"), counter.add_later.remote(gate, 10)
     gate.wait_for("a", "call")
-    started.etcd.kill()
+    started.server.kill()
     unborn = Counter.remote()
     first_call = unborn.add.remote(7)
     assert ray.get([square.remote(n) for n in range(200)], timeout=WAIT_S) == [n * n for n in range(200)]
@@ -210,7 +216,7 @@ def test_an_etcd_that_is_killed_and_comes_back_fails_no_call(started: Started, t
     assert ray.get([counter.add.remote(1) for _ in range(100)], timeout=WAIT_S)[-1] == 111
     ready, _ = ray.wait([first_call], timeout=0.5)
     assert not ready
-    started.etcd.start()
+    started.server.start()
     assert ray.get(first_call, timeout=WAIT_S) == 7
     assert ray.get(ray.get_actor("before").add.remote(0), timeout=WAIT_S) == 111
     check_new_things("after")
@@ -224,7 +230,7 @@ def test_a_second_gcs_on_the_same_store_serves_nobody(started: Started, root: Pa
     with log.open("wb") as output:
         second = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        if started.etcd is None:
+        if started.server is None:
             assert second.wait(WAIT_S) != 0
             assert "cluster.db" in log.read_text()
         else:

@@ -9,18 +9,29 @@ import pytest
 
 from tests.integration.etcd_server import EtcdServer
 from tests.integration.gcs.gcs_process import GcsProcess
+from tests.integration.redis_server import RedisServer
 
 Start = Callable[..., GcsProcess]
 
 
-@pytest.fixture(params=["sqlite", "etcd"])
+SHARED = {"etcd": EtcdServer, "redis": RedisServer}  # the servers that several GCS may use at a time
+
+
+@pytest.fixture(params=["sqlite", *SHARED])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A fresh store of each driver."""
     if request.param == "sqlite":
         yield f"sqlite://{tmp_path}/gcs.db"
         return
-    with EtcdServer() as server:
+    with SHARED[request.param]() as server:
         yield server.url
+
+
+@pytest.fixture(params=SHARED)
+def shared_store(request: pytest.FixtureRequest) -> Iterator[EtcdServer | RedisServer]:
+    """A server of the test's own, to be harmed."""
+    with SHARED[request.param]() as server:
+        yield server
 
 
 @pytest.fixture

@@ -68,4 +68,3 @@ def test_the_store_and_the_pickles_of_the_version_before_are_read(head: Path) ->
     )
     assert program.returncode == 0, program.stderr
     assert program.stdout.splitlines()[-1] == "all read"
-

@@ -10,13 +10,14 @@ import pytest
 from manta_gcs.store import Store, open_store
 
 from tests.integration.etcd_server import EtcdServer, used_etcds
+from tests.integration.redis_server import RedisServer, used_redis
 
 _numbers = itertools.count()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Each run shows what it was tested with; what the fixtures print is captured."""
-    for line in used_etcds():
+    for line in (*used_etcds(), *used_redis()):
         terminalreporter.write_line(line)
 
 
@@ -27,12 +28,22 @@ def shared_etcd() -> Iterator[EtcdServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite:memory", "sqlite:file", "etcd"])
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """One server for all tests that leave it whole."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite:memory", "sqlite:file", "etcd", "redis"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     match request.param:
         case "etcd":
             server: EtcdServer = request.getfixturevalue("shared_etcd")
             return server.url
+        case "redis":
+            redis: RedisServer = request.getfixturevalue("shared_redis")
+            return redis.url
         case "sqlite:file":
             return f"sqlite://{tmp_path}/store.db?synchronous=full"
         case memory:

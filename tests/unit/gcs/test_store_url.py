@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 from manta_gcs.store import StoreConfigError, open_store
-from manta_gcs.store.url import EtcdUrl, SqliteUrl, Synchronous, TlsFiles, parse_etcd, parse_sqlite
+from manta_gcs.store.url import (
+    EtcdUrl,
+    RedisUrl,
+    SqliteUrl,
+    Synchronous,
+    TlsFiles,
+    parse_etcd,
+    parse_redis,
+    parse_sqlite,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +30,25 @@ from manta_gcs.store.url import EtcdUrl, SqliteUrl, Synchronous, TlsFiles, parse
 )
 def test_etcd_urls(url: str, expected: EtcdUrl) -> None:
     assert parse_etcd(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://h", RedisUrl(("h:6379",))),
+        ("redis://h:1/3?wait_replicas=2", RedisUrl(("h:1",), database=3, wait_replicas=2)),
+        ("redis://:p%40@h", RedisUrl(("h:6379",), password="p@")),
+        ("rediss://u:p@[::1]?ca=/ca", RedisUrl(("[::1]:6379",), user="u", password="p", tls=TlsFiles("/ca"))),
+        ("redis+sentinel://a,b:1/main", RedisUrl(("a:26379", "b:1"), primary="main", wait_replicas=1)),
+        (
+            "rediss+sentinel://a/main/2?sentinel_password=s&timeout_s=2",
+            RedisUrl(*(("a:26379",), "main", 2), sentinel_password="s", tls=TlsFiles(), timeout_s=2.0, wait_replicas=1),
+        ),
+    ],
+)
+def test_redis_urls(url: str, expected: RedisUrl) -> None:
+    assert parse_redis(url) == expected
+    assert "p@" not in parse_redis(url).shown
 
 
 @pytest.mark.parametrize(
@@ -79,8 +107,13 @@ def test_malformed_sqlite_urls_are_refused(url: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("redis://h", "not in this version"),
-        ("rediss://u:secret@h", "not in this version"),
+        ("redis://h,g", "names several servers"),
+        ("redis://user@h", "lacks a password"),
+        ("redis://h/zero", "malformed database 'zero'"),
+        ("redis://h?wait_replicas=many", "no number of replicas"),
+        ("redis://h?sentinel_password=x", "unknown parameter"),
+        ("redis+sentinel://h", "names no primary"),
+        ("rediss://h?cert=/c", "only one of cert and key"),
         ("mysql://u:secret@h", "unknown scheme 'mysql'.*etcd"),
         ("/a/path", "is no URL"),
         ("etcd://u:secret@h?nonsense=1", "unknown parameter"),

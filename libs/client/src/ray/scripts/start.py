@@ -18,7 +18,7 @@ _RULE = "-" * 20
 @click.command()
 @click.option("--head", is_flag=True, help="Start a new cluster, with this node as its head.")
 @click.option("--address", help="Join the cluster with this GCS: host:port, several with commas, or auto.")
-@click.option("--address-store", help="Store of the new cluster: sqlite:///path or etcd://host:2379,...")
+@click.option("--address-store", help="Store of the new cluster: sqlite:///path, etcd://host:2379,... or redis://host")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"Port of the GCS; 0: any. Default {DEFAULT_GCS_PORT}.")
 @click.option("--node-ip-address", default="127.0.0.1", show_default=True, help="Address that this node listens on.")
 @click.option("--node-name", default="", help="Name of the node in lists.")

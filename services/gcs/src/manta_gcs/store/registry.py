@@ -7,7 +7,7 @@ from typing import Final
 
 from manta_gcs.store.errors import StoreConfigError
 from manta_gcs.store.interface import Store
-from manta_gcs.store.url import parse_etcd, parse_sqlite, redact, scheme_of
+from manta_gcs.store.url import parse_etcd, parse_redis, parse_sqlite, redact, scheme_of
 
 Opener = Callable[[str, str], Awaitable[Store]]
 
@@ -27,16 +27,20 @@ async def _open_sqlite(url: str, holder: str) -> Store:
     return await SqliteStore.open(parse_sqlite(url), holder)
 
 
-async def _refuse_redis(url: str, holder: str) -> Store:
-    raise StoreConfigError(repr(redact(url)), "Redis is not in this version", "use etcd:// or sqlite://")
+async def _open_redis(url: str, holder: str) -> Store:
+    from manta_gcs.store.redis_store import RedisStore
+
+    return RedisStore(parse_redis(url))
 
 
 DRIVERS: Final[Mapping[str, Opener]] = {
     "etcd": _open_etcd,
     "etcds": _open_etcd,
     "sqlite": _open_sqlite,
-    "redis": _refuse_redis,
-    "rediss": _refuse_redis,
+    "redis": _open_redis,
+    "rediss": _open_redis,
+    "redis+sentinel": _open_redis,
+    "rediss+sentinel": _open_redis,
 }
 
 
@@ -44,7 +48,7 @@ async def open_store(url: str, *, holder: str = "") -> Store:
     """Open the store that the URL names.
 
     holder: this process's address, shown to a second process that opens the same SQLite file.
-    A SQLite file is locked and checked here; etcd is first called by the first operation.
+    A SQLite file is locked and checked here; etcd and Redis are first called by the first operation.
     raises: StoreConfigError, and its StoreHeldError for a SQLite file that another process serves from.
     """
     opener = DRIVERS.get(scheme_of(url))

@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, unquote
 from manta_gcs.store.errors import StoreConfigError
 
 ETCD_PORT: Final = 2379
+REDIS_PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
 DEFAULT_TIMEOUT_S: Final = 5.0
 
 
@@ -50,6 +52,30 @@ class SqliteUrl:
     @property
     def shown(self) -> str:
         return f"sqlite://{self.path}" if self.path else "sqlite:memory"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUrl:
+    """One server, or with `primary` the Sentinels that know where the primary of that name is."""
+
+    endpoints: tuple[str, ...]  # host:port or [v6]:port
+    primary: str | None = None
+    database: int = 0
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    sentinel_user: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    tls: TlsFiles | None = None
+    timeout_s: float = DEFAULT_TIMEOUT_S  # of one call, with its repetitions
+    wait_replicas: int = 0  # that must hold a change before it counts as done
+
+    @property
+    def shown(self) -> str:
+        """For messages and logs: without the passwords."""
+        scheme = f"redis{'s' if self.tls else ''}{'+sentinel' if self.primary else ''}"
+        path = "/".join(part for part in (self.primary or "", str(self.database or "")) if part)
+        login = f"{self.user}@" if self.user else ""
+        return f"{scheme}://{login}{','.join(self.endpoints)}{'/' + path if path else ''}"
 
 
 def redact(url: str) -> str:
@@ -104,7 +130,7 @@ def parse_etcd(url: str) -> EtcdUrl:
         user, password = unquote(name), unquote(secret)
         if not user or not password:
             raise StoreConfigError(shown, "lacks a user or a password before '@'", "write etcd://user:password@host")
-    endpoints = tuple(_endpoint(shown, host.strip()) for host in hosts.split(","))
+    endpoints = tuple(_endpoint(shown, host.strip(), ETCD_PORT) for host in hosts.split(","))
     given = _parameters(shown, query, {"ca", "cert", "key", "timeout_s"})
     tls: TlsFiles | None = None
     if scheme.lower() == "etcds" or given.keys() & {"ca", "cert", "key"}:
@@ -113,6 +139,56 @@ def parse_etcd(url: str) -> EtcdUrl:
             raise StoreConfigError(shown, "has only one of cert and key", "give both for a client certificate")
     timeout_s = _number(shown, "timeout_s", given["timeout_s"]) if "timeout_s" in given else DEFAULT_TIMEOUT_S
     return EtcdUrl(endpoints, user, password, tls, timeout_s)
+
+
+def parse_redis(url: str) -> RedisUrl:
+    """redis[s]://[[user]:password@]host[:port][/database][?parameters], or through Sentinel
+    redis[s]+sentinel://[[user]:password@]host[:port][,host...]/primary[/database][?parameters].
+
+    Parameters: ca, cert, key (PEM files), timeout_s, wait_replicas (0; through Sentinel 1), sentinel_user and
+    sentinel_password. raises: StoreConfigError.
+    """
+    shown = repr(redact(url))
+    scheme, _, rest = url.partition("://")
+    through_sentinel = scheme.lower().endswith("+sentinel")
+    body, _, query = rest.partition("?")
+    authority, _, path = body.partition("/")
+    login, at, hosts = authority.rpartition("@")
+    name, _, secret = login.partition(":")
+    if at and not secret:
+        raise StoreConfigError(shown, "lacks a password before '@'", "write redis://user:password@host")
+    port = SENTINEL_PORT if through_sentinel else REDIS_PORT
+    endpoints = tuple(_endpoint(shown, host.strip(), port) for host in hosts.split(","))
+    primary, _, database = path.partition("/") if through_sentinel else ("", "", path)
+    if through_sentinel and not primary:
+        raise StoreConfigError(shown, "names no primary", "write redis+sentinel://host:26379/name-of-the-primary")
+    if not through_sentinel and len(endpoints) > 1:
+        raise StoreConfigError(shown, "names several servers", "give one, or Sentinels by redis+sentinel://")
+    if database and not (database.isascii() and database.isdigit()):
+        raise StoreConfigError(shown, f"has the malformed database {database!r}", "give its number, as in /0")
+    files = {"ca", "cert", "key"}
+    of_sentinel = {"sentinel_user", "sentinel_password"} if through_sentinel else set()
+    given = _parameters(shown, query, {*files, *of_sentinel, "timeout_s", "wait_replicas"})
+    tls: TlsFiles | None = None
+    if scheme.lower().startswith("rediss") or given.keys() & files:
+        tls = TlsFiles(given.get("ca"), given.get("cert"), given.get("key"))
+        if (tls.cert is None) != (tls.key is None):
+            raise StoreConfigError(shown, "has only one of cert and key", "give both for a client certificate")
+    wait = given.get("wait_replicas", "1" if through_sentinel else "0")
+    if not (wait.isascii() and wait.isdigit() and int(wait) <= 16):
+        raise StoreConfigError(shown, f"wait_replicas={wait!r} is no number of replicas", "use one from 0 to 16")
+    return RedisUrl(
+        endpoints,
+        primary=unquote(primary) or None,
+        database=int(database or 0),
+        user=unquote(name) or None,
+        password=unquote(secret) or None,
+        sentinel_user=given.get("sentinel_user"),
+        sentinel_password=given.get("sentinel_password"),
+        tls=tls,
+        timeout_s=_number(shown, "timeout_s", given["timeout_s"]) if "timeout_s" in given else DEFAULT_TIMEOUT_S,
+        wait_replicas=int(wait),
+    )
 
 
 def _parameters(shown: str, query: str, known: set[str]) -> Mapping[str, str]:
@@ -138,8 +214,8 @@ def _number(shown: str, name: str, text: str, accept: Callable[[float], bool] = 
     return number
 
 
-def _endpoint(shown: str, text: str) -> str:
-    """host, host:port, [v6] or [v6]:port, made whole with etcd's port."""
+def _endpoint(shown: str, text: str, default_port: int) -> str:
+    """host, host:port, [v6] or [v6]:port, made whole with the default port."""
     remedy = "write host:port, or [address]:port for IPv6"
     if text.startswith("["):
         host, bracket, tail = text[1:].partition("]")
@@ -152,4 +228,4 @@ def _endpoint(shown: str, text: str) -> str:
             raise StoreConfigError(shown, f"has the malformed endpoint {text!r}", remedy)
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise StoreConfigError(shown, f"has the malformed port {port!r}", remedy)
-    return f"{host}:{port or ETCD_PORT}"
+    return f"{host}:{port or default_port}"
