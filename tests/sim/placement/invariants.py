@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from manta_common.resources import ResourceSet
+from manta_common.scheduling import PlacementGroup
+from manta_common.scheduling.bundle_use import BundleRefusal
 from manta_common.scheduling.bundles import plan_bundles
+from manta_gcs.actor import Actor
 from manta_gcs.bundle_reservation import Held
+from manta_gcs.group_queue import Line
 from manta_gcs.group_state import GroupState
 from manta_gcs.placement_group import key_of
 from manta_proto.gcs.v1 import placement_group_pb2 as pb
@@ -22,8 +26,8 @@ def check_step(world: World) -> None:
     one_node_a_bundle(world)
     committed_only_when_durable(world)
     clients_heard_the_truth(world)
-    lost_bundles_come_first(world)
     view_follows_tables(world)
+    nothing_that_fits_waits(world)
 
 
 def ledger_adds_up(raylet: SimRaylet) -> None:
@@ -100,16 +104,35 @@ def clients_heard_the_truth(world: World) -> None:
             assert group.created_at > 0, f"group {group_id.hex()} was told as created, and is not"
 
 
-def lost_bundles_come_first(world: World) -> None:
-    """No group waits for lost bundles that could be placed now beside what is reserved and promised."""
-    groups = world.gcs.core.groups
-    if groups.placement._dirty:
-        return
-    views = groups.placement._view.current()
-    for line in groups.placement.queue.lines():
-        rank, group_id = line.first()
-        if rank[0] == 0:
-            assert plan_bundles(line.request, views) is None, f"{group_id.hex()} lost bundles and waits for nothing"
+def nothing_that_fits_waits(world: World) -> None:
+    """No group or actor waits that could be placed beside what is known to be in use, reserved and promised.
+
+    The leader has just done what its last batch led to; so this holds although much is under way.
+    """
+    core = world.gcs.core
+    placement = core.groups.placement
+    lines = placement.queue.lines()
+    views = placement._view.current()
+    for line in lines:
+        if line.first()[0][0] == 0:
+            assert plan_bundles(line.request, views) is None, f"{line.first()[1].hex()} lost bundles and waits"
+    placement._set_aside([line.request for line in lines if line.first()[0][0] == 0], views)
+    for line in lines:
+        assert plan_bundles(line.request, views) is None, f"group {line.first()[1].hex()} waits for nothing"
+    views = placement._view.current()  # as it was before something was set aside
+    for actor in core.actors.placement.waiting():
+        use = actor.request.strategy
+        if isinstance(use, PlacementGroup):
+            chosen = core.groups.use.choose(actor.request.resources, use, actor.lifetime)
+            fits = not isinstance(chosen, BundleRefusal) or chosen.final
+        else:
+            fits = any(
+                view.schedulable
+                and view.total.covers(actor.request.resources)
+                and view.available.covers(actor.lifetime)
+                for view in views.values()
+            )
+        assert not fits, f"actor {actor.id.hex()} waits for nothing"
 
 
 def view_follows_tables(world: World) -> None:
@@ -158,19 +181,69 @@ def check_quiet(world: World) -> None:
         for lease in raylet.core.leases.all():
             if lease.key.strategy == b"":
                 used = used + lease.key.resources
+        for actor in raylet.core.actors.of_job(world.job):
+            if not actor.spec.strategy.HasField("placement_group"):
+                used = used + ResourceSet.from_proto(actor.spec.lifetime_resources)
         assert outside == used, f"machine {raylet.machine} holds {outside} for nobody"
         node = core.nodes.get(raylet.node_id)
         assert node is not None and node.available == raylet.core.ledger.available
         assert not core.groups._promises.out_of(raylet.node_id), "a promise that nobody keeps"
     assert found == expected, "ledgers and table differ"
-    placement = core.groups.placement
-    views = placement._view.current()
-    lines = placement.queue.lines()
-    # Until the view is brought up to date again.
-    placement._set_aside([line.request for line in lines if line.first()[0][0] == 0], views)
-    for line in lines:
-        if line.first()[0][0] > 0:
-            assert plan_bundles(line.request, views) is None, "a group waits though it could be placed"
+    nothing_that_fits_waits(world)
+    no_task_that_fits_waits(world)
+    actors_are_where_the_table_says(world)
+    claims_stand(world)
     for group_id, state in world.wanted.items():
         there = table.get(group_id)
         assert there is not None and there.removed == (state == "removed")
+
+
+def no_task_that_fits_waits(world: World) -> None:
+    """Unless what is free, here or where it would be sent to, is being kept for something else for the moment."""
+    living = [raylet.core for raylet in world.raylets if raylet.alive]
+    for here in living:
+        for entry in here.leases.queue.waiting():
+            request = entry.request
+            for there in living:
+                leases, ledger = there.leases, there.ledger
+                if ledger.can_allocate(request.resources, request.group):
+                    kept = leases._hold_back.keeps_from(entry, ledger.available)
+                    kept = kept or leases.claims.keeps_from(request, ledger.available)
+                    assert kept, f"a task waits on {here.spec.node_id.hex()} for what {there.spec.node_id.hex()} has"
+
+
+def actors_are_where_the_table_says(world: World) -> None:
+    """Each that is placed is on its node, in that incarnation; no node has another."""
+    core = world.gcs.core
+    expected = {
+        (actor.id, actor.incarnation, actor.node_id)
+        for actor in core.actors.table
+        if not actor.dead and actor.node_id is not None
+    }
+    found = {
+        (hosted.id, hosted.incarnation, raylet.node_id)
+        for raylet in world.raylets
+        if raylet.alive
+        for hosted in raylet.core.actors.of_job(world.job)
+    }
+    assert found == expected, "actors on nodes and in the table differ"
+    waiting = {actor.id for actor in core.actors.placement.waiting()}
+    for actor in core.actors.table:
+        assert (actor.id in waiting) == (not actor.dead and actor.node_id is None), f"{actor.id.hex()} is nowhere"
+
+
+def claims_stand(world: World) -> None:
+    """What waits and would fit if tasks gave back what they hold has nodes that keep room for it, and they know."""
+    core = world.gcs.core
+    claims = core.claims
+    waiting: dict[bytes, Actor | Line] = {actor.id: actor for actor in core.actors.placement.waiting()}
+    waiting |= {line.first()[1]: line for line in core.groups.placement.queue}
+    assert claims._waits.keys() == waiting.keys()
+    rooms = claims._rooms()
+    for key, wait in claims._waits.items():
+        assert wait.targets or not claims._choose(waiting[key], rooms), f"nobody keeps room for {key.hex()}"
+    targets = [target for wait in claims._waits.values() for target in wait.targets]
+    for raylet in world.raylets:
+        if raylet.alive:
+            wanted = {target.claim.id for target in targets if target.node_id == raylet.node_id}
+            assert set(raylet.core.leases.claims._entries) == wanted, "a claim that nobody wants, or nobody heard"

@@ -1,4 +1,4 @@
-"""One random schedule: groups come and go while machines, streams and leaders fail; then all heals and is compared."""
+"""One random schedule: groups and actors come and go while machines, streams and leaders fail; then all heals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tests.sim.placement.world import World
 
 STEPS = 40
 HEALING_ROUNDS = 20
+CLAIMED_ANEW_S = 200.0  # after so long every claim was chosen again
 QUIET_LIMIT = 3_000  # steps that healing may take; more is a livelock
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
@@ -27,6 +28,8 @@ class Schedule:
                 self.world.attach(raylet)
             for _ in range(self.rng.randint(0, 6)):
                 self._create()
+            for _ in range(self.rng.randint(0, 4)):
+                self._create_actor()
             if self.rng.random() < 0.8:
                 self._drain()  # else the faults begin while these are being placed
             for _ in range(steps):
@@ -47,6 +50,9 @@ class Schedule:
             (60, self._deliver),
             (7, self._create),
             (3, self._remove),
+            (6, self._create_actor),
+            (3, self._kill_actor),
+            (8, self._work),
             (5, self._use),
             (6, self._kill_machine),
             (3, self._return_machine),
@@ -87,6 +93,27 @@ class Schedule:
         there = [group_id for group_id, state in self.world.wanted.items() if state == "there"]
         if there:
             self.world.remove_group(self.rng.choice(there), self._dies())
+
+    def _create_actor(self) -> None:
+        held = self.rng.choice((0, 0.5, 1, 1, 2))
+        cpus = max(held, self.rng.choice((0.5, 1)))
+        groups = self.world.groups()
+        if groups and self.rng.random() < 0.5:
+            self.world.create_actor(min(cpus, 1), min(held, 1), self.rng.choice(groups), dies=self._dies())
+        else:
+            self.world.create_actor(cpus, held, dies=self._dies())
+
+    def _kill_actor(self) -> None:
+        actors = self.world.actors()
+        if actors:
+            self.world.kill_actor(self.rng.choice(actors), self.rng.random() < 0.5, self._dies())
+
+    def _work(self) -> None:
+        """Processes come up, constructors return, processes crash."""
+        raylet = self.rng.choice(self.world.raylets)
+        if raylet.alive:
+            self.rng.choice((raylet.bring_up, raylet.bring_up, raylet.construct, raylet.construct, raylet.crash))()
+            self.world.collect(raylet)
 
     def _use(self) -> None:
         raylet = self.rng.choice(self.world.raylets)
@@ -145,10 +172,8 @@ class Schedule:
         self.story.append("heal")
         for round_ in range(HEALING_ROUNDS):
             for raylet in world.raylets:
-                if raylet.alive:
-                    raylet.cancel_waiting()
-                    if world.stream_of(raylet) is None:
-                        world.attach(raylet)
+                if raylet.alive and world.stream_of(raylet) is None:
+                    world.attach(raylet)
             self._drain()
             if round_ < 2:  # the silent are declared dead, and come back as others
                 world.silence()
@@ -156,14 +181,20 @@ class Schedule:
             check_step(world)
             news = [self._catch_up(raylet) for raylet in world.raylets if raylet.alive]
             if round_ >= 2 and not any(news):
-                return
+                world.pass_time(CLAIMED_ANEW_S)
+                self._drain()
+                if not any(self._catch_up(raylet) for raylet in world.raylets if raylet.alive):
+                    return
         raise AssertionError(f"still changing after {HEALING_ROUNDS} rounds")
 
     def _catch_up(self, raylet: SimRaylet) -> bool:
-        """Killed processes go, and the next heartbeat leaves. returns: whether there is news in it."""
+        """Processes come up and go, and what changed is told. returns: whether there was any of that."""
+        raylet.bring_up(all_of_them=True)
+        raylet.construct(all_of_them=True)
         raylet.bury_workers()
-        news = raylet.has_news()
-        raylet.heartbeat()
+        news = raylet.has_news() or bool(raylet.out)
+        if news:
+            raylet.heartbeat()
         self.world.collect(raylet)
         return news
 

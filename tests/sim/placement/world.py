@@ -21,11 +21,11 @@ from manta_gcs.events import (
     TimePassed,
 )
 from manta_proto.common.v1 import common_pb2
-from manta_proto.gcs.v1 import gcs_pb2
+from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 from manta_proto.gcs.v1 import placement_group_pb2 as pb
 
 from tests.sim.placement.gcs import DEATH_TIMEOUT_S, SimGcs
-from tests.sim.placement.raylet import SimRaylet
+from tests.sim.placement.raylet import ENDLESS, SimRaylet
 
 CLIENT = SessionId(1)
 HOME = SessionId(2)  # of the node that the driver is on, which has no resources and never fails
@@ -57,6 +57,7 @@ class World:
         self._sessions = itertools.count(10)
         self._requests = itertools.count(1)
         self._groups = itertools.count(1)
+        self._actors = itertools.count(1)
         self.gcs = SimGcs(self._told, self._answered, self._closed)
         self.gcs.start(self.now)
         self._home_attaches()
@@ -64,7 +65,8 @@ class World:
         self.created: set[bytes] = set()  # as a client was told
         self.job = self._job()
         self.raylets = [
-            SimRaylet(number, self.rng.choice((1, 2, 2, 4)), self.job, self.rng) for number in range(MACHINES)
+            SimRaylet(number, self.rng.choice((1, 2, 2, 4)), self.job, self.rng, lambda: self.time)
+            for number in range(MACHINES)
         ]
 
     @property
@@ -130,7 +132,7 @@ class World:
     def attach(self, raylet: SimRaylet) -> None:
         session = SessionId(next(self._sessions))
         stream = self.streams[session] = Stream(raylet, session)
-        stream.up.append(gcs_pb2.NodeToGcs(attach=raylet.attach_message(self.gcs.epoch)))
+        stream.up.extend(raylet.first_messages(self.gcs.epoch))
 
     def cut(self, stream: Stream) -> None:
         """What is on the way is lost; the GCS notices."""
@@ -144,6 +146,12 @@ class World:
         if stream is not None:
             stream.up.extend(raylet.out)
         raylet.out = []
+        spilled, raylet.spilled = raylet.spilled, []
+        for spill, request in spilled:
+            target = next((r for r in self.raylets if r.alive and r.node_id == spill.node_id), None)
+            if target is not None:  # else its client hears of the death, and the simulated one gives up
+                target.sent_on(request, spill)
+                self.collect(target)
 
     def deliver_up(self, stream: Stream, dies: str = "", several: int = 1) -> None:
         events: list[Event] = []
@@ -180,6 +188,10 @@ class World:
     def silence(self) -> None:
         """Longer than the death timeout: nodes without a stream die, the others were heard."""
         self.time += DEATH_TIMEOUT_S + 1
+        self.beat_all()
+
+    def beat_all(self) -> None:
+        """Empty heartbeats: of those who have nothing new to say."""
         beats = [
             NodeSaid(self.now, s.session, s.raylet.node_id, gcs_pb2.NodeToGcs(heartbeat=gcs_pb2.Heartbeat()))
             for s in self.streams.values()
@@ -187,6 +199,42 @@ class World:
         ]
         beats.append(NodeSaid(self.now, HOME, HOME_ID, gcs_pb2.NodeToGcs(heartbeat=gcs_pb2.Heartbeat())))
         self.events(*beats, TimePassed(self.now))
+
+    def pass_time(self, seconds: float) -> None:
+        """Everybody's clock goes on; nobody is silent for long enough to die of it."""
+        self.time += seconds
+        self.beat_all()
+        for raylet in self.raylets:
+            if raylet.alive:
+                raylet.tick()
+                self.collect(raylet)
+
+    # ---- actors
+
+    def create_actor(self, cpus: float, held: float, group: bytes = b"", bundle: int = -1, dies: str = "") -> bytes:
+        """cpus: free where it is placed; held: by it from then on. Some have a constructor that never returns."""
+        actor_id = next(self._actors).to_bytes(12, "big") + self.job
+        spec = actor_pb2.ActorSpec(
+            actor_id=actor_id,
+            job_id=self.job,
+            owner=DRIVER,
+            class_name=ENDLESS if self.rng.random() < 0.2 else "Brief",
+            placement_resources=ResourceSet.from_floats({"CPU": cpus}).to_proto(),
+            lifetime_resources=ResourceSet.from_floats({"CPU": held}).to_proto(),
+            max_restarts=self.rng.choice((0, 1, -1)),
+        )
+        if group:
+            spec.strategy.placement_group.placement_group_id = group
+            spec.strategy.placement_group.bundle_index = bundle
+        spec.definition.pickled = b"class"
+        self.ask(dies=dies, register_actor=gcs_pb2.RegisterActor(spec=spec))
+        return actor_id
+
+    def kill_actor(self, actor_id: bytes, no_restart: bool, dies: str = "") -> None:
+        self.ask(dies=dies, kill_actor=gcs_pb2.KillActorRequest(actor_id=actor_id, no_restart=no_restart))
+
+    def actors(self) -> list[bytes]:
+        return [actor.id for actor in self.gcs.core.actors.table if not actor.dead]
 
     # ---- groups
 

@@ -68,3 +68,47 @@ def test_a_dead_node_is_gone_also_when_another_comes_in_its_place() -> None:
     tables.nodes.bury(node, common_pb2.DeathCause(), AT)
     tables.attach(3)
     assert set(tables.view.current()) == {node_id(2), node_id(3)}
+
+
+def test_its_version_rises_when_something_may_fit_that_did_not_and_not_with_the_contrary() -> None:
+    tables = Tables()
+    versions = [tables.view.version]
+
+    def rose() -> bool:
+        versions.append(tables.view.version)
+        return versions[-1] > versions[-2]
+
+    tables.attach(1)
+    assert rose() and not rose()
+    tables.heartbeat(1, cpus=3)
+    assert not rose()
+    tables.heartbeat(1, cpus=4)
+    assert rose()
+    one = ResourceSet.from_floats({"CPU": 1})
+    tables.promises.make(b"actor", node_id(1), one)  # type: ignore[arg-type]
+    assert not rose()
+    tables.promises.keep(b"actor")  # type: ignore[arg-type]
+    assert rose()
+    tables.view.take(node_id(1), one)
+    assert not rose(), "it was only set aside for a moment"
+    tables.view.take(node_id(1), one)
+    tables.promises.make(b"actor", node_id(1), one)  # type: ignore[arg-type]
+    assert not rose()
+    node = tables.nodes.get(node_id(1))
+    assert node is not None
+    tables.nodes.distrust(node)
+    assert not rose()
+    tables.heartbeat(1, cpus=3)
+    assert rose(), "it may be asked again"
+    tables.attach(1, zone="a")
+    assert rose()
+    tables.nodes.bury(node, common_pb2.DeathCause(), AT)
+    assert rose(), "who could run only there need not wait any longer"
+
+
+def test_its_changes_rise_with_less_room_too() -> None:
+    tables = Tables()
+    tables.attach(1)
+    version, changes = tables.view.version, tables.view.changes
+    tables.heartbeat(1, cpus=3)
+    assert tables.view.changes > changes and tables.view.version == version

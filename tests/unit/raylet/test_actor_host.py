@@ -34,7 +34,26 @@ def test_an_actor_is_reported_with_its_address_once_its_constructor_returned() -
     (report,) = reports(driver)
     assert report.address.worker_id == worker_id and report.pid > 0 and report.repr_name == "Counter()"
     assert not report.HasField("failure")
-    assert driver.core.actors.living() == [report]
+    assert driver.core.actors.present() == [report]
+
+
+def test_an_actor_is_named_as_soon_as_it_holds_something_and_whenever_a_gcs_is_attached_to() -> None:
+    """Else the GCS counts it twice, or knows nothing of one that it has to end, until its constructor returns."""
+    driver = CoreDriver(cpu=1)
+    actors = driver.core.actors
+    driver.core.create_actor(actor(1, cpu=1), 3, 0)
+    assert actors.has_taken
+    (taken,) = actors.take_taken()
+    assert (taken.actor_id, taken.incarnation) == (actor(1).actor_id, 3)
+    assert not taken.HasField("address") and not taken.HasField("failure") and not taken.rejected
+    assert not actors.has_taken and actors.take_taken() == []
+    assert actors.present() == [taken]
+    driver.settle()
+    driver.start()
+    assert actors.present() == [taken], "its constructor runs"
+    driver.core.create_actor(actor(2, cpu=1), 0, 0)
+    driver.core.create_actor(actor(3), 0, 0)
+    assert not actors.has_taken, "one was rejected, the other holds nothing"
 
 
 def test_actors_are_unfinished_until_their_constructor_ended_one_way_or_the_other() -> None:
@@ -93,7 +112,7 @@ def test_the_end_of_its_process_is_reported_and_its_resources_are_free() -> None
     (report,) = reports(driver)
     assert (report.failure.kind, report.failure.exit_code) == (Cause.WORKER_DIED, -11)
     assert driver.core.ledger.available == driver.core.ledger.total
-    assert driver.core.actors.living() == [] and driver.core.actors.failures() == [report]
+    assert driver.core.actors.present() == [] and driver.core.actors.failures() == [report]
     driver.core.create_actor(actor(cpu=1), 0, 0)
     driver.settle()
     assert reports(driver) == [report], "that incarnation failed; it is not made again"

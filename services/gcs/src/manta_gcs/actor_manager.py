@@ -136,7 +136,10 @@ class ActorManager:
     # ---- told by nodes ----
 
     def report(self, node_id: NodeId, report: gcs_pb2.ActorReport, at: Moment) -> list[Command]:
-        """A node started an actor, could not, or lost it. Late news of an earlier incarnation ends that one."""
+        """A node started an actor, could not, or lost it; or it names one that it is still starting, when it attaches.
+
+        Late news of an earlier incarnation ends that one.
+        """
         actor = self.table.get(report.actor_id)
         gone = report.rejected or report.HasField("failure")
         if actor is None or actor.dead or (actor.node_id, actor.incarnation) != (node_id, report.incarnation):
@@ -145,7 +148,10 @@ class ActorManager:
             return self._rejected(actor, node_id) if actor.waiting else []
         if report.HasField("failure"):
             return self._incarnation_died(actor, report.failure, at)
-        if not report.address.worker_id or not actor.waiting:
+        if not actor.waiting:
+            return []
+        if not report.address.worker_id:
+            self.placement.keep_promise(actor)
             return []
         died = self._deaths.get(report.address.worker_id)
         if died is not None:
@@ -156,6 +162,13 @@ class ActorManager:
         actor.repr_name = report.repr_name
         actor.started_at = actor.started_at or at.wall
         return self._changed(actor)
+
+    def taken(self, node_id: NodeId, report: gcs_pb2.ActorReport) -> None:
+        """The node counts what the actor holds, from the same message on; its constructor may run for as long as it
+        likes."""
+        actor = self.table.get(report.actor_id)
+        if actor is not None and (actor.node_id, actor.incarnation) == (node_id, report.incarnation):
+            self.placement.keep_promise(actor)
 
     def worker_died(self, worker: common_pb2.DeadWorker, at: Moment) -> list[Command]:
         """A process is gone: the actor in it, and those that it owned."""
@@ -172,7 +185,6 @@ class ActorManager:
             commands += self._end(actor, _owner_died(actor, cause.message), at)
         for actor in self.table.on_node(node_id):
             commands += self._incarnation_died(actor, cause, at)
-        self.placement.look_again()  # a hard affinity to that node fails now
         return commands
 
     def leave_node(self, node_id: NodeId, why: str) -> list[Command]:
@@ -192,8 +204,13 @@ class ActorManager:
         """Those who live in that placement group, or wait for a bundle of it, end with it."""
         return [command for actor in self.table.in_group(group_id) for command in self._end(actor, cause, at)]
 
+    @property
+    def has_buried(self) -> bool:
+        """Whether take_buried() has somebody."""
+        return bool(self._buried)
+
     def take_buried(self) -> list[ActorId]:
-        """Those that died for good since this was asked last."""
+        """Those that died for good since this was asked last; what they owned ends too."""
         buried, self._buried = self._buried, []
         return buried
 
@@ -315,7 +332,6 @@ class ActorManager:
 
     def _bury(self, actor: Actor, cause: common_pb2.DeathCause, at: Moment) -> list[Command]:
         self.placement.withdraw(actor)
-        self.placement.look_again()
         self._buried.append(actor.id)
         actor.death_cause, actor.ended_at = cause, at.wall
         commands = [*self.table.bury(actor), *self.names.release(actor.spec)]

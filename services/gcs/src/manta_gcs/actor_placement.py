@@ -75,7 +75,9 @@ class ActorPlacement:
         self._promises, self._bundles, self._hybrid = promises, bundles, hybrid
         self._view = view
         self._queue: OrderedDict[ActorId, Actor] = OrderedDict()
-        self._dirty = False
+        # Whether somebody joined since the last decision, and the versions of nodes and bundles then.
+        self._joined = False
+        self._seen = (-1, -1)
         self._waits: dict[ActorId, _Wait] = {}  # the longest first
         self._untold: OrderedDict[ActorId, None] = OrderedDict()  # of these the log does not tell yet
 
@@ -88,7 +90,7 @@ class ActorPlacement:
 
     def enqueue(self, actor: Actor) -> None:
         self._queue[actor.id] = actor
-        self._dirty = True
+        self._joined = True
 
     def withdraw(self, actor: Actor) -> None:
         """It wants no node any more; what was promised to it is free again."""
@@ -107,26 +109,25 @@ class ActorPlacement:
 
     def keep_promise(self, actor: Actor) -> None:
         """The node's own count speaks for the actor from now on."""
-        if self._promises.keep(actor.id) or self._bundles.promises.keep(actor.id):
-            self._dirty = True
-
-    def look_again(self) -> None:
-        """Something changed that could help a waiting actor."""
-        self._dirty = True
+        if not self._promises.keep(actor.id):
+            self._bundles.promises.keep(actor.id)
 
     def decide(self, at: Moment) -> list[Placed | Unschedulable]:
         """Choose nodes for those who wait. cost: a look at each node that changed and each actor that waits, and a
-        policy call for each distinct request that is refused and for each actor placed."""
-        if not self._dirty or not self._queue:
-            self._dirty = False
+        policy call for each distinct request that is refused and for each actor placed; nothing while neither nodes nor
+        bundles changed to anybody's advantage."""
+        if not self._queue:
+            self._joined = False
             return []
-        self._dirty = False
+        if not self._joined and (self._view.version, self._bundles.version) == self._seen:
+            return []
         view = self._view.current()
-        refused: dict[tuple[ResourceSet, Strategy, object], tuple[str, bool]] = {}
+        self._joined = False
+        refused: dict[tuple[ResourceSet, ResourceSet, Strategy, object], tuple[str, bool]] = {}
         decisions: list[Placed | Unschedulable] = []
         for actor in list(self._queue.values()):
             request = actor.request
-            kind = (request.resources, request.strategy, request.label_selector)
+            kind = (request.resources, actor.lifetime, request.strategy, request.label_selector)
             if kind in refused:
                 self._keep_waiting(actor, *refused[kind], at)
                 continue
@@ -157,6 +158,8 @@ class ActorPlacement:
             decisions.append(Placed(actor, answer))
         for decision in decisions:
             self._forget_wait(decision.actor.id)
+        # What was promised here leaves less room, which is no reason to look again.
+        self._seen = self._view.version, self._bundles.version
         return decisions
 
     def _keep_waiting(self, actor: Actor, reason: str, infeasible: bool, at: Moment) -> None:

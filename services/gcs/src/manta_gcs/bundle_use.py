@@ -24,10 +24,27 @@ class BundleUse:
     def __init__(self, table: PlacementGroupTable, nodes: NodeTable) -> None:
         self._table, self._nodes = table, nodes
         self._left: dict[NodeId, dict[BundleKey, ResourceSet]] = {}
-        self.promises: Promises[BundleKey] = Promises()
+        self.promises: Promises[BundleKey] = Promises(lambda key: self.changed(key[0]))
+        self._changed: dict[PlacementGroupId, None] = {}
+        self._changes = 0
 
-    def update(self, node_id: NodeId, used: Iterable[pb.HeldBundle]) -> set[PlacementGroupId]:
-        """A node's present bundles in use. returns: the groups for which something changed."""
+    @property
+    def version(self) -> int:
+        """Rises whenever something may fit into a bundle that did not before."""
+        return self._changes + self._nodes.returns
+
+    def changed(self, group_id: PlacementGroupId) -> None:
+        """Its views are not what they were: who waits for a bundle looks again, who watches the group is told."""
+        self._changed[group_id] = None
+        self._changes += 1
+
+    def take_changed(self) -> list[PlacementGroupId]:
+        """The groups that changed since this was asked last."""
+        changed, self._changed = self._changed, {}
+        return list(changed)
+
+    def update(self, node_id: NodeId, used: Iterable[pb.HeldBundle]) -> None:
+        """A node's present bundles in use."""
         before = self._left.get(node_id, {})
         now = {
             (PlacementGroupId(bundle.placement_group_id), bundle.index): ResourceSet.from_proto(bundle.available)
@@ -35,7 +52,8 @@ class BundleUse:
             if bundle.HasField("available")
         }
         self._left[node_id] = now
-        return {key[0] for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+        for group_id in {key[0] for key in before.keys() | now.keys() if before.get(key) != now.get(key)}:
+            self.changed(group_id)
 
     def drop_node(self, node_id: NodeId) -> None:
         self._left.pop(node_id, None)

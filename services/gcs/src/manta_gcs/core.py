@@ -115,9 +115,14 @@ class GcsCore:
 
     def settle(self, at: Moment) -> list[Command]:
         """What is done once for a whole batch: place waiting groups and actors, share free resources."""
-        commands = self._end_groups_of_dead_actors(at)
-        commands += self.groups.settle(at)
-        commands += self.actors.place(at)
+        commands: list[Command] = []
+        placing = True
+        while placing:
+            commands += self._end_groups_of_dead_actors(at)
+            commands += self.groups.settle(at)
+            commands += self.actors.place(at)
+            placing = self.actors.has_buried  # one that nothing can place, and with it the groups that it made
+        commands += self.groups.news()
         commands += self.claims.settle(self.actors.placement.waiting(), self.groups.placement.queue, at)
         commands += self.notices.settle(at)
         return [*commands, *self.nodes.share_resources(at)]
@@ -202,13 +207,12 @@ class GcsCore:
         commands += [Tell(session, gcs_pb2.GcsToNode(job_ended=gcs_pb2.JobEnded(job_id=job_id))) for job_id in ended]
         follow_up += more
         follow_up += self.groups.attached(node_id, message.bundles, at)
-        self.groups.used(node_id, message.bundles)
+        self.groups.use.update(node_id, message.bundles)
         attached = self.nodes.get(node_id)
         if attached is not None:
             follow_up += self.nodes.drain_order(attached, at)
         self.groups.audience.drop_node(node_id)
         follow_up += self.groups.watched(node_id, pb.WatchPlacementGroups(add=message.watched_placement_groups))
-        self.actors.placement.look_again()
         self.claims.attached(node_id)
         return [*commands, *follow_up, note("node_attached", node_id=node_id, known=before is not None)]
 
@@ -243,9 +247,7 @@ class GcsCore:
                 self._heartbeat(node, message.heartbeat)
                 return []
             case "bundle_report":
-                notes = self.groups.report(node.id, message.bundle_report, event.at)
-                self.actors.placement.look_again()
-                return notes
+                return self.groups.report(node.id, message.bundle_report, event.at)
             case "watch_placement_groups":
                 return self.groups.watched(node.id, message.watch_placement_groups)
             case "look_up_nodes":
@@ -276,12 +278,11 @@ class GcsCore:
                 return [Close(event.session, "malformed: a message without a body this version knows")]
 
     def _heartbeat(self, node: Node, beat: gcs_pb2.Heartbeat) -> None:
-        helped = self.nodes.heartbeat(node, beat)
+        self.nodes.heartbeat(node, beat)
         if beat.used_bundles_changed:
-            helped = self.groups.used(node.id, beat.used_bundles) or helped
-        if helped:
-            self.actors.placement.look_again()
-            self.groups.placement.look_again()
+            self.groups.use.update(node.id, beat.used_bundles)
+        for taken in beat.taken_actors:
+            self.actors.taken(node.id, taken)
 
     def _workers_died(self, node_id: NodeId, workers: Iterable[common_pb2.DeadWorker], at: Moment) -> list[Command]:
         fresh = self.deaths.add(workers)

@@ -44,40 +44,41 @@ class GroupPlacement:
     def __init__(self, table: PlacementGroupTable, view: PlacementView) -> None:
         self._table, self._view = table, view
         self.queue = GroupQueue()
-        self._dirty = False
-        self._lost_wait = 0  # distinct requests for lost bundles that were refused the last time
-
-    def look_again(self) -> None:
-        """Something changed that could help a waiting group."""
-        self._dirty = True
+        # Whether somebody came or left since the last decision, and the versions of the view then.
+        self._moved = False
+        self._seen = (-1, -1)
+        self._lost_wait = 0  # groups that waited for lost bundles and were refused then
+        self._decided = False  # whether the last call of decide() found it worth while
 
     def want_new(self, group: PlacementGroup) -> None:
         self.queue.put_new(group)
-        self._dirty = True
+        self._moved = True
 
     def want_lost(self, group: PlacementGroup) -> None:
         self.queue.put_lost(group)
-        self._dirty = True
+        self._moved = True
 
     def want_again(self, group: PlacementGroup) -> None:
         """Its attempt failed, or other bundles of it are missing by now."""
         self.queue.put_back(group)
-        self._dirty = True
+        self._moved = True
 
     def withdraw(self, group: PlacementGroup) -> None:
+        """It was removed: what it reserved, or had set aside for it, is for others."""
         self.queue.discard(group)
+        self._moved = True
 
     def decide(self, at: Moment) -> list[Planned]:
         """Plans for those that can be placed now; they leave the queue.
 
-        cost: one policy call for each distinct request that is refused, and one for each group placed.
+        cost: one policy call for each distinct request that is refused, and one for each group placed; nothing while
+        neither the view nor the queue changed to anybody's advantage.
         """
-        self._lost_wait = 0
-        if not self._dirty or not self.queue:
-            self._dirty = False
+        self._decided = self._worth_it()
+        if not self._decided:
             return []
-        self._dirty = False
         index = self._view.current()
+        self._moved, self._lost_wait, self._seen = False, 0, (self._view.version, self._view.changes)
         planned: list[Planned] = []
         blocked: list[GroupRequest] = []  # lost bundles that fit nowhere now
         waiting = [(line.first(), number, line) for number, line in enumerate(self.queue)]
@@ -104,12 +105,21 @@ class GroupPlacement:
             planned.append(Planned(group, answer))
         return planned
 
+    def _worth_it(self) -> bool:
+        if not self.queue:
+            self._moved, self._lost_wait = False, 0
+            return False
+        if self._moved or self._view.version != self._seen[0]:
+            return True
+        # What is set aside for lost bundles moves with every change, and leaves room for others where it was.
+        return self._lost_wait > 0 and self._view.changes != self._seen[1]
+
     def gives_way(self) -> PlacementGroup | None:
         """Of partly lost groups that block one another, the one that shall return its bundles.
 
         Looked for only when decide() has just refused some.
         """
-        if self._lost_wait < 2:
+        if not self._decided or self._lost_wait < 2:
             return None
         waiting = [
             PartlyLost(group.id, group.order, group.wanted(), tuple(_held_by(group)))

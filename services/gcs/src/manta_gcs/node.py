@@ -63,6 +63,7 @@ class NodeTable:
         self._check_at: float | None = None  # no node dies of silence before
         # Nodes that look different to who places something on them than when they were last taken out of this.
         self.changed: set[NodeId] = set()
+        self.returns = 0  # how often a node came (back) into touch, or spoke after it was distrusted
 
     def restore(self, info: common_pb2.NodeInfo, serving_since: float) -> None:
         """A node's silence counts at the earliest from when this leader began to serve."""
@@ -105,6 +106,7 @@ class NodeTable:
             commands.append(_persist(info))
             commands += self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))
         node.session, node.last_heard, node.outdated = session, at.steady, False
+        self.returns += 1
         node.available = ResourceSet.from_proto(message.available)
         self._count_anew(node)
         return commands
@@ -124,21 +126,17 @@ class NodeTable:
     def heard(self, node: Node, at: Moment) -> None:
         node.last_heard = at.steady
 
-    def heartbeat(self, node: Node, beat: gcs_pb2.Heartbeat) -> bool:
-        """Returns whether something changed that could help a waiting request."""
+    def heartbeat(self, node: Node, beat: gcs_pb2.Heartbeat) -> None:
         if beat.demands_changed:
             node.demands = list(beat.demands)
-        helped = node.outdated
-        node.outdated = False
-        if helped:
+        if node.outdated:
+            node.outdated = False
+            self.returns += 1
             self.changed.add(node.id)
         if beat.HasField("available"):
-            available = ResourceSet.from_proto(beat.available)
-            helped = helped or not node.available.covers(available)
-            node.available = available
+            node.available = ResourceSet.from_proto(beat.available)
             # Also when it is what it was: other nodes may have counted on less since, and wait for its word.
             self._count_anew(node)
-        return helped
 
     def set_available(self, node: Node, available: ResourceSet) -> None:
         """The node's own count, told with what it did; others hear of it with the next share."""

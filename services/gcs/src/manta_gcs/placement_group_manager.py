@@ -46,7 +46,6 @@ class PlacementGroupManager:
         self.audience = GroupAudience()
         self._orders = BundleOrders(nodes)
         self._changed: dict[PlacementGroupId, PlacementGroup] = {}
-        self._use_changed: dict[PlacementGroupId, None] = {}
         self._attempts = itertools.count(epoch * ATTEMPTS_PER_EPOCH + 1)
         self._arrivals = itertools.count(1)
 
@@ -80,7 +79,6 @@ class PlacementGroupManager:
         self._give_back(group, group.reservation.everything(), cause)
         group.reservation.abandon()  # what was placed stays in the status, for those who ask
         self.placement.withdraw(group)
-        self.placement.look_again()
         group.ended_at, group.cause = at.wall, cause
         forgotten = self.table.bury(group, nodes)
         self._changed[group.id] = group
@@ -101,7 +99,6 @@ class PlacementGroupManager:
         node = self._nodes.get(node_id)
         if node is not None and report.HasField("available"):
             self._nodes.set_available(node, ResourceSet.from_proto(report.available))
-            self.placement.look_again()
         notes: list[Command] = []
         for outcome in report.outcomes:
             notes += self._outcome(node_id, outcome, at)
@@ -134,14 +131,7 @@ class PlacementGroupManager:
                 notes += self._lost(group, lost, f"node {node_id.hex()} does not hold them any more", at)
             again = [held for held in reservation.on_node(node_id) if held.index in reservation.uncommitted]
             self._orders.commit(group, again)
-        self.placement.look_again()
         return notes
-
-    def used(self, node_id: NodeId, bundles: Iterable[pb.HeldBundle]) -> bool:
-        """A node's bundles in use. returns: whether anything changed."""
-        changed = self.use.update(node_id, bundles)
-        self._use_changed.update(dict.fromkeys(changed))
-        return bool(changed)
 
     def watched(self, node_id: NodeId, message: pb.WatchPlacementGroups) -> list[Command]:
         """A raylet has requests for groups, or has none any more; it is told of each at once."""
@@ -166,11 +156,16 @@ class PlacementGroupManager:
     def settle(self, at: Moment) -> list[Command]:
         """Place who waits; then everything that the batch led to: records first, then orders, answers and news."""
         notes: list[Command] = []
-        for planned in self.placement.decide(at):
-            self._begin(planned, at)
-        yielding = self.placement.gives_way()
-        if yielding is not None:
-            notes += self._give_way(yielding)
+        # Each turn places a group or takes the bundles of one, so there are no more turns than groups.
+        deciding = True
+        while deciding:
+            plans = self.placement.decide(at)
+            for planned in plans:
+                self._begin(planned, at)
+            yielding = self.placement.gives_way()
+            if yielding is not None:
+                notes += self._give_way(yielding)
+            deciding = bool(plans) or yielding is not None
         changed, self._changed = self._changed, {}
         commands: list[Command] = [
             Persist(*group.record()) for group in changed.values() if self.table.get(group.id) is group
@@ -179,9 +174,18 @@ class PlacementGroupManager:
         for group in changed.values():
             if group.removed or group.state is GroupState.CREATED:
                 commands += self._answers(group)
-        commands += self._publish([*changed, *self._use_changed])
-        self._use_changed.clear()
+            self.use.changed(group.id)
         return [*commands, *notes, *self.placement.complain(at)]
+
+    def news(self) -> list[Command]:
+        """Last in a batch, when actors are placed too: what changed, for those who watch groups."""
+        commands: list[Command] = []
+        for group_id in self.use.take_changed():
+            watchers = self.audience.watchers(group_id)
+            if watchers:
+                status = self._news(group_id)
+                commands += [command for node_id in watchers for command in self._tell(node_id, status)]
+        return commands
 
     # ---- inside ----
 
@@ -226,7 +230,7 @@ class PlacementGroupManager:
         reservation = group.reservation
         if not reservation.committed(held):
             return []
-        self._use_changed[group.id] = None
+        self.use.changed(group.id)
         if not reservation.whole or group.state is not GroupState.PREPARED:
             return []
         first = not group.created_at
@@ -308,15 +312,6 @@ class PlacementGroupManager:
 
     def info(self, group: PlacementGroup) -> pb.PlacementGroupInfo:
         return pb.PlacementGroupInfo(spec=group.spec, status=self.status(group))
-
-    def _publish(self, group_ids: Iterable[PlacementGroupId]) -> list[Command]:
-        commands: list[Command] = []
-        for group_id in dict.fromkeys(group_ids):
-            watchers = self.audience.watchers(group_id)
-            if watchers:
-                status = self._news(group_id)
-                commands += [command for node_id in watchers for command in self._tell(node_id, status)]
-        return commands
 
     def _news(self, group_id: PlacementGroupId) -> pb.PlacementGroupStatus:
         """What a raylet needs to send requests to the right node. A group that is not known was removed long ago."""

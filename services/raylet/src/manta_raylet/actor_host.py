@@ -55,6 +55,8 @@ class ActorHost:
         self._hosted: dict[ActorId, Hosted] = {}
         # How many of them have no process yet, or run their constructor.
         self.unfinished = 0
+        # Those that hold something since the GCS was told last.
+        self._taken: list[gcs_pb2.ActorReport] = []
         self._failures: OrderedDict[tuple[ActorId, int], gcs_pb2.ActorReport] = OrderedDict()
 
     def __len__(self) -> int:
@@ -103,6 +105,8 @@ class ActorHost:
         )
         self._hosted[actor_id] = Hosted(spec, incarnation, allocation)
         self.unfinished += 1
+        if lifetime:
+            self._taken.append(gcs_pb2.ActorReport(actor_id=actor_id, incarnation=incarnation))
         self._pool.want_actor(actor_id, incarnation, key)
         return commands
 
@@ -184,9 +188,21 @@ class ActorHost:
         if hosted is not None:
             self._ledger.take_back(hosted.allocation.number)
 
-    def living(self) -> list[gcs_pb2.ActorReport]:
-        """For a GCS that we attach to: the actors that are alive here."""
-        return [self._report(hosted) for hosted in self._hosted.values() if hosted.alive]
+    def present(self) -> list[gcs_pb2.ActorReport]:
+        """For a GCS that we attach to: the actors that are alive here, and those that are being started."""
+        return [self._report(hosted) for hosted in self._hosted.values()]
+
+    @property
+    def has_taken(self) -> bool:
+        return bool(self._taken)
+
+    def take_taken(self) -> list[gcs_pb2.ActorReport]:
+        """For the next heartbeat: the actors that what is free counts since the last one.
+
+        Else the GCS would count them twice until their constructors return.
+        """
+        taken, self._taken = self._taken, []
+        return taken
 
     def failures(self) -> list[gcs_pb2.ActorReport]:
         """The last failures, oldest first; a GCS that knows them drops them by their incarnation."""
@@ -232,7 +248,8 @@ class ActorHost:
 
     def _report(self, hosted: Hosted) -> gcs_pb2.ActorReport:
         worker = hosted.worker
-        assert worker is not None, "an actor is alive only in a worker"
+        if worker is None or not hosted.alive:
+            return gcs_pb2.ActorReport(actor_id=hosted.id, incarnation=hosted.incarnation)
         return gcs_pb2.ActorReport(
             actor_id=hosted.id,
             incarnation=hosted.incarnation,

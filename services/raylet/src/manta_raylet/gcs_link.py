@@ -104,7 +104,8 @@ class GcsLink:
     def changed(self) -> None:
         """Resources or demands may have changed: a heartbeat follows soon."""
         in_use = self._sent_use != self._node.core.ledger.bundles.version
-        if in_use or self._available_changed() or self._demands_changed():
+        taken = self._node.core.actors.has_taken
+        if in_use or taken or self._available_changed() or self._demands_changed():
             if self._node.core.leases.claims:
                 # What the GCS waits for may be what was given back just now.
                 self._bell.ring_now()
@@ -290,7 +291,7 @@ class GcsLink:
             info=node.info(),
             available=self._sent_available.to_proto(),
             epoch=self.epoch,
-            actors=node.core.actors.living(),
+            actors=node.core.actors.present(),
             recent_deaths=node.deaths.last(REPORTS_KEPT, node.node_id),
             job_ids=node.core.jobs.running_ids(),
             bundles=node.core.bundles.held(),
@@ -330,6 +331,7 @@ class GcsLink:
             self._sent_use = version
             heartbeat.used_bundles.extend(self._node.core.bundles.used())
             heartbeat.used_bundles_changed = True
+        heartbeat.taken_actors.extend(self._node.core.actors.take_taken())
         if self._demands_changed():
             self._sent_demands = self._node.core.demands()
             heartbeat.demands.extend(self._sent_demands)
