@@ -111,6 +111,24 @@ def test_kill_without_restart_ends_it_and_a_repeat_does_nothing(gcs: CoreDriver)
     assert gcs.status(actor_id).state == actor_pb2.DEAD
 
 
+@pytest.mark.parametrize(("max_restarts", "kills", "end"), [(0, 1, "DEAD"), (1, 1, "RESTARTING"), (1, 2, "DEAD")])
+@pytest.mark.parametrize("placed", [False, True])
+def test_kill_with_restart_counts_also_before_the_start(
+    gcs: CoreDriver, max_restarts: int, kills: int, end: str, placed: bool
+) -> None:
+    if not placed:
+        gcs.heartbeat(1, cpus=0)
+    spec = gcs.spec(gcs.job(), cpus=1, held=1, max_restarts=max_restarts)
+    gcs.register(spec)
+    for _ in range(kills):
+        assert gcs.ask(kill_actor=gcs_pb2.KillActorRequest(actor_id=spec.actor_id)).HasField("done")
+    status = gcs.status(spec.actor_id)
+    assert actor_pb2.ActorState.Name(status.state) == end
+    assert (status.restarts, status.death_cause.kind) == (min(kills, max_restarts), Cause.KILLED)
+    gcs.heartbeat(1, cpus=4)
+    assert len(gcs.take_told(1, "create_actor")) == (end != "DEAD") + placed * kills
+
+
 def test_kill_with_restart_ends_the_process_and_starts_another(gcs: CoreDriver) -> None:
     actor_id = gcs.alive(gcs.spec(gcs.job(), max_restarts=5))
     gcs.ask(kill_actor=gcs_pb2.KillActorRequest(actor_id=actor_id))

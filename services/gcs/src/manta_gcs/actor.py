@@ -10,7 +10,7 @@ from manta_common.scheduling import PlacementGroup, Request, label_selector_from
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import actor_pb2, records_pb2
 
-from manta_gcs.actor_state import LEGAL, WAITING, ActorState, IllegalMove
+from manta_gcs.actor_state import LEGAL, UNREADY, WAITING, ActorState, IllegalMove
 from manta_gcs.record import Key, Table, id_of, record
 
 
@@ -40,8 +40,9 @@ def definition_key(definition: bytes) -> str:
 class Actor:
     """The state of an actor; only move() sets `state`.
 
-    spec: never changed, and without the pickled class, which many actors share. incarnation: rises with each
-    placement, so that a late report of an earlier one is recognised. node_id: where it is or shall be.
+    spec: without the pickled class, which many actors share; never changed, but for arguments that come late.
+    incarnation: rises with each placement, so that a late report of an earlier one is recognised. node_id: where it is
+    or shall be.
     """
 
     __slots__ = (
@@ -138,7 +139,7 @@ class Actor:
             started_at=self.started_at,
             ended_at=self.ended_at,
             repr_name=self.repr_name,
-            pending_reason=self.pending_reason if self.waiting else "",
+            pending_reason=self.pending_reason if self.waiting or self._state in UNREADY else "",
         )
         if self.node_id is not None:
             status.address.node_id = self.node_id
@@ -146,6 +147,12 @@ class Actor:
         if self.death_cause is not None:
             status.death_cause.CopyFrom(self.death_cause)
         return status
+
+    def bring_arguments(self, spec: actor_pb2.ActorSpec) -> None:
+        """What its constructor takes exists by now."""
+        self.spec.args.CopyFrom(spec.args)
+        del self.spec.arguments[:]
+        self.spec.arguments.extend(spec.arguments)
 
     def public_spec(self) -> actor_pb2.ActorSpec:
         """What a handle needs: without the constructor's arguments."""

@@ -58,17 +58,51 @@ class ActorManager:
     # ---- asked by clients ----
 
     def register(self, request: gcs_pb2.RegisterActor, at: Moment) -> tuple[gcs_pb2.ActorFound, list[Command]]:
-        """A new actor, or the one there already: a repeat by actor id, or get_if_exists by name."""
-        wanted = request.spec
-        need_size("actor id", wanted.actor_id, ACTOR_ID_SIZE)
-        known = self.table.get(wanted.actor_id)
+        """A new actor, or the one there already: a repeat by actor id, or get_if_exists by name.
+
+        One that was announced has all its arguments now, and may start.
+        """
+        known = self.table.get(need_size("actor id", request.spec.actor_id, ACTOR_ID_SIZE))
+        if known is None:
+            actor, commands = self._add(request.spec, request.get_if_exists)
+            if commands:
+                death = None if actor.spec.detached else self._owner_death(actor)
+                commands += self._ready(actor) if death is None else self._end(actor, death, at)
+            return _found(actor, existed=not commands), commands
+        commands = []
+        if known.state is ActorState.DEPENDENCIES_UNREADY:
+            _check_size(request.spec)
+            known.bring_arguments(request.spec)
+            commands = [Persist(*known.spec_record()), *self._ready(known)]
+        return _found(known, existed=True), commands
+
+    def announce(self, request: gcs_pb2.AnnounceActor, at: Moment) -> tuple[gcs_pb2.ActorFound, list[Command]]:
+        """As register, for an actor that waits for its constructor's arguments; register follows when they exist."""
+        known = self.table.get(need_size("actor id", request.spec.actor_id, ACTOR_ID_SIZE))
         if known is not None:
             return _found(known, existed=True), []
+        actor, commands = self._add(request.spec, request.get_if_exists)
+        if commands:
+            commands += self._changed(actor)
+            death = self._owner_death(actor)
+            if death is not None:
+                commands += self._end(actor, death, at)
+        return _found(actor, existed=not commands), commands
+
+    def forsake(self, request: gcs_pb2.ForsakeActor, at: Moment) -> list[Command]:
+        """Its creator cannot make the arguments of its constructor. Repeats do nothing."""
+        actor = self.table.get(need_size("actor id", request.actor_id, ACTOR_ID_SIZE))
+        if actor is None or actor.state is not ActorState.DEPENDENCIES_UNREADY:
+            return []
+        return self._end(actor, request.cause, at)
+
+    def _add(self, wanted: actor_pb2.ActorSpec, get_if_exists: bool) -> tuple[Actor, list[Command]]:
+        """A new actor in the table; or the one that has its name, and nothing to do."""
         if wanted.name:
             holder = self.names.holder(wanted.ray_namespace, wanted.name)
             named = self.table.get(holder) if holder is not None else None
-            if named is not None and request.get_if_exists:
-                return _found(named, existed=True), []
+            if named is not None and get_if_exists:
+                return named, []
             if named is not None:
                 raise RequestRefused(
                     ALREADY_EXISTS,
@@ -80,26 +114,30 @@ class ActorManager:
         self.table.add(actor)
         commands += self.names.take(actor.spec)
         commands.append(Persist(*actor.spec_record()))
+        actor.pending_reason = "waiting for the arguments of its constructor"
+        return actor, commands
+
+    def _ready(self, actor: Actor) -> list[Command]:
+        """It has all that its constructor takes: it wants a node."""
         self.table.move(actor, ActorState.PENDING_CREATION)
-        commands += self._changed(actor)
-        owner_death = self._owner_death(actor)
-        if owner_death is not None:
-            commands += self._end(actor, owner_death, at)
-        else:
-            actor.pending_reason = "waiting to be placed"
-            self.placement.enqueue(actor)
-        return _found(actor, existed=False), commands
+        actor.pending_reason = "waiting to be placed"
+        self.placement.enqueue(actor)
+        return self._changed(actor)
 
     def kill(self, request: gcs_pb2.KillActorRequest, at: Moment) -> list[Command]:
-        """ray.kill: for good, or only the present process, which then counts as one death."""
+        """ray.kill: for good, or only the present process, which then counts as one death.
+
+        So does that of an actor which has no process yet: what was meant to be its first start is its second. Only of one
+        that cannot start yet, for its arguments are missing, there is nothing to end.
+        """
         actor = self._known(request.actor_id)
         cause = Cause(kind=Cause.KILLED, message="killed by ray.kill")
         if actor.dead or request.incarnation not in (0, actor.incarnation):
             return []
         if request.no_restart:
             return self._end(actor, cause, at)
-        if actor.node_id is None:
-            return []  # there is no process yet
+        if actor.state is ActorState.DEPENDENCIES_UNREADY:
+            return []
         return [*self._tell_end(actor, cause, graceful=False), *self._incarnation_died(actor, cause, at)]
 
     def out_of_scope(self, actor_id: bytes, at: Moment) -> list[Command]:
@@ -260,12 +298,7 @@ class ActorManager:
             raise RequestRefused(INVALID, f"job {wanted.job_id.hex()!r} is unknown or has ended; register it first")
         if wanted.max_restarts < -1:
             raise RequestRefused(INVALID, f"max_restarts is {wanted.max_restarts}; use -1 (for ever), 0 or more")
-        if wanted.ByteSize() > MAX_SPEC_BYTES:
-            raise RequestRefused(
-                INVALID,
-                f"class {wanted.class_name!r} with its arguments has {wanted.ByteSize()} bytes, over "
-                f"{MAX_SPEC_BYTES}; pass large values by ray.put",
-            )
+        _check_size(wanted)
         definition = worker_pb2.Definition()
         definition.CopyFrom(wanted.definition)
         spec = actor_pb2.ActorSpec()
@@ -284,8 +317,6 @@ class ActorManager:
 
     def _owner_death(self, actor: Actor) -> common_pb2.DeathCause | None:
         """Why the owner of a new actor is dead already, if it is."""
-        if actor.spec.detached:
-            return None
         owner = actor.spec.owner
         dead = self._deaths.get(owner.worker_id)
         if dead is not None:
@@ -347,6 +378,16 @@ class ActorManager:
     def _changed(self, actor: Actor) -> list[Command]:
         """Store the new status, and tell those who watch."""
         return [Persist(*actor.status_record()), *self.subscriptions.push(actor.status())]
+
+
+def _check_size(wanted: actor_pb2.ActorSpec) -> None:
+    """raises: RequestRefused for a spec that no message to a node could hold."""
+    if wanted.ByteSize() > MAX_SPEC_BYTES:
+        raise RequestRefused(
+            INVALID,
+            f"class {wanted.class_name!r} with its arguments has {wanted.ByteSize()} bytes, over {MAX_SPEC_BYTES}; "
+            "pass large values by ray.put",
+        )
 
 
 def superseded(report: gcs_pb2.ActorReport, actor: Actor | None) -> gcs_pb2.EndActor:

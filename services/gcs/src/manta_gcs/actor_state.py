@@ -27,6 +27,7 @@ LEGAL: Final[Mapping[ActorState, Set[ActorState]]] = {
     S.RESTARTING: {S.ALIVE, S.RESTARTING, S.DEAD},  # itself: the restart died too
     S.DEAD: set(),
 }
+UNREADY: Final = frozenset({S.DEPENDENCIES_UNREADY})
 WAITING: Final = frozenset({S.PENDING_CREATION, S.RESTARTING})
 
 

@@ -85,7 +85,8 @@ class ActorTable:
             self._dead[actor.id] = None
             return
         owner, spec = actor.spec.owner, actor.spec
-        if not spec.detached:
+        # A detached actor needs its creator until that has made the arguments of its constructor.
+        if not spec.detached or actor.state is ActorState.DEPENDENCIES_UNREADY:
             self._by_owner[WorkerId(owner.worker_id)][actor.id] = None
             self._by_owner_node[NodeId(owner.node_id)][actor.id] = None
         self._by_job[JobId(spec.job_id)][actor.id] = None
@@ -103,6 +104,8 @@ class ActorTable:
         actor.move(to)
         self.counts[before] -= 1
         self.counts[to] += 1
+        if actor.spec.detached and before is ActorState.DEPENDENCIES_UNREADY:
+            self._leave_owner(actor)
 
     def put_on(self, actor: Actor, node_id: NodeId) -> None:
         """The actor shall be started there."""
@@ -134,8 +137,7 @@ class ActorTable:
             _drop(self._by_node, actor.node_id, actor.id)
             self._tell(actor.node_id)
         self._by_worker.pop(actor.worker_id, None)
-        _drop(self._by_owner, WorkerId(actor.spec.owner.worker_id), actor.id)
-        _drop(self._by_owner_node, NodeId(actor.spec.owner.node_id), actor.id)
+        self._leave_owner(actor)
         _drop(self._by_job, JobId(actor.spec.job_id), actor.id)
         if actor.group_id is not None:
             _drop(self._by_group, actor.group_id, actor.id)
@@ -177,6 +179,10 @@ class ActorTable:
         if definition is not None:
             spec.definition.CopyFrom(definition)
         return spec
+
+    def _leave_owner(self, actor: Actor) -> None:
+        _drop(self._by_owner, WorkerId(actor.spec.owner.worker_id), actor.id)
+        _drop(self._by_owner_node, NodeId(actor.spec.owner.node_id), actor.id)
 
     def _release_definition(self, key: str) -> list[Command]:
         self._users[key] -= 1

@@ -67,6 +67,13 @@ class ClientRequests:
         found, commands = self._core.actors.register(event.request.register_actor, event.at)
         return gcs_pb2.GcsReply(actor_found=found), commands
 
+    def announce_actor(self, event: ClientAsked) -> Outcome:
+        found, commands = self._core.actors.announce(event.request.announce_actor, event.at)
+        return gcs_pb2.GcsReply(actor_found=found), commands
+
+    def forsake_actor(self, event: ClientAsked) -> Outcome:
+        return _done(self._core.actors.forsake(event.request.forsake_actor, event.at))
+
     def kill_actor(self, event: ClientAsked) -> Outcome:
         return _done(self._core.actors.kill(event.request.kill_actor, event.at))
 

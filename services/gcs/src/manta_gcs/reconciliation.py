@@ -7,6 +7,7 @@ from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import gcs_pb2
 
 from manta_gcs.actor_manager import ActorManager, superseded
+from manta_gcs.actor_state import UNREADY
 from manta_gcs.commands import Command
 from manta_gcs.events import Moment
 from manta_gcs.job import Jobs
@@ -60,7 +61,7 @@ def reconcile_records(jobs: Jobs, nodes: NodeTable, actors: ActorManager, at: Mo
             continue
         if not actors.table.outlives_job(actor) and not jobs.is_running(actor.spec.job_id):
             commands += actors.job_ended(actor.spec.job_id, at)
-        elif not actor.spec.detached and nodes.get(actor.spec.owner.node_id) is None:
+        elif (not actor.spec.detached or actor.state in UNREADY) and nodes.get(actor.spec.owner.node_id) is None:
             owner_node = NodeId(actor.spec.owner.node_id)
             commands += actors.node_died(owner_node, _death_of(owner_node, nodes), at)
         elif actor.node_id is not None and nodes.get(actor.node_id) is None:

@@ -11,6 +11,7 @@ from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
+from ray._runtime.actor_calls import ActorState
 from ray._runtime.actor_record import HANDLE_PREFIX, Actor, HandleState, handle_id
 from ray._runtime.definitions import Definition, define
 from ray._runtime.gcs_client import GcsError
@@ -63,8 +64,19 @@ class ActorCreator:
                 process.refs.task_submitted(actor.held)
         # Ahead of what follows: it may end the actor at once, and nothing would be left to make a handle of.
         handle = self._actors.handle(actor)
+        unready = bool(encoded.refs) and not arguments.all_ready(process, encoded.refs)
         if options.name:
-            return self._create_named(actor, handle, spec, options, encoded)
+            found = (
+                self._announce_named(actor, spec, options)
+                if unready
+                else self._create_named(actor, spec, options, encoded)
+            )
+            if found is not None:
+                return found
+            if not unready:
+                return handle
+        elif unready:
+            self._announce(actor, spec)
         record = TaskRecord(HANDLE_PREFIX + actor_id, cls.name, 0, None, None, Timing(), 0)
         arguments.when_ready(process, record, encoded.refs, lambda: self._register(actor, spec, encoded))
         return handle
@@ -118,7 +130,22 @@ class ActorCreator:
                 spec.arguments.extend(message.arguments)
         return error
 
+    def _announce(self, actor: Actor, spec: actor_pb2.ActorSpec) -> None:
+        """Have the cluster know of an actor whose arguments come late or never: it can be killed and listed, and
+        whoever holds a handle hears of its end.
+        """
+        self._actors.subscribe(actor)
+        future = self._process.gcs.request(announce_actor=gcs_pb2.AnnounceActor(spec=spec))
+        future.add_done_callback(lambda done: self._announced(actor, done))
+
+    def _announced(self, actor: Actor, done: Future[gcs_pb2.GcsReply]) -> None:
+        # A GCS that refuses says so again, and for good, when the actor is registered.
+        if done.exception() is None:
+            self._actors.on_statuses([done.result().actor_found.status])
+
     def _register(self, actor: Actor, spec: actor_pb2.ActorSpec, encoded: arguments.Arguments) -> None:
+        if actor.calls.state is ActorState.DEAD:
+            return  # it was killed, or nobody refers to it any more
         error = self._fill(spec, encoded)
         if error is not None:
             cause = common_pb2.DeathCause(
@@ -126,7 +153,7 @@ class ActorCreator:
                 message="an argument of the constructor is an error",
                 error=error.SerializeToString(),
             )
-            self._actors.died(actor, cause)
+            self._give_up(actor, spec, cause)
             return
         if is_kept(spec) and any(not argument.HasField("value") for argument in spec.arguments):
             # This may be the thread that reads, and to bring a large object blocks.
@@ -139,9 +166,15 @@ class ActorCreator:
             keep(self._process, spec)
         except Exception as error:
             cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.INIT_FAILED, message=str(error))
-            self._actors.died(actor, cause)
+            self._give_up(actor, spec, cause)
             return
         self._send(actor, spec)
+
+    def _give_up(self, actor: Actor, spec: actor_pb2.ActorSpec, cause: common_pb2.DeathCause) -> None:
+        """Its constructor cannot be called: those who hold, or will hold, handles elsewhere hear of it from the GCS."""
+        self._actors.died(actor, cause)
+        self._process.gcs.request(announce_actor=gcs_pb2.AnnounceActor(spec=spec))
+        self._process.gcs.request(forsake_actor=gcs_pb2.ForsakeActor(actor_id=actor.actor_id, cause=cause))
 
     def _send(self, actor: Actor, spec: actor_pb2.ActorSpec) -> None:
         self._actors.subscribe(actor)
@@ -157,26 +190,33 @@ class ActorCreator:
             self._actors.died(actor, cause)
 
     def _create_named(
-        self,
-        actor: Actor,
-        handle: Any,
-        spec: actor_pb2.ActorSpec,
-        options: ActorOptions,
-        encoded: arguments.Arguments,
+        self, actor: Actor, spec: actor_pb2.ActorSpec, options: ActorOptions, encoded: arguments.Arguments
     ) -> Any:
-        process = self._process
-        process.fetcher.await_ready(encoded.refs, len(encoded.refs), None, stop_at_error=False)
+        """returns: a handle of the actor that has the name already, if there is one.
+
+        raises: ActorAlreadyExistsError; ValueError for another refusal; the error among the arguments.
+        """
         error = self._fill(spec, encoded)
         if error is not None:
             self._forget(actor)
             raise serialization.load_proto(error)
         if is_kept(spec):
-            keep(process, spec)
+            keep(self._process, spec)
+        return self._ask(
+            actor, spec, register_actor=gcs_pb2.RegisterActor(spec=spec, get_if_exists=options.get_if_exists)
+        )
+
+    def _announce_named(self, actor: Actor, spec: actor_pb2.ActorSpec, options: ActorOptions) -> Any:
+        """As _create_named, while some of the arguments do not exist."""
+        return self._ask(
+            actor, spec, announce_actor=gcs_pb2.AnnounceActor(spec=spec, get_if_exists=options.get_if_exists)
+        )
+
+    def _ask(self, actor: Actor, spec: actor_pb2.ActorSpec, **body: Any) -> Any:
         self._actors.subscribe(actor)
-        request = gcs_pb2.RegisterActor(spec=spec, get_if_exists=options.get_if_exists)
         try:
-            with process.blocking():
-                found = process.gcs.call(register_actor=request).actor_found
+            with self._process.blocking():
+                found = self._process.gcs.call(**body).actor_found
         except GcsError as refused:
             self._forget(actor)
             if refused.code == gcs_pb2.Error.ALREADY_EXISTS:
@@ -188,7 +228,7 @@ class ActorCreator:
             self._forget(actor)
             return self._actors.found(found)
         self._actors.on_statuses([found.status])
-        return handle
+        return None
 
     def _forget(self, actor: Actor) -> None:
         """The GCS never took this actor."""

@@ -226,6 +226,13 @@ def decode(value: Any, resolved: list[Any]) -> tuple[tuple[Any, ...], dict[str, 
     return tuple(filled), kwargs
 
 
+def all_ready(process: Process, refs: list[ObjectRef]) -> bool:
+    """Whether when_ready() would go on at once."""
+    with process.lock:
+        entries = [process.objects.get(ref._id) for ref in refs]
+    return all(entry is not None and entry.state is not ObjectState.PENDING for entry in entries)
+
+
 def when_ready(process: Process, record: TaskRecord, refs: list[ObjectRef], proceed: Callable[[], None]) -> None:
     """Call proceed() once all refs are ready; now, on this thread, if they are."""
 

@@ -21,7 +21,7 @@ class ClientBatch(_message.Message):
     def __init__(self, requests: _Optional[_Iterable[_Union[ClientRequest, _Mapping]]] = ...) -> None: ...
 
 class ClientRequest(_message.Message):
-    __slots__ = ("request_id", "hello", "register_job", "finish_job", "register_actor", "kill_actor", "actor_out_of_scope", "find_actor", "list_named_actors", "subscribe_actors", "kv_put", "kv_get", "kv_delete", "kv_keys", "list_nodes", "list_actors", "list_jobs", "cluster_status", "create_placement_group", "await_placement_group", "remove_placement_group", "find_placement_group", "list_placement_groups", "list_tasks", "summarize_tasks", "list_dead_workers", "drain_node")
+    __slots__ = ("request_id", "hello", "register_job", "finish_job", "register_actor", "kill_actor", "actor_out_of_scope", "find_actor", "list_named_actors", "subscribe_actors", "kv_put", "kv_get", "kv_delete", "kv_keys", "list_nodes", "list_actors", "list_jobs", "cluster_status", "create_placement_group", "await_placement_group", "remove_placement_group", "find_placement_group", "list_placement_groups", "list_tasks", "summarize_tasks", "list_dead_workers", "announce_actor", "forsake_actor", "drain_node")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REGISTER_JOB_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,8 @@ class ClientRequest(_message.Message):
     LIST_TASKS_FIELD_NUMBER: _ClassVar[int]
     SUMMARIZE_TASKS_FIELD_NUMBER: _ClassVar[int]
     LIST_DEAD_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    ANNOUNCE_ACTOR_FIELD_NUMBER: _ClassVar[int]
+    FORSAKE_ACTOR_FIELD_NUMBER: _ClassVar[int]
     DRAIN_NODE_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     hello: _common_pb2.Hello
@@ -75,8 +77,10 @@ class ClientRequest(_message.Message):
     list_tasks: _task_pb2.ListTasks
     summarize_tasks: _task_pb2.SummarizeTasks
     list_dead_workers: ListDeadWorkers
+    announce_actor: AnnounceActor
+    forsake_actor: ForsakeActor
     drain_node: DrainNode
-    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., register_job: _Optional[_Union[RegisterJob, _Mapping]] = ..., finish_job: _Optional[_Union[FinishJob, _Mapping]] = ..., register_actor: _Optional[_Union[RegisterActor, _Mapping]] = ..., kill_actor: _Optional[_Union[KillActorRequest, _Mapping]] = ..., actor_out_of_scope: _Optional[_Union[ActorOutOfScope, _Mapping]] = ..., find_actor: _Optional[_Union[FindActor, _Mapping]] = ..., list_named_actors: _Optional[_Union[ListNamedActors, _Mapping]] = ..., subscribe_actors: _Optional[_Union[SubscribeActors, _Mapping]] = ..., kv_put: _Optional[_Union[KvPut, _Mapping]] = ..., kv_get: _Optional[_Union[KvGet, _Mapping]] = ..., kv_delete: _Optional[_Union[KvDelete, _Mapping]] = ..., kv_keys: _Optional[_Union[KvKeys, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., list_actors: _Optional[_Union[ListActors, _Mapping]] = ..., list_jobs: _Optional[_Union[ListJobs, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatusRequest, _Mapping]] = ..., create_placement_group: _Optional[_Union[_placement_group_pb2.CreatePlacementGroup, _Mapping]] = ..., await_placement_group: _Optional[_Union[_placement_group_pb2.AwaitPlacementGroup, _Mapping]] = ..., remove_placement_group: _Optional[_Union[_placement_group_pb2.RemovePlacementGroup, _Mapping]] = ..., find_placement_group: _Optional[_Union[_placement_group_pb2.FindPlacementGroup, _Mapping]] = ..., list_placement_groups: _Optional[_Union[_placement_group_pb2.ListPlacementGroups, _Mapping]] = ..., list_tasks: _Optional[_Union[_task_pb2.ListTasks, _Mapping]] = ..., summarize_tasks: _Optional[_Union[_task_pb2.SummarizeTasks, _Mapping]] = ..., list_dead_workers: _Optional[_Union[ListDeadWorkers, _Mapping]] = ..., drain_node: _Optional[_Union[DrainNode, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., register_job: _Optional[_Union[RegisterJob, _Mapping]] = ..., finish_job: _Optional[_Union[FinishJob, _Mapping]] = ..., register_actor: _Optional[_Union[RegisterActor, _Mapping]] = ..., kill_actor: _Optional[_Union[KillActorRequest, _Mapping]] = ..., actor_out_of_scope: _Optional[_Union[ActorOutOfScope, _Mapping]] = ..., find_actor: _Optional[_Union[FindActor, _Mapping]] = ..., list_named_actors: _Optional[_Union[ListNamedActors, _Mapping]] = ..., subscribe_actors: _Optional[_Union[SubscribeActors, _Mapping]] = ..., kv_put: _Optional[_Union[KvPut, _Mapping]] = ..., kv_get: _Optional[_Union[KvGet, _Mapping]] = ..., kv_delete: _Optional[_Union[KvDelete, _Mapping]] = ..., kv_keys: _Optional[_Union[KvKeys, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., list_actors: _Optional[_Union[ListActors, _Mapping]] = ..., list_jobs: _Optional[_Union[ListJobs, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatusRequest, _Mapping]] = ..., create_placement_group: _Optional[_Union[_placement_group_pb2.CreatePlacementGroup, _Mapping]] = ..., await_placement_group: _Optional[_Union[_placement_group_pb2.AwaitPlacementGroup, _Mapping]] = ..., remove_placement_group: _Optional[_Union[_placement_group_pb2.RemovePlacementGroup, _Mapping]] = ..., find_placement_group: _Optional[_Union[_placement_group_pb2.FindPlacementGroup, _Mapping]] = ..., list_placement_groups: _Optional[_Union[_placement_group_pb2.ListPlacementGroups, _Mapping]] = ..., list_tasks: _Optional[_Union[_task_pb2.ListTasks, _Mapping]] = ..., summarize_tasks: _Optional[_Union[_task_pb2.SummarizeTasks, _Mapping]] = ..., list_dead_workers: _Optional[_Union[ListDeadWorkers, _Mapping]] = ..., announce_actor: _Optional[_Union[AnnounceActor, _Mapping]] = ..., forsake_actor: _Optional[_Union[ForsakeActor, _Mapping]] = ..., drain_node: _Optional[_Union[DrainNode, _Mapping]] = ...) -> None: ...
 
 class GcsBatch(_message.Message):
     __slots__ = ("replies",)
@@ -230,6 +234,22 @@ class RegisterActor(_message.Message):
     spec: _actor_pb2.ActorSpec
     get_if_exists: bool
     def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., get_if_exists: bool = ...) -> None: ...
+
+class AnnounceActor(_message.Message):
+    __slots__ = ("spec", "get_if_exists")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    GET_IF_EXISTS_FIELD_NUMBER: _ClassVar[int]
+    spec: _actor_pb2.ActorSpec
+    get_if_exists: bool
+    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., get_if_exists: _Optional[bool] = ...) -> None: ...
+
+class ForsakeActor(_message.Message):
+    __slots__ = ("actor_id", "cause")
+    ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    actor_id: bytes
+    cause: _common_pb2.DeathCause
+    def __init__(self, actor_id: _Optional[bytes] = ..., cause: _Optional[_Union[_common_pb2.DeathCause, _Mapping]] = ...) -> None: ...
 
 class ActorFound(_message.Message):
     __slots__ = ("spec", "status", "existed")
