@@ -1,4 +1,4 @@
-"""Actors that have not started yet: kills, names, constructors whose arguments never come, owners that die meanwhile."""
+"""Actors that have not started yet: kills, names, arguments that never come, owners that die meanwhile."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tests.integration.conditions import wait_for
 from tests.integration.faults.gates import Gate
@@ -260,6 +261,32 @@ def test_an_actor_on_a_killed_node_is_dead(cluster: Cluster, third: Any) -> None
         ray.get(counter.add.remote(), timeout=30)
     with pytest.raises(ray.exceptions.ActorDiedError):
         ray.get(counter.add.remote(), timeout=30)
+
+
+@ray.remote(num_cpus=0, max_restarts=1, max_task_retries=-1)
+class Slow:
+    """Its constructor never returns on the node that is to go."""
+
+    def __init__(self, unwanted: str, gate: Gate) -> None:
+        if ray.get_runtime_context().get_node_id() == unwanted:
+            gate.come("there")  # and waits until the process ends
+
+    def node(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+
+@pytest.mark.parametrize("allow_graceful", [True, False])
+def test_actors_that_were_starting_on_a_node_that_goes_start_elsewhere(
+    cluster: Cluster, third: Any, tmp_path: Path, allow_graceful: bool
+) -> None:
+    gate = Gate(tmp_path)
+    there = NodeAffinitySchedulingStrategy(third.node_id, soft=True)
+    begun = [Slow.options(scheduling_strategy=there).remote(third.node_id, gate) for _ in range(3)]
+    wait_for(lambda: len(gate.pids("there")) == 3, "their constructors run")
+    more = [Slow.options(scheduling_strategy=there).remote(third.node_id, gate) for _ in range(3)]
+    calls = [actor.node.remote() for actor in [*begun, *more]]
+    cluster.remove_node(third, allow_graceful=allow_graceful)
+    assert third.node_id not in ray.get(calls, timeout=60)
 
 
 def test_an_object_put_on_a_killed_node_is_lost_with_an_error(cluster: Cluster, third: Any) -> None:

@@ -53,7 +53,8 @@ def test_an_actor_is_named_as_soon_as_it_holds_something_and_whenever_a_gcs_is_a
     assert actors.present() == [taken], "its constructor runs"
     driver.core.create_actor(actor(2, cpu=1), 0, 0)
     driver.core.create_actor(actor(3), 0, 0)
-    assert not actors.has_taken, "one was rejected, the other holds nothing"
+    assert not actors.has_taken, "one was rejected, the other holds nothing, so that it may be told at any time"
+    assert [report.actor_id for report in actors.take_taken()] == [actor(3).actor_id]
 
 
 def test_actors_are_unfinished_until_their_constructor_ended_one_way_or_the_other() -> None:

@@ -61,6 +61,7 @@ class Actor:
         "restarts",
         "spec",
         "started_at",
+        "taken",
         "worker_id",
     )
 
@@ -73,6 +74,7 @@ class Actor:
         self.node_id: NodeId | None = None
         self.worker_id = b""
         self.bundle_index: int | None = None  # chosen by this leader, in the actor's placement group
+        self.taken = False  # its node has said that it starts this incarnation; of what this leader was told
         self.incarnation = 0
         self.restarts = 0
         self.pid = 0

@@ -127,8 +127,8 @@ class ActorManager:
     def kill(self, request: gcs_pb2.KillActorRequest, at: Moment) -> list[Command]:
         """ray.kill: for good, or only the present process, which then counts as one death.
 
-        So does that of an actor which has no process yet: what was meant to be its first start is its second. Only of one
-        that cannot start yet, for its arguments are missing, there is nothing to end.
+        So does that of an actor which has no process yet: what was meant to be its first start is its second. Of one
+        whose arguments are missing there is nothing to end.
         """
         actor = self._known(request.actor_id)
         cause = Cause(kind=Cause.KILLED, message="killed by ray.kill")
@@ -189,11 +189,12 @@ class ActorManager:
         if not actor.waiting:
             return []
         if not report.address.worker_id:
-            self.placement.keep_promise(actor)
+            self.taken(node_id, report)
             return []
         died = self._deaths.get(report.address.worker_id)
         if died is not None:
             return self._incarnation_died(actor, died.cause, at)
+        actor.taken = True
         self.placement.keep_promise(actor)
         self.table.move(actor, ActorState.ALIVE)
         self.table.settle_in(actor, report.address.worker_id, report.pid)
@@ -206,6 +207,7 @@ class ActorManager:
         likes."""
         actor = self.table.get(report.actor_id)
         if actor is not None and (actor.node_id, actor.incarnation) == (node_id, report.incarnation):
+            actor.taken = True
             self.placement.keep_promise(actor)
 
     def worker_died(self, worker: common_pb2.DeadWorker, at: Moment) -> list[Command]:
@@ -225,8 +227,8 @@ class ActorManager:
             commands += self._incarnation_died(actor, cause, at)
         return commands
 
-    def leave_node(self, node_id: NodeId, why: str) -> list[Command]:
-        """The node is to go: what may restart begins anew elsewhere, which does not count as a restart.
+    def leave_node(self, node_id: NodeId, why: str, counted: bool = False) -> list[Command]:
+        """The node is to go: what may restart begins anew elsewhere; counted: which is a restart of what began there.
 
         What may not, or is bound to a bundle there, stays until its node ends.
         """
@@ -235,7 +237,17 @@ class ActorManager:
         for actor in self.table.on_node(node_id):
             if actor.may_restart and actor.group_id is None:
                 commands += self._tell_end(actor, cause, graceful=True)
+                actor.restarts += counted and actor.taken
                 commands += self._restart(actor, cause)
+        return commands
+
+    def node_left(self, node_id: NodeId) -> list[Command]:
+        """The node has said all that it had to say: what it was told to start, and did not, begins elsewhere."""
+        commands: list[Command] = []
+        for actor in self.table.on_node(node_id):
+            if actor.waiting and not actor.taken:
+                self._unplace(actor)
+                commands += self._changed(actor)
         return commands
 
     def group_removed(self, group_id: PlacementGroupId, cause: common_pb2.DeathCause, at: Moment) -> list[Command]:

@@ -110,7 +110,7 @@ class ActorTable:
     def put_on(self, actor: Actor, node_id: NodeId) -> None:
         """The actor shall be started there."""
         self.take_off(actor)
-        actor.node_id = node_id
+        actor.node_id, actor.taken = node_id, False
         self._by_node[node_id][actor.id] = None
         self._tell(node_id)
 

@@ -34,7 +34,7 @@ from manta_gcs.group_state import GroupState
 from manta_gcs.identity import ClusterIdentity
 from manta_gcs.job import Jobs
 from manta_gcs.kv import KeyValues
-from manta_gcs.node import Node, NodeTable
+from manta_gcs.node import ALIVE, Node, NodeTable
 from manta_gcs.pending_notice import PendingNotices
 from manta_gcs.placement_group import PlacementGroup
 from manta_gcs.placement_group_manager import PlacementGroupManager
@@ -244,8 +244,7 @@ class GcsCore:
         message = event.message
         match message.WhichOneof("body"):
             case "heartbeat":
-                self._heartbeat(node, message.heartbeat)
-                return []
+                return self._heartbeat(node, message.heartbeat)
             case "bundle_report":
                 return self.groups.report(node.id, message.bundle_report, event.at)
             case "watch_placement_groups":
@@ -267,7 +266,8 @@ class GcsCore:
                 # It leaves by itself: it must not be told that it is dead, which would make it come back anew.
                 self.nodes.detach(node.id, event.session)
                 cause = Cause(kind=Cause.INTENDED, node_id=node.id, message="the node was drained and left")
-                return [*self._node_died(node, cause, event.at), Close(event.session, "drained")]
+                elsewhere = self.actors.node_left(node.id)
+                return [*elsewhere, *self._node_died(node, cause, event.at), Close(event.session, "drained")]
             case "attach":
                 return self._attach(event.session, message.attach, event.at)
             case "task_events":
@@ -277,12 +277,16 @@ class GcsCore:
             case _:
                 return [Close(event.session, "malformed: a message without a body this version knows")]
 
-    def _heartbeat(self, node: Node, beat: gcs_pb2.Heartbeat) -> None:
+    def _heartbeat(self, node: Node, beat: gcs_pb2.Heartbeat) -> list[Command]:
         self.nodes.heartbeat(node, beat)
         if beat.used_bundles_changed:
             self.groups.use.update(node.id, beat.used_bundles)
         for taken in beat.taken_actors:
             self.actors.taken(node.id, taken)
+        if not beat.leaves or node.info.state != ALIVE:
+            return []
+        why = f"node {node.id.hex()} was told to stop"
+        return [*self.nodes.leaves(node, why), *self.actors.leave_node(node.id, why, counted=True)]
 
     def _workers_died(self, node_id: NodeId, workers: Iterable[common_pb2.DeadWorker], at: Moment) -> list[Command]:
         fresh = self.deaths.add(workers)

@@ -161,14 +161,17 @@ class NodeTable:
 
     def drain(self, node: Node, message: str, deadline_s: float, at: Moment) -> list[Command]:
         """Send nothing new there, and have it end when it is done. deadline_s: from now on, 0: none."""
+        stored, *told = self.leaves(node, message, at.wall + deadline_s if deadline_s > 0 else 0)
+        return [stored, *self.drain_order(node, at), *told]
+
+    def leaves(self, node: Node, message: str, deadline: float = 0) -> list[Command]:
+        """It ends soon: send nothing new there. deadline: by the clock, 0: none."""
         info = common_pb2.NodeInfo()
         info.CopyFrom(node.info)
-        info.state, info.drain_message = DRAINING, message
-        info.drain_deadline = at.wall + deadline_s if deadline_s > 0 else 0
+        info.state, info.drain_message, info.drain_deadline = DRAINING, message, deadline
         node.info = info
         self.changed.add(node.id)
-        told = self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))
-        return [_persist(info), *self.drain_order(node, at), *told]
+        return [_persist(info), *self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))]
 
     def drain_order(self, node: Node, at: Moment) -> list[Command]:
         """For a node that drains: says so, also again after it was out of touch."""

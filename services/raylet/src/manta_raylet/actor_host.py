@@ -55,8 +55,9 @@ class ActorHost:
         self._hosted: dict[ActorId, Hosted] = {}
         # How many of them have no process yet, or run their constructor.
         self.unfinished = 0
-        # Those that hold something since the GCS was told last.
+        # Those whose start began since the GCS was told last, and whether any of them holds something.
         self._taken: list[gcs_pb2.ActorReport] = []
+        self.has_taken = False
         self._failures: OrderedDict[tuple[ActorId, int], gcs_pb2.ActorReport] = OrderedDict()
 
     def __len__(self) -> int:
@@ -105,8 +106,8 @@ class ActorHost:
         )
         self._hosted[actor_id] = Hosted(spec, incarnation, allocation)
         self.unfinished += 1
-        if lifetime:
-            self._taken.append(gcs_pb2.ActorReport(actor_id=actor_id, incarnation=incarnation))
+        self._taken.append(gcs_pb2.ActorReport(actor_id=actor_id, incarnation=incarnation))
+        self.has_taken = self.has_taken or bool(lifetime)
         self._pool.want_actor(actor_id, incarnation, key)
         return commands
 
@@ -192,16 +193,13 @@ class ActorHost:
         """For a GCS that we attach to: the actors that are alive here, and those that are being started."""
         return [self._report(hosted) for hosted in self._hosted.values()]
 
-    @property
-    def has_taken(self) -> bool:
-        return bool(self._taken)
-
     def take_taken(self) -> list[gcs_pb2.ActorReport]:
-        """For the next heartbeat: the actors that what is free counts since the last one.
+        """For the next heartbeat: the actors whose start began since the last one, and that what is free counts.
 
-        Else the GCS would count them twice until their constructors return.
+        Else the GCS would count them twice until their constructors return, and could not tell those that a node which
+        leaves never began from those that were lost with it.
         """
-        taken, self._taken = self._taken, []
+        taken, self._taken, self.has_taken = self._taken, [], False
         return taken
 
     def failures(self) -> list[gcs_pb2.ActorReport]:

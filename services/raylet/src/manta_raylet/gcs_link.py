@@ -78,6 +78,7 @@ class GcsLink:
         self._hint = ""
         self._streaming = False
         self._drain_done = False
+        self._leaves = False
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="gcs link")
@@ -153,6 +154,13 @@ class GcsLink:
     def report_deaths(self, deaths: list[common_pb2.DeadWorker]) -> None:
         self._deaths += deaths
         self._bell.ring_now()
+
+    def leaves(self) -> None:
+        """The node is told to stop. Ahead of what that leads to, so that nothing is sent here again for it."""
+        self._leaves = True
+        if self._streaming:
+            self._outgoing.append(gcs_pb2.NodeToGcs(heartbeat=gcs_pb2.Heartbeat(leaves=True)))
+            self._bell.ring_now()
 
     def driver_gone(self, job_id: JobId, worker_id: WorkerId) -> None:
         self._drivers_gone[worker_id] = job_id
@@ -321,7 +329,7 @@ class GcsLink:
         return messages
 
     def _heartbeat(self) -> gcs_pb2.Heartbeat:
-        heartbeat = gcs_pb2.Heartbeat()
+        heartbeat = gcs_pb2.Heartbeat(leaves=self._leaves)
         available = self._node.core.ledger.available
         if self._available_changed():
             self._sent_available = available

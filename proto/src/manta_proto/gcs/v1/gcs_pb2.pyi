@@ -241,7 +241,7 @@ class AnnounceActor(_message.Message):
     GET_IF_EXISTS_FIELD_NUMBER: _ClassVar[int]
     spec: _actor_pb2.ActorSpec
     get_if_exists: bool
-    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., get_if_exists: _Optional[bool] = ...) -> None: ...
+    def __init__(self, spec: _Optional[_Union[_actor_pb2.ActorSpec, _Mapping]] = ..., get_if_exists: bool = ...) -> None: ...
 
 class ForsakeActor(_message.Message):
     __slots__ = ("actor_id", "cause")
@@ -528,20 +528,22 @@ class AttachNode(_message.Message):
     def __init__(self, info: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., epoch: _Optional[int] = ..., actors: _Optional[_Iterable[_Union[ActorReport, _Mapping]]] = ..., recent_deaths: _Optional[_Iterable[_Union[_common_pb2.DeadWorker, _Mapping]]] = ..., job_ids: _Optional[_Iterable[bytes]] = ..., bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., watched_placement_groups: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("available", "demands", "demands_changed", "used_bundles", "used_bundles_changed", "taken_actors")
+    __slots__ = ("available", "demands", "demands_changed", "used_bundles", "used_bundles_changed", "taken_actors", "leaves")
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     DEMANDS_FIELD_NUMBER: _ClassVar[int]
     DEMANDS_CHANGED_FIELD_NUMBER: _ClassVar[int]
     USED_BUNDLES_FIELD_NUMBER: _ClassVar[int]
     USED_BUNDLES_CHANGED_FIELD_NUMBER: _ClassVar[int]
     TAKEN_ACTORS_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
     available: _common_pb2.Resources
     demands: _containers.RepeatedCompositeFieldContainer[ResourceDemand]
     demands_changed: bool
     used_bundles: _containers.RepeatedCompositeFieldContainer[_placement_group_pb2.HeldBundle]
     used_bundles_changed: bool
     taken_actors: _containers.RepeatedCompositeFieldContainer[ActorReport]
-    def __init__(self, available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., demands_changed: bool = ..., used_bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., used_bundles_changed: bool = ..., taken_actors: _Optional[_Iterable[_Union[ActorReport, _Mapping]]] = ...) -> None: ...
+    leaves: bool
+    def __init__(self, available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., demands_changed: bool = ..., used_bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., used_bundles_changed: bool = ..., taken_actors: _Optional[_Iterable[_Union[ActorReport, _Mapping]]] = ..., leaves: bool = ...) -> None: ...
 
 class ActorReport(_message.Message):
     __slots__ = ("actor_id", "incarnation", "address", "pid", "failure", "repr_name", "rejected")
