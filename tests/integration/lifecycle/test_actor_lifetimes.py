@@ -114,6 +114,24 @@ print(json.dumps(refused(lambda: ray.get(found.add.remote()))))
     wait_for(lambda: not running(detached) and not running(child), "what the detached actor made went with it", GONE_S)
 
 
+def test_a_job_may_have_its_actors_detached_by_default_and_so_those_that_they_make(drive: Drive) -> None:
+    detached, child, plain = drive("""
+from ray.job_config import JobConfig
+job = JobConfig(default_actor_lifetime="detached")
+ray.init(namespace="by default", log_to_driver=False, job_config=job)
+detached, plain = Counter.remote(), Counter.options(lifetime="non_detached").remote()
+print(json.dumps([ray.get(a) for a in (detached.pid.remote(), detached.make_child.remote(), plain.pid.remote())]))
+""")
+    wait_for(lambda: not running(plain), "the one that said otherwise has gone", GONE_S)
+    assert running(detached) and running(child)
+    alive = drive("""
+ray.init(log_to_driver=False)
+from ray.util.state import list_actors
+print(json.dumps({actor.pid: actor.is_detached for actor in list_actors(detail=True) if actor.state == "ALIVE"}))
+""")
+    assert alive[str(detached)] and alive[str(child)], "it needs its parent as little as its job"
+
+
 def test_a_name_is_taken_in_its_namespace_alone_until_its_actor_is_dead(drive: Drive) -> None:
     assert drive("""
 ray.init(namespace="one", log_to_driver=False)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import ray
-from ray.exceptions import TaskPlacementGroupRemoved
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.exceptions import ActorDiedError, ActorPlacementGroupRemoved, RaySystemError, TaskPlacementGroupRemoved
+from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tests.integration.conditions import wait_for
@@ -27,6 +27,12 @@ def runs_on(begun: str) -> None:
     signal.pause()
 
 
+@ray.remote(num_cpus=4)
+class Full:
+    def there(self) -> int:
+        return 1
+
+
 def inside(function: Any, group: Any) -> Any:
     return function.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group))
 
@@ -38,6 +44,24 @@ def test_an_idle_worker_outlives_the_group_that_its_owner_removes(session: Any) 
         pids.add(ray.get(inside(pid, group).remote()))
         remove_placement_group(group)
     assert len(pids) < ROUNDS / 2, pids
+
+
+def test_a_group_is_ready_although_its_bundles_are_full_and_a_strategy_of_none_is_the_default(session: Any) -> None:
+    group = placement_group([{"CPU": 4}], strategy=None)
+    full = Full.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group)).remote()
+    assert ray.get(full.there.remote()) == 1
+    assert ray.get(group.ready(), timeout=30) == group and group.wait(30)
+    assert placement_group_table(group)["strategy"] == "PACK"
+    remove_placement_group(group)
+    with pytest.raises(ActorPlacementGroupRemoved, match="was removed") as caught:
+        ray.get(full.there.remote(), timeout=30)
+    assert isinstance(caught.value, ActorDiedError) and caught.value.actor_id == full._actor_id.hex()
+
+
+@pytest.mark.parametrize("bundle", [{"bundle": 1}, {"CPU": 1, "bundle": 0}])
+def test_a_bundle_may_not_have_the_systems_own_resource(session: Any, bundle: dict[str, float]) -> None:
+    with pytest.raises(RaySystemError, match="bundle is a system reserved resource"):
+        placement_group([bundle])
 
 
 def test_a_worker_that_runs_a_task_of_the_group_does_not(session: Any, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_what_an_actor_was_asked_to_be() -> None:
     assert (made.name, made.namespace, made.detached, made.get_if_exists) == ("a", "n", True, True)
     assert (made.max_restarts, made.max_task_retries, made.max_concurrency) == (-1, 2, 4)
     assert (made.concurrency_groups, made.max_pending_calls, made.allow_out_of_order) == ({"io": 2}, 7, True)
-    assert not actor(lifetime="non_detached").detached
+    assert actor(lifetime="non_detached").detached is False and actor().detached is None
 
 
 def test_nothing_said_of_scheduling_differs_from_default_said() -> None:
@@ -215,6 +215,12 @@ def test_nothing_said_of_scheduling_differs_from_default_said() -> None:
         assert strategy is not None
         assert strategy.WhichOneof("kind") == "simple"
         assert strategy.simple == common_pb2.SchedulingStrategy.DEFAULT
+    default = task(scheduling_strategy=PlacementGroupSchedulingStrategy("default", -1, True))
+    assert default.strategy is None and default.capture_child_tasks
+    with pytest.raises(ValueError, match="needs a placement group"):
+        task(scheduling_strategy=PlacementGroupSchedulingStrategy("default", 1))
+    with pytest.raises(TypeError, match="'default' or None"):
+        PlacementGroupSchedulingStrategy("another")  # type: ignore[arg-type]
 
 
 def test_strategies_on_the_wire() -> None:

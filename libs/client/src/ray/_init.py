@@ -348,8 +348,6 @@ def _job_config(
         job.set_runtime_env(runtime_env, validate=True)
     elif not isinstance(job.runtime_env, RuntimeEnv):
         job.set_runtime_env(job.runtime_env, validate=True)
-    if job.default_actor_lifetime == "detached":
-        warnings.warn("default_actor_lifetime='detached' is not supported yet; give lifetime= per actor", stacklevel=4)
     return job
 
 

@@ -200,8 +200,9 @@ def resolve_actor(checked: Options) -> ActorOptions:
     )
 
 
-def _detached(checked: Options) -> bool:
-    return bool(checked.get("lifetime") == "detached")
+def _detached(checked: Options) -> bool | None:
+    lifetime = checked.get("lifetime")
+    return None if lifetime is None else lifetime == "detached"
 
 
 def _resources(checked: Options) -> dict[str, float]:
@@ -245,6 +246,9 @@ def _scheduling(checked: Options, resources: Mapping[str, float]) -> tuple[commo
         strategy = PlacementGroupSchedulingStrategy(group, index, capture)
     elif index != -1 and strategy is None:
         raise ValueError("The option 'placement_group_bundle_index' needs 'placement_group'")
+    elif strategy is not None and getattr(strategy, "placement_group", None) == "default":
+        capture = strategy.captures_by_default() or capture
+        strategy = None
     selector = checked.get("label_selector")
     if strategy is None and not selector:
         return None, capture

@@ -42,15 +42,17 @@ class ActorCreator:
         cached = cls.cache
         if cached is None or cached[0] is not self:
             cached = cls.cache = (self, define(cls.cls, cls.name))
-        outlives = options.detached and options.max_restarts != 0
+        detached = process.actors_detached if options.detached is None else options.detached
+        outlives = detached and options.max_restarts != 0
         limit = KEPT_LIMIT if outlives else serialization.inline.limit
         encoded = arguments.encode(process, args, kwargs, cls.name, limit)
         actor_id = new_actor_id(JobId(process.job_id))
         prepared = options.cache
-        if prepared is None or prepared[0] is not cls:
-            state = _handle_state(cls, options)
+        if prepared is None or prepared[0] is not cls or prepared[1].detached is not detached:
+            state = _handle_state(cls, options, detached)
             prepared = options.cache = (cls, state, state.pickled())
         spec = self._spec(actor_id, cls, options, encoded, _concurrency(cls, options), cached[1])
+        spec.detached = detached
         spec.handle_state = prepared[2]
         actor = Actor(actor_id, prepared[2], prepared[1])
         actor.mine = True
@@ -113,7 +115,6 @@ class ActorCreator:
             is_async=cls.is_async,
             name=options.name,
             ray_namespace=process.namespace if options.namespace is None else options.namespace,
-            detached=options.detached,
             allow_out_of_order=options.allow_out_of_order,
             max_pending_calls=options.max_pending_calls,
             handle_id=handle_id(actor_id),
@@ -256,14 +257,14 @@ def _concurrency(cls: ClassDescriptor, options: ActorOptions) -> int:
     return options.max_concurrency or (1000 if cls.is_async else 1)
 
 
-def _handle_state(cls: ClassDescriptor, options: ActorOptions) -> HandleState:
+def _handle_state(cls: ClassDescriptor, options: ActorOptions, detached: bool) -> HandleState:
     """What handles of all actors of this class with these options share. raises: ValueError for an unknown group."""
     _check_groups(cls, options)
     side_by_side = cls.is_async or _concurrency(cls, options) > 1 or bool(options.concurrency_groups)
     return HandleState(
         cls.name,
         {name: info.of_actor(options) for name, info in cls.methods.items()},
-        options.detached,
+        detached,
         options.max_task_retries,
         not (side_by_side or options.allow_out_of_order),
         options.max_pending_calls,

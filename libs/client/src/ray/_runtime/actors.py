@@ -269,7 +269,9 @@ class Actors:
         if cause.kind == common_pb2.DeathCause.UNSCHEDULABLE:
             return error_value(ActorUnschedulableError(cause.message))
         if cause.kind == common_pb2.DeathCause.PLACEMENT_GROUP_REMOVED:
-            return error_value(ActorPlacementGroupRemoved(f"{actor.class_name}: {cause.message}"))
+            return error_value(
+                ActorPlacementGroupRemoved(cause, actor_id=actor.actor_id.hex(), class_name=actor.class_name)
+            )
         reason: Any = cause
         if cause.error:
             reason = serialization.load_proto(common_pb2.Value.FromString(cause.error))

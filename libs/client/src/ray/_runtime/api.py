@@ -121,7 +121,8 @@ class ActorOptions:
     max_task_retries: int = 0
     max_concurrency: int | None = None
     concurrency_groups: Mapping[str, int] = field(default_factory=dict)
-    detached: bool = False
+    # None: as the job's actors are by default.
+    detached: bool | None = None
     get_if_exists: bool = False
     strategy: common_pb2.SchedulingStrategy | None = None
     runtime_env: str = ""

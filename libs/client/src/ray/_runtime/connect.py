@@ -65,6 +65,7 @@ class Driver(Process):
             namespace=job.ray_namespace,
             ip_address=node.ip_address,
             runtime_env=job.runtime_env,
+            job_config=job.config,
             **addresses,
         )
         self.become(identity.worker_id)

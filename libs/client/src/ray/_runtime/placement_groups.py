@@ -85,7 +85,9 @@ class PlacementGroups:
             process.refs.create(object_id)
         ref = ObjectRef(object_id, process.address, process)
         serialized = serialization.serialize(value).to_proto()
-        self._await(group_id).add_done_callback(lambda done: self._settle(object_id, done, serialized))
+        awaited = self._await(group_id)
+        awaited.add_done_callback(lambda done: self._settle(object_id, done, serialized))
+        self._forget_answer(group_id, awaited)
         return ref
 
     def ready_now(self, value: object) -> ObjectRef:
@@ -104,9 +106,7 @@ class PlacementGroups:
         except GcsError as refused:
             raise RaySystemError(refused.message) from None
         finally:
-            if awaited.done():
-                with self._lock:
-                    self._awaited.pop(group_id, None)  # the next who asks is told how it is then
+            self._forget_answer(group_id, awaited)
         if info.status.state == pb.PG_REMOVED:
             raise RaySystemError(info.status.cause.message or f"placement group {group_id.hex()} was removed")
         return True
@@ -166,6 +166,12 @@ class PlacementGroups:
                 request = pb.AwaitPlacementGroup(placement_group_id=group_id)
                 awaited = self._awaited[group_id] = self._process.gcs.request(await_placement_group=request)
         return awaited
+
+    def _forget_answer(self, group_id: bytes, awaited: Future[gcs_pb2.GcsReply]) -> None:
+        """One that has come: the next who asks is told how it is then."""
+        if awaited.done():
+            with self._lock:
+                self._awaited.pop(group_id, None)
 
     def _result(self, future: Future[gcs_pb2.GcsReply], timeout_s: float | None) -> gcs_pb2.GcsReply:
         if future.done():

@@ -8,6 +8,7 @@ queued under it, and `after_lock` sends them. Whoever changes the cores does `wi
 from __future__ import annotations
 
 import itertools
+import json
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -133,6 +134,7 @@ class Process:
         namespace: str,
         ip_address: str,
         runtime_env: str,
+        job_config: str,
         tls: Any = None,
     ) -> None:
         """Take over where it is to live; for workers of a zygote this comes before the fork, like the constructor."""
@@ -145,6 +147,8 @@ class Process:
         self.namespace = namespace
         self.ip_address = ip_address
         self.job_runtime_env = runtime_env
+        # Whether actors that say nothing of their lifetime are detached.
+        self.actors_detached = _default_lifetime(job_config) == "detached"
         self.tls = tls
         self.io = io
         self.gcs = gcs
@@ -477,3 +481,8 @@ class Process:
         self.peers.close()
         self.raylets.close()
         self.io.stop()
+
+
+def _default_lifetime(job_config: str) -> Any:
+    """Of the job's actors. job_config: ray.job_config.JobConfig as JSON, or empty."""
+    return json.loads(job_config).get("default_actor_lifetime") if job_config else None

@@ -128,6 +128,7 @@ class Worker:
             namespace=fork.ray_namespace,
             ip_address=fork.ip_address,
             runtime_env=_job_runtime_env(fork),
+            job_config=fork.job_config,
             tls=tls,
         )
         if fork.welcome:

@@ -11,8 +11,9 @@ RayError
 |- ObjectManagerUnavailableError      this node's object manager stays away; its supervisor may bring it back
 |- RayActorError                     a call did not reach, or not come back from, an actor
 |  |- ActorDiedError                 the actor is gone for good
+|  |  `- ActorPlacementGroupRemoved  with its placement group
 |  `- ActorUnavailableError          the actor may come back: it restarts, or the network is down
-|- ActorUnschedulableError, ActorPlacementGroupRemoved
+|- ActorUnschedulableError           no node may hold the actor, and waiting cannot help
 |- ActorAlreadyExistsError           (a ValueError) the name is taken
 |- ActorHandleNotFoundError          (a ValueError) the handle belongs to another cluster
 |- PendingCallsLimitExceeded         max_pending_calls was reached

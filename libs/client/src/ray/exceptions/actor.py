@@ -160,10 +160,13 @@ class ActorUnschedulableError(_MessageError):
         return f"The actor cannot be scheduled: {self.error_message}"
 
 
-class ActorPlacementGroupRemoved(_FixedError):
-    """The placement group that the actor lived in is gone."""
+class ActorPlacementGroupRemoved(ActorDiedError):
+    """The placement group that the actor lived in, or was to live in, is gone; make a new group and a new actor."""
 
-    default_text = "The actor's placement group was removed; make a new group and a new actor."
+    BASE_ERROR_MSG = "The actor's placement group was removed; make a new group and a new actor."
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (ActorPlacementGroupRemoved, (self.cause,), self._about, dict(self.__dict__))
 
 
 class ActorAlreadyExistsError(ValueError, RayError):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from ray._runtime.placement_groups import PlacementGroups
 
+# Upstream marks tasks of a group by a resource of this name.
+_RESERVED: Final = "bundle"
 VALID_STRATEGIES: Final = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
 
@@ -88,7 +90,7 @@ class PlacementGroup:
 
 def placement_group(
     bundles: list[dict[str, float]],
-    strategy: str = "PACK",
+    strategy: str | None = "PACK",
     name: str = "",
     lifetime: str | None = None,
     _soft_target_node_id: str | None = None,
@@ -97,11 +99,14 @@ def placement_group(
 ) -> PlacementGroup:
     """Reserve bundles of resources, all or none; returns at once, ready() and wait() tell when they are reserved.
 
-    strategy: PACK, SPREAD, STRICT_PACK or STRICT_SPREAD. name: unique in the namespace while the group lives.
+    strategy: PACK, SPREAD, STRICT_PACK or STRICT_SPREAD; None is PACK.
+    name: unique in the namespace while the group lives.
     lifetime: None for that of the job, or of the detached actor, that makes it; "detached" until it is removed.
     bundle_label_selector: one dict a bundle, label -> value or operator, that the bundle's node must meet.
-    raises: ValueError, TypeError for what no cluster could reserve; RaySystemError when the name is taken.
+    raises: ValueError, TypeError for what no cluster could reserve; RaySystemError when the name is taken, or a bundle
+    names the resource "bundle", which is the system's.
     """
+    strategy = "PACK" if strategy is None else strategy
     validate_placement_group(
         bundles, strategy, lifetime, _soft_target_node_id, bundle_label_selector, topology_strategy
     )
@@ -135,7 +140,7 @@ def validate_placement_group(
     bundle_label_selector: list[dict[str, str]] | None = None,
     topology_strategy: Any = None,
 ) -> bool:
-    """raises: ValueError, TypeError naming the argument. returns: True."""
+    """raises: ValueError, TypeError naming the argument, RaySystemError for a reserved name. returns: True."""
     if not isinstance(bundles, list):
         raise ValueError(f"bundles must be a list of dicts, not {type(bundles).__name__}: {bundles!r}")
     if not bundles:
@@ -143,7 +148,8 @@ def validate_placement_group(
     for index, bundle in enumerate(bundles):
         _check_bundle(index, bundle)
     if strategy not in VALID_STRATEGIES:
-        raise ValueError(f"strategy must be one of {', '.join(VALID_STRATEGIES)}, not {strategy!r}")
+        supported = ", ".join(VALID_STRATEGIES)
+        raise ValueError(f"Invalid placement group strategy {strategy}. Supported strategies are: {supported}.")
     if lifetime not in (None, "detached"):
         raise ValueError(f"lifetime must be None or 'detached', not {lifetime!r}")
     if _soft_target_node_id is not None:
@@ -168,6 +174,10 @@ def _check_bundle(index: int, bundle: Any) -> None:
             raise ValueError(f"bundle {index} must have amounts that are numbers, not {amount!r} for {name!r}")
         if not 0 <= amount < float("inf"):
             raise ValueError(f"bundle {index} must have finite amounts >= 0, not {amount!r} for {name!r}")
+    if _RESERVED in bundle:
+        from ray.exceptions import RaySystemError
+
+        raise RaySystemError(f"{_RESERVED} is a system reserved resource, which is not allowed in a placement group")
     if not any(bundle.values()):
         raise ValueError(f"bundle {index} asks for nothing: {dict(bundle)!r}")
     gpus = bundle.get("GPU", 0)

@@ -16,16 +16,22 @@ if TYPE_CHECKING:
 class PlacementGroupSchedulingStrategy:
     """Run inside a placement group's reservation.
 
-    placement_group: None means: in none, also where the parent's group captures its children.
+    placement_group: None means: in none, also where the parent's group captures its children. "default" means: as if no
+    strategy were given, in the parent's group if that captures its children.
     placement_group_bundle_index: -1 for any bundle. placement_group_capture_child_tasks: children go there too.
     """
 
     def __init__(
         self,
-        placement_group: PlacementGroup | None,
+        placement_group: PlacementGroup | Literal["default"] | None,
         placement_group_bundle_index: int = -1,
         placement_group_capture_child_tasks: bool | None = None,
     ) -> None:
+        """raises: TypeError for what is no placement group."""
+        from ray.util.placement_group import PlacementGroup
+
+        if not (placement_group is None or placement_group == "default" or isinstance(placement_group, PlacementGroup)):
+            raise TypeError(f"placement_group must be a PlacementGroup, 'default' or None, not {placement_group!r}")
         self.placement_group = placement_group
         self.placement_group_bundle_index = placement_group_bundle_index
         self.placement_group_capture_child_tasks = placement_group_capture_child_tasks
@@ -35,8 +41,10 @@ class PlacementGroupSchedulingStrategy:
         group = self.placement_group
         from ray.util.placement_group import PlacementGroup, check_placement_group_index
 
-        check_placement_group_index(group or PlacementGroup.empty(), self.placement_group_bundle_index)
-        if group is None or group.is_empty:
+        if not isinstance(group, PlacementGroup):
+            group = PlacementGroup.empty()
+        check_placement_group_index(group, self.placement_group_bundle_index)
+        if group.is_empty:
             message.simple = type(message).DEFAULT
             return False
         group._recorded()
@@ -46,10 +54,17 @@ class PlacementGroupSchedulingStrategy:
         use.capture_child_tasks = bool(self.placement_group_capture_child_tasks)
         return use.capture_child_tasks
 
+    def captures_by_default(self) -> bool:
+        """Of "default": whether child tasks are captured. raises: ValueError for an index, which needs a group."""
+        from ray.util.placement_group import PlacementGroup, check_placement_group_index
+
+        check_placement_group_index(PlacementGroup.empty(), self.placement_group_bundle_index)
+        return bool(self.placement_group_capture_child_tasks)
+
     def check_fits(self, resources: Mapping[str, float]) -> None:
         """raises: ValueError when no bundle that may be used could ever hold the resources."""
         group, index = self.placement_group, self.placement_group_bundle_index
-        assert group is not None, "the strategy names a group"
+        assert group is not None and group != "default", "the strategy names a group"
         bundles = group.bundle_specs if index < 0 else [group.bundle_specs[index]]
         wanted = {name: amount for name, amount in resources.items() if amount}
         if not any(all(bundle.get(name, 0) >= amount for name, amount in wanted.items()) for bundle in bundles):
