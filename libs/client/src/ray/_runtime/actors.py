@@ -107,7 +107,9 @@ class Actors:
         with self._known(actor_id, pickled_state) as actor:
             if status and actor.status is None:
                 self.on_statuses([actor_pb2.ActorStatus.FromString(status)])
-            handle = self.handle(actor, weak=ref is None)
+            if ref is None:
+                return self._uncounted(actor)
+            handle = self.handle(actor)
             with self._process.lock:
                 # Not before the handle counts: the drop of the last other one takes the ref away.
                 if actor.ref is None:
@@ -157,10 +159,28 @@ class Actors:
             return self.handle(actor, weak=True)
 
     def found(self, found: gcs_pb2.ActorFound) -> Any:
-        """A weak handle of an actor that the GCS named."""
+        """A handle of an actor that the GCS named."""
         with self._known(found.spec.actor_id, found.spec.handle_state) as actor:
             self.on_statuses([found.status])
+            return self._uncounted(actor)
+
+    def _uncounted(self, actor: Actor) -> Any:
+        """A handle that brings no reference along: weak, unless this process holds the actor already.
+
+        Then it counts as every other one here. Else the actor would end under it when those go that do.
+        """
+        with self._process.lock:
+            counts = actor.ref is not None
+            if counts:
+                actor.handles += 1  # so that the reference stays until the new handle counts
+        if not counts:
             return self.handle(actor, weak=True)
+        try:
+            return self.handle(actor)
+        finally:
+            with self._process.lock:
+                self.drop_handle(actor.actor_id, weak=False)
+            self._process.after_lock()
 
     def handle_freed(self, object_id: bytes) -> None:
         """Nothing refers to one of our actors any more; the lock is held. object_id: of the actor's handles."""
