@@ -22,7 +22,7 @@ class GcsSettings(ServiceSettings):
 
     store: str = field(
         metadata={
-            "help": "where the metadata lives: sqlite:///path, etcd://host:2379,host2:2379, redis://host or sqlite:memory",
+            "help": "where the metadata lives: sqlite:///path, etcd://host:2379,host2:2379 or redis://host",
             "secret": True,
         }
     )
