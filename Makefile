@@ -24,11 +24,13 @@ $(READY): $(PROJECTS) tools/setup.sh
 test: $(READY) ## run all tests, with a real etcd and Redis, and print the time of each suite
 	@tools/etcd.sh
 	@tools/redis.sh
+	@tools/prometheus.sh
 	@$(PYTHON) tools/run_tests.py
 
 soak: $(READY) ## the long counts of the tests that have them
 	@tools/etcd.sh
 	@tools/redis.sh
+	@tools/prometheus.sh
 	@$(PYTHON) tools/run_tests.py --soak
 
 check: lint ## the loop between edits, under a minute: lint, and the unit tests that changed files touch (ARGS=: for pytest)

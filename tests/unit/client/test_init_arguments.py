@@ -48,6 +48,7 @@ class Recorder:
             node_ip=options.node_ip,
             raylet_socket="/s/raylet.sock",
             object_manager_socket="/s/om.sock",
+            metrics_port=8080,
         )
 
     def connect(self, address: Any, node: Any, job: JobConfig, *rest: Any) -> RecordingRuntime:
@@ -160,7 +161,7 @@ def test_a_node_is_ended_when_connecting_fails(recorder: Recorder) -> None:
     [
         ({"include_dashboard": True}, "include_dashboard"),
         ({"local_mode": True}, "local_mode"),
-        ({"_metrics_export_port": 8080}, "_metrics_export_port"),
+        ({"_plasma_directory": "/dev/shm"}, "_plasma_directory"),
         ({"_system_config": {"no_such_key": 1}}, "no_such_key"),
         ({"runtime_env": {"pip": ["requests"]}}, "pip"),
     ],

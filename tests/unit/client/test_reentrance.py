@@ -11,6 +11,7 @@ from typing import Any
 from ray._runtime.concurrency import ConcurrencyGroups
 from ray._runtime.execution import RUNNING
 from ray._runtime.leasing import Leasing
+from ray._runtime.metric_table import TABLE
 from ray._runtime.placement_groups import PlacementGroups
 from ray._runtime.threaded_lane import ThreadedLane
 from ray.exceptions import RaySystemError
@@ -63,7 +64,7 @@ def test_a_finalizer_may_remove_a_placement_group() -> None:
 
 def test_a_finalizer_may_count() -> None:
     counter = Counter("finalized")
-    assert comes_back_from(counter.inc, counter._lock) is None
+    assert comes_back_from(counter.inc, TABLE._lock) is None
 
 
 def test_a_finalizer_cannot_wait_where_a_threaded_actor_takes_its_next_call() -> None:

@@ -1,60 +1,19 @@
-"""ray.util: metrics, the actor pool, the queue's actor, and finding what cannot be pickled."""
+"""ray.util: the actor pool, the queue's actor, and finding what cannot be pickled."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-import pickle
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import ray
-from ray.util import ActorPool, inspect_serializability, metrics
+from ray.util import ActorPool, inspect_serializability
 from ray.util.queue import Empty, Full, _QueueActor
 
 from tests.unit.client.recording_runtime import RecordingRuntime, recording
-
-
-@pytest.mark.parametrize(
-    ("make", "kind"),
-    [
-        (lambda: metrics.Counter(""), ValueError),
-        (lambda: metrics.Counter("a-b"), ValueError),
-        (lambda: metrics.Counter(3), TypeError),  # type: ignore[arg-type]
-        (lambda: metrics.Counter("a", tag_keys="key"), TypeError),
-        (lambda: metrics.Counter("a", tag_keys=(1,)), TypeError),  # type: ignore[arg-type]
-        (lambda: metrics.Histogram("a"), ValueError),
-        (lambda: metrics.Histogram("a", boundaries=[2, 1]), ValueError),
-        (lambda: metrics.Histogram("a", boundaries=[0]), ValueError),
-        (lambda: metrics.Counter("a").inc(0), ValueError),
-        (lambda: metrics.Counter("a").inc(-1), ValueError),
-        (lambda: metrics.Counter("a").inc("1"), TypeError),  # type: ignore[arg-type]
-        (lambda: metrics.Counter("a").inc(tags={"b": "c"}), ValueError),
-        (lambda: metrics.Counter("a", tag_keys=("b",)).inc(), ValueError),
-        (lambda: metrics.Gauge("a", tag_keys=("b",)).set(1, {"b": 1}), TypeError),  # type: ignore[dict-item]
-        (lambda: metrics.Gauge("a").set_default_tags({"b": "c"}), ValueError),
-    ],
-)
-def test_bad_metrics_are_refused(make: Any, kind: type[Exception]) -> None:
-    with pytest.raises(kind):
-        make()
-
-
-def test_metrics_count_by_tags() -> None:
-    counter = metrics.Counter("requests", "All of them.", ("route",))
-    counter.set_default_tags({"route": "/"})
-    counter.inc()
-    counter.inc(2, {"route": "/a"})
-    assert counter._values == {(("route", "/"),): 1.0, (("route", "/a"),): 2.0}
-    assert counter.info["tag_keys"] == ("route",)
-    histogram = metrics.Histogram("seconds", boundaries=[1, 10])
-    for value in (0.5, 1, 5, 100):
-        histogram.observe(value)
-    assert histogram._counts == {(): [2, 1, 1]}
-    for metric in (counter, histogram):
-        assert pickle.loads(pickle.dumps(metric)).info == metric.info
 
 
 class PoolRuntime(RecordingRuntime):

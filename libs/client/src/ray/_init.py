@@ -32,6 +32,7 @@ KNOWN_SYSTEM_CONFIG: Final = frozenset(
         "idle_worker_killing_time_threshold_ms",
         "max_direct_call_object_size",
         "max_lineage_bytes",
+        "metrics_report_interval_ms",
         "num_workers_soft_limit",
         "object_manager_max_bytes_in_flight",
         "scheduler_spread_threshold",
@@ -57,13 +58,14 @@ _LATER_SYSTEM_CONFIG: Final = {
 }
 
 # Keyword arguments beyond the named ones; those not in _HONOURED are accepted with a warning.
-_HONOURED: Final = frozenset({"_memory", "_node_ip_address", "_node_name", "_system_config", "_temp_dir"})
+_HONOURED: Final = frozenset(
+    {"_memory", "_metrics_export_port", "_node_ip_address", "_node_name", "_system_config", "_temp_dir"}
+)
 _KNOWN: Final = _HONOURED | frozenset(
     {
         "_cluster_id",
         "_driver_object_store_memory",
         "_enable_object_reconstruction",
-        "_metrics_export_port",
         "_object_spilling_directory",
         "_plasma_directory",
         "_redis_max_memory",
@@ -182,6 +184,7 @@ def init(
                     labels=dict(labels or {}),
                     node_name=kwargs.get("_node_name") or "",
                     node_ip=kwargs.get("_node_ip_address") or "127.0.0.1",
+                    metrics_port=kwargs.get("_metrics_export_port") or 0,
                     temp_dir=temp_dir,
                     system_config=system_config,
                 ),
@@ -197,6 +200,7 @@ def init(
                 labels=labels,
                 object_store_memory=object_store_memory,
                 _memory=kwargs.get("_memory"),
+                _metrics_export_port=kwargs.get("_metrics_export_port"),
                 _node_name=kwargs.get("_node_name"),
                 _system_config=system_config or None,
             )
@@ -297,6 +301,7 @@ def _own_namespace() -> str:
 def _context_of(runtime: Runtime, node: LocalNode | None) -> RayContext:
     if node is not None:
         own = {"ip": node.node_ip, "raylet": node.raylet_socket, "store": node.object_manager_socket}
+        metrics_port = node.metrics_port
     else:
         node_id = runtime.node_id.hex()
         found: dict[str, Any] = next((entry for entry in runtime.nodes() if entry["NodeID"] == node_id), {})
@@ -305,6 +310,7 @@ def _context_of(runtime: Runtime, node: LocalNode | None) -> RayContext:
             "raylet": found.get("RayletSocketName", ""),
             "store": found.get("ObjectStoreSocketName", ""),
         }
+        metrics_port = found.get("MetricsExportPort", 0)
     return RayContext(
         {
             "node_ip_address": own["ip"],
@@ -315,7 +321,7 @@ def _context_of(runtime: Runtime, node: LocalNode | None) -> RayContext:
             "raylet_socket_name": own["raylet"],
             "object_store_address": own["store"],
             "webui_url": "",
-            "metrics_export_port": None,
+            "metrics_export_port": metrics_port or None,
         }
     )
 

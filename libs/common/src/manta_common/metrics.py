@@ -1,7 +1,7 @@
 """A part's Prometheus metrics and the page that serves them."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -42,6 +42,7 @@ class Metrics:
     def __init__(self, part: str, **const_labels: str) -> None:
         self.registry: CollectorRegistry = _Registry({"part": part, **const_labels})
         self._known: dict[str, Counter | Gauge | Histogram] = {}
+        self._texts: list[Callable[[], bytes]] = []
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         ProcessCollector(registry=self.registry)
@@ -77,7 +78,15 @@ class Metrics:
 
     def page(self) -> bytes:
         """The text that Prometheus reads."""
-        return generate_latest(self.registry)
+        return b"".join((generate_latest(self.registry), *(text() for text in self._texts)))
+
+    def names(self) -> set[str]:
+        """The names of this part's metrics, as they are shown."""
+        return {name for known in self._known for name in (known, f"{known}_total")}
+
+    def add_text(self, text: Callable[[], bytes]) -> None:
+        """Have the page end with what this gives, in the same format, under names that are not of `names`."""
+        self._texts.append(text)
 
     async def serve(self, port: int, host: str = "127.0.0.1") -> int:
         """Serve http://host:port/metrics from this event loop. returns: the port, chosen when port is 0.

@@ -165,6 +165,12 @@ class ClientFrames:
             raise ValueError(f"{client.id.hex()} tells of tasks in the name of {events.teller.worker_id.hex()}")
         self._node.gcs.tell_tasks(len(payload), events)
 
+    def _user_metrics(self, client: Client, payload: bytes) -> None:
+        told = raylet_pb2.UserMetrics.FromString(payload)
+        if not client.local:
+            raise ValueError(f"{client.id.hex()} is of another node, on whose page its metrics are")
+        self._node.user_metrics.told(client.id, told)
+
     def _references_listed(self, client: Client, payload: bytes) -> None:
         self._node.survey.answered(client.id, raylet_pb2.ReferenceList.FromString(payload))
 
@@ -202,5 +208,6 @@ _HANDLERS: Mapping[int, Handler] = {
     raylet_pb2.LOGS_WANTED: ClientFrames._logs_wanted,
     raylet_pb2.LOGS_FLUSH: ClientFrames._logs_flush,
     raylet_pb2.TASK_EVENTS: ClientFrames._task_events,
+    raylet_pb2.USER_METRICS: ClientFrames._user_metrics,
     raylet_pb2.REFERENCES_LISTED: ClientFrames._references_listed,
 }

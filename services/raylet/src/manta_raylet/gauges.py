@@ -46,6 +46,7 @@ def register(metrics: Metrics, node: Node) -> None:
         ("manta_leases_held", "Leases that clients hold.", lambda: node.core.leases.leases),
         ("manta_actors_hosted", "Actors that live or start here.", lambda: len(node.core.actors)),
         ("manta_clients", "Drivers and workers known here.", lambda: sum(1 for _ in node.clients)),
+        ("manta_user_series_dropped", "User-defined series beyond the limit.", lambda: node.user_metrics.dropped),
         ("ray_running_jobs", "Jobs known here that have not ended.", lambda: node.core.jobs.running()),
     ):
         metrics.gauge(gauge, doc).set_function(read)

@@ -41,6 +41,7 @@ from manta_raylet.log_feed import LogFeed
 from manta_raylet.node_core import NodeCore
 from manta_raylet.patience import Patience
 from manta_raylet.reference_survey import ReferenceSurvey
+from manta_raylet.user_metrics import UserMetrics
 from manta_raylet.watch import RecentDeaths, WatchTable, group_by_watcher
 from manta_raylet.worker_processes import WorkerProcesses
 from manta_raylet.worker_socket import remove_socket
@@ -90,6 +91,7 @@ class Node:
         zygote_command: list[str],
         client_reconnect_s: float,
         info: Callable[[], common_pb2.NodeInfo],
+        user_metrics: UserMetrics,
         early_zygote: ZygoteProcess | None = None,
     ) -> None:
         self.core = core
@@ -100,6 +102,7 @@ class Node:
         self.watches = WatchTable()
         self.endpoints = EndpointTable()
         self.survey = ReferenceSurvey()
+        self.user_metrics = user_metrics
         self.processes = WorkerProcesses(
             surroundings,
             zygote_command,
@@ -348,6 +351,7 @@ class Node:
     def _let_go(self, worker_id: WorkerId) -> None:
         self.core.client_gone(worker_id, self.now())
         self.watches.client_gone(worker_id)
+        self.user_metrics.gone(worker_id)
         self.answer_endpoint(worker_id, self.endpoints.gone(worker_id), "")
         client = self.clients.pop(worker_id)
         if client is None:
@@ -470,6 +474,7 @@ class Node:
             self.clients.pop(client.id)
             self.processes.forget(client.id)
         self.core = core
+        self.user_metrics.all_gone()
         self.watches, self.endpoints, self.deaths = WatchTable(), EndpointTable(), RecentDeaths()
         core.nodes.put(common_pb2.NodeInfo(node_id=old, state=common_pb2.NodeInfo.DEAD))
         self.settle_soon()

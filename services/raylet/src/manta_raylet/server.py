@@ -30,6 +30,7 @@ from manta_raylet.node_info import NodeDescription, labels_of
 from manta_raylet.object_manager_link import ObjectManagerLink
 from manta_raylet.settings import RayletSettings
 from manta_raylet.unix_clients import UnixClients
+from manta_raylet.user_metrics import UserMetrics
 from manta_raylet.worker_pool import PoolLimits
 from manta_raylet.worker_starter import WorkerSurroundings
 from manta_raylet.zygote_process import ZygoteProcess
@@ -71,6 +72,13 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
     socket_path = str(Path(settings.node_dir) / "raylet.sock")
     core = core_of(settings, new_node_id())
     description = NodeDescription(settings, core.spec.node_id)
+    metrics = Metrics("raylet")
+    user_metrics = UserMetrics(
+        {"Component": "core_worker", "NodeAddress": settings.node_ip, "SessionName": Path(settings.session_dir).name},
+        metrics.names,
+        lambda name, why: log.warning("user_metric_not_shown", name=name, reason=why),
+    )
+    metrics.add_text(user_metrics.page)
     node = Node(
         core,
         WorkerSurroundings(
@@ -86,12 +94,14 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
             hides_gpus=core.has_gpus and settings.hides_gpus,
             tls=settings.tls,
             task_event_interval_ms=settings.task_event_interval_ms,
+            metrics_interval_ms=settings.metrics_interval_ms,
             max_lineage_bytes=settings.max_lineage_bytes,
             tuning=settings.tuning,
         ),
         settings.zygote_argv,
         settings.client_reconnect_s,
         description.info,
+        user_metrics,
         zygote,
     )
 
@@ -112,7 +122,6 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
     node.start()
 
     frames = ClientFrames(node)
-    metrics = Metrics("raylet")
     rpc = RpcServer(token, settings.tls, part="raylet", metrics=metrics)
     rpc.add_service(_SERVICE, RayletService(node, frames))
     bound = await rpc.start(settings.listen)

@@ -15,6 +15,7 @@ from manta_common.settings import ServiceSettings, SettingsError
 from manta_proto.raylet.v1 import raylet_pb2
 
 DEFAULT_TASK_EVENT_INTERVAL_MS: Final = 1000
+DEFAULT_METRICS_INTERVAL_MS: Final = 2000
 DEFAULT_MAX_LINEAGE_BYTES: Final = 1 << 30
 
 # Of the system config -> of raylet_pb2.Tuning.
@@ -52,7 +53,7 @@ class RayletSettings(ServiceSettings):
             raise SettingsError("--gcs names no address; give host:port of the GCS")
         for flag, value in (("--labels", self.labels), ("--system-config", self.system_config)):
             _object(flag, value)
-        _ = self.task_event_interval_ms, self.max_lineage_bytes, self.tuning
+        _ = self.task_event_interval_ms, self.metrics_interval_ms, self.max_lineage_bytes, self.tuning
         _ = self.idle_timeout_s, self.start_timeout_s, self.kept_workers, self.gpu_ids
         if any(not isinstance(value, str) for value in _object("--labels", self.labels).values()):
             raise SettingsError("--labels must map names to strings")
@@ -109,6 +110,13 @@ class RayletSettings(ServiceSettings):
     def task_event_interval_ms(self) -> int:
         """How often processes tell about their tasks; 0: never. Named as upstream, in environment or system config."""
         return self._number("task_events_report_interval_ms", DEFAULT_TASK_EVENT_INTERVAL_MS, "0 turns task events off")
+
+    @property
+    def metrics_interval_ms(self) -> int:
+        """How often processes tell what their user-defined metrics came to; 0: never. Named as upstream."""
+        return self._number(
+            "metrics_report_interval_ms", DEFAULT_METRICS_INTERVAL_MS, "0 turns user-defined metrics off"
+        )
 
     @property
     def max_lineage_bytes(self) -> int:

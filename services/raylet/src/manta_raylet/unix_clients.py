@@ -96,6 +96,7 @@ def welcome_of(node: Node) -> common_pb2.Welcome:
         gcs_addresses=around.gcs_addresses,
         node=node.info(),
         task_event_interval_ms=around.task_event_interval_ms,
+        metrics_interval_ms=around.metrics_interval_ms,
         max_lineage_bytes=around.max_lineage_bytes,
         tuning=around.tuning,
     )

@@ -36,6 +36,7 @@ class WorkerSurroundings:
     hides_gpus: bool
     tls: TlsFiles | None
     task_event_interval_ms: int
+    metrics_interval_ms: int
     max_lineage_bytes: int
     tuning: raylet_pb2.Tuning = field(default_factory=raylet_pb2.Tuning)
 
@@ -143,6 +144,7 @@ def worker_details(around: WorkerSurroundings, node_id: NodeId) -> bytes:
     details = raylet_pb2.RayletWelcome(
         node_id=node_id,
         task_event_interval_ms=around.task_event_interval_ms,
+        metrics_interval_ms=around.metrics_interval_ms,
         max_lineage_bytes=around.max_lineage_bytes,
         tuning=around.tuning,
     )

@@ -48,6 +48,8 @@ class LocalNode:
         self.node_ip: str = ready["node_ip"]
         self.raylet_socket: str = services["raylet"]["socket"]
         self.object_manager_socket: str = services["object-manager"]["socket"]
+        # Of the raylet's page, which has the metrics of user code.
+        self.metrics_port = int(services["raylet"]["metrics"].rpartition(":")[2])
         self.ready_after_s: Mapping[str, float] = ready["ready_after_s"]
         with open(self.token_file, "rb") as file:
             self.token = file.read().strip()
@@ -198,6 +200,7 @@ def _spec(options: NodeOptions) -> dict[str, Any]:
         "token": (options.token or _token_of_environment()).decode(),
         "node_ip": options.node_ip,
         "gcs_port": options.gcs_port,
+        "metrics_port": options.metrics_port,
         "resources": totals,
         "labels": dict(options.labels),
         "node_name": options.node_name,

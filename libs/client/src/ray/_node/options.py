@@ -20,6 +20,7 @@ class NodeOptions:
     node_name: str = ""
     node_ip: str = "127.0.0.1"
     gcs_port: int = 0
+    metrics_port: int = 0  # of the raylet's page, with the user's metrics; 0: any free one
     store: str = ""
     temp_dir: str = ""
     socket_dir: str = ""  # as MANTA_SOCKET_DIR, which it overrides

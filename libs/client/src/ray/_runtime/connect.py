@@ -22,6 +22,7 @@ from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Identity
+from ray._runtime.metric_table import TABLE
 from ray._runtime.process import Process
 from ray._runtime.reading import Reading
 from ray._runtime.socket_channel import SocketChannel
@@ -82,6 +83,7 @@ class Driver(Process):
         self.reading.start()
         self._keep_interrupts_out()
         self.await_welcome(timeout_s)
+        TABLE.connected(self)
         if log_to_driver:
             self.raylet.send(raylet_pb2.LOGS_WANTED, raylet_pb2.LogsWanted().SerializeToString())
             self.raylets.on_node = self._want_logs
@@ -145,6 +147,7 @@ class Driver(Process):
         from ray.exceptions import RaySystemError
 
         current.set_runtime(None)
+        TABLE.disconnected(self)
         self.task_events.tell()
         self._await_output()
         self.closing = True

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 class Tuning:
     """lease_idle_s: how long a lease without tasks is kept. retry_delay_s: before a task of a dead worker runs again.
 
-    call_inline_bytes: what one call or one reply carries in its message together.
+    call_inline_bytes: what one call or one reply carries in its message together. metrics_interval_s: how often changes
+    of user-defined metrics are told, 0: never.
     """
 
     lease_idle_s: float = 0.1
     retry_delay_s: float = 0.0
     call_inline_bytes: int = 10 * 1024 * 1024
+    metrics_interval_s: float = 0.0
 
 
 DEFAULT: Final = Tuning()
@@ -39,4 +41,5 @@ def apply(process: Process, welcome: raylet_pb2.RayletWelcome) -> None:
         told.lease_idle_ms / 1000 if told.HasField("lease_idle_ms") else DEFAULT.lease_idle_s,
         told.retry_delay_ms / 1000 if told.HasField("retry_delay_ms") else DEFAULT.retry_delay_s,
         told.call_inline_bytes if told.HasField("call_inline_bytes") else DEFAULT.call_inline_bytes,
+        welcome.metrics_interval_ms / 1000,
     )

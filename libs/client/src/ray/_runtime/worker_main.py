@@ -25,6 +25,7 @@ from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Identity
+from ray._runtime.metric_table import TABLE
 from ray._runtime.process import Process
 from ray._runtime.rehearsal import rehearse
 from ray._runtime.retirement import Retirement
@@ -239,6 +240,7 @@ def run(fork: zygote_pb2.Fork, prepared: Worker | None = None) -> NoReturn:
     # SIGTERM is how the raylet asks: finish what runs, then go.
     set_handler(signal.SIGTERM, worker.asked_to_end)
     worker.process.connect()
+    TABLE.connected(worker.process)
     worker.end(worker.serve())
     exit_process(worker.process.executor.exit_code)
 

@@ -44,6 +44,7 @@ def command_lines(spec: Spec, session: Session, addresses: Addresses) -> Mapping
             *("--node-dir", session.node_dir, "--object-manager-socket", socket, "--node-ip", spec.node_ip),
             *("--resources", json.dumps(spec.resources), "--labels", json.dumps(spec.labels)),
             *("--node-name", spec.node_name, "--head" if spec.head else "--no-head"),
+            *("--metrics-port", str(spec.metrics_port)),
             *("--system-config", json.dumps(spec.system_config)),
         ],
     }

@@ -21,6 +21,7 @@ class Spec(NamedTuple):
     token: str = ""  # empty: a new one
     node_ip: str = "127.0.0.1"
     gcs_port: int = 0  # 0: any free one
+    metrics_port: int = 0  # of the raylet; 0: any free one
     resources: Mapping[str, float] = {}
     labels: Mapping[str, str] = {}
     node_name: str = ""

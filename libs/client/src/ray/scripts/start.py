@@ -20,6 +20,7 @@ _RULE = "-" * 20
 @click.option("--address", help="Join the cluster with this GCS: host:port, several with commas, or auto.")
 @click.option("--address-store", help="Store of the new cluster: sqlite:///path, etcd://host:2379,... or redis://host")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"Port of the GCS; 0: any. Default {DEFAULT_GCS_PORT}.")
+@click.option("--metrics-export-port", type=click.IntRange(0, 65535), default=0, help="Port of the page of metrics.")
 @click.option("--node-ip-address", default="127.0.0.1", show_default=True, help="Address that this node listens on.")
 @click.option("--node-name", default="", help="Name of the node in lists.")
 @click.option("--num-cpus", type=int, help="CPUs of this node. Default: what the machine has.")
@@ -74,6 +75,7 @@ def _options(given: dict[str, Any]) -> NodeOptions:
         node_name=given["node_name"],
         node_ip=given["node_ip_address"],
         gcs_port=DEFAULT_GCS_PORT if given["port"] is None else given["port"],
+        metrics_port=given["metrics_export_port"],
         store=given["address_store"] or "",
         temp_dir=given["temp_dir"],
         socket_dir=given["socket_dir"],

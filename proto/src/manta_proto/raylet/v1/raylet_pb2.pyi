@@ -32,6 +32,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOGS_FLUSH: _ClassVar[Kind]
     TASK_EVENTS: _ClassVar[Kind]
     REFERENCES_LISTED: _ClassVar[Kind]
+    USER_METRICS: _ClassVar[Kind]
     LEASE_GRANTED: _ClassVar[Kind]
     LEASE_SPILLED: _ClassVar[Kind]
     LEASE_REFUSED: _ClassVar[Kind]
@@ -66,6 +67,7 @@ EXIT_DECLINED: Kind
 LOGS_FLUSH: Kind
 TASK_EVENTS: Kind
 REFERENCES_LISTED: Kind
+USER_METRICS: Kind
 LEASE_GRANTED: Kind
 LEASE_SPILLED: Kind
 LEASE_REFUSED: Kind
@@ -82,7 +84,7 @@ REFERENCES_WANTED: Kind
 TASK_EVENTS_LOST: Kind
 
 class RayletWelcome(_message.Message):
-    __slots__ = ("node_id", "object_manager_socket", "gcs_addresses", "node", "task_event_interval_ms", "max_lineage_bytes", "tuning")
+    __slots__ = ("node_id", "object_manager_socket", "gcs_addresses", "node", "task_event_interval_ms", "max_lineage_bytes", "tuning", "metrics_interval_ms")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     OBJECT_MANAGER_SOCKET_FIELD_NUMBER: _ClassVar[int]
     GCS_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +92,7 @@ class RayletWelcome(_message.Message):
     TASK_EVENT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     MAX_LINEAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     TUNING_FIELD_NUMBER: _ClassVar[int]
+    METRICS_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     node_id: bytes
     object_manager_socket: str
     gcs_addresses: str
@@ -97,7 +100,8 @@ class RayletWelcome(_message.Message):
     task_event_interval_ms: int
     max_lineage_bytes: int
     tuning: Tuning
-    def __init__(self, node_id: _Optional[bytes] = ..., object_manager_socket: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., task_event_interval_ms: _Optional[int] = ..., max_lineage_bytes: _Optional[int] = ..., tuning: _Optional[_Union[Tuning, _Mapping]] = ...) -> None: ...
+    metrics_interval_ms: int
+    def __init__(self, node_id: _Optional[bytes] = ..., object_manager_socket: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., task_event_interval_ms: _Optional[int] = ..., max_lineage_bytes: _Optional[int] = ..., tuning: _Optional[_Union[Tuning, _Mapping]] = ..., metrics_interval_ms: _Optional[int] = ...) -> None: ...
 
 class Tuning(_message.Message):
     __slots__ = ("inline_bytes", "call_inline_bytes", "lease_idle_ms", "retry_delay_ms")
@@ -482,3 +486,41 @@ class ReferenceList(_message.Message):
     items: _containers.RepeatedCompositeFieldContainer[ReferenceList.Item]
     total: int
     def __init__(self, request_id: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ReferenceList.Item, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...
+
+class UserMetrics(_message.Message):
+    __slots__ = ("version", "families")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        COUNTER: _ClassVar[UserMetrics.Kind]
+        GAUGE: _ClassVar[UserMetrics.Kind]
+        HISTOGRAM: _ClassVar[UserMetrics.Kind]
+    COUNTER: UserMetrics.Kind
+    GAUGE: UserMetrics.Kind
+    HISTOGRAM: UserMetrics.Kind
+    class Series(_message.Message):
+        __slots__ = ("tags", "value", "counts")
+        TAGS_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        COUNTS_FIELD_NUMBER: _ClassVar[int]
+        tags: _containers.RepeatedScalarFieldContainer[str]
+        value: float
+        counts: _containers.RepeatedScalarFieldContainer[int]
+        def __init__(self, tags: _Optional[_Iterable[str]] = ..., value: _Optional[float] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
+    class Family(_message.Message):
+        __slots__ = ("name", "kind", "description", "boundaries", "series")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        KIND_FIELD_NUMBER: _ClassVar[int]
+        DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+        BOUNDARIES_FIELD_NUMBER: _ClassVar[int]
+        SERIES_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        kind: UserMetrics.Kind
+        description: str
+        boundaries: _containers.RepeatedScalarFieldContainer[float]
+        series: _containers.RepeatedCompositeFieldContainer[UserMetrics.Series]
+        def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[UserMetrics.Kind, str]] = ..., description: _Optional[str] = ..., boundaries: _Optional[_Iterable[float]] = ..., series: _Optional[_Iterable[_Union[UserMetrics.Series, _Mapping]]] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FAMILIES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    families: _containers.RepeatedCompositeFieldContainer[UserMetrics.Family]
+    def __init__(self, version: _Optional[str] = ..., families: _Optional[_Iterable[_Union[UserMetrics.Family, _Mapping]]] = ...) -> None: ...
