@@ -162,10 +162,13 @@ def init(
             include_dashboard=bool(include_dashboard),
             dashboard_port=dashboard_port is not None,
             dashboard_host=dashboard_host != "127.0.0.1",
-            logging_config=logging_config is not None,
         )
         job = _job_config(job_config, runtime_env, namespace)
-        job.ensure_logging_config(logging_config)
+        job.ensure_logging_config(logging_config or _logging_config_of_environment())
+        if job.py_logging_config is not None:
+            from ray import _log_records
+
+            _log_records.apply(job.py_logging_config)
         system_config = _system_config(kwargs.get("_system_config"))
 
         from ray._node import ClusterAddress, NodeOptions, find_address, start_local
@@ -395,6 +398,11 @@ def _configure_logging(level: int | str, form: str | None) -> None:
         handler.setFormatter(logging.Formatter(form or LOG_FORMAT))
         log.addHandler(handler)
         log.propagate = False
+
+
+def _logging_config_of_environment() -> LoggingConfig | None:
+    encoding = os.environ.get("RAY_LOGGING_CONFIG_ENCODING")
+    return LoggingConfig(encoding=encoding) if encoding else None
 
 
 def _end_at_exit() -> None:

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 _LIFETIMES: Final = ("detached", "non_detached")
 _ENCODINGS: Final = ("TEXT", "JSON")
 
 
+# What logging gives each record.
+STANDARD_ATTRIBUTES: Final = frozenset(
+    (
+        *("args", "asctime", "created", "exc_info", "exc_text", "filename", "funcName", "levelname", "levelno"),
+        *("lineno", "message", "module", "msecs", "msg", "name", "pathname", "process", "processName"),
+        *("relativeCreated", "stack_info", "thread", "threadName", "taskName"),
+    )
+)
+
+
 @dataclass
 class LoggingConfig:
-    """How workers' loggers write. encoding: "TEXT" or "JSON". log_level: a name of the logging module."""
+    """How the root logger of a job's driver and workers writes, and that of ray.
+
+    encoding: "TEXT" or "JSON". log_level: a name of the logging module. additional_log_standard_attrs: attributes of
+    its records that are shown beside those that always are. raises: ValueError for an unknown encoding or attribute.
+    """
 
     encoding: str = "TEXT"
     log_level: str = "INFO"
@@ -21,7 +35,22 @@ class LoggingConfig:
 
     def __post_init__(self) -> None:
         if self.encoding not in _ENCODINGS:
-            raise ValueError(f"encoding must be one of {', '.join(_ENCODINGS)}, not {self.encoding!r}")
+            raise ValueError(f"Invalid encoding type: {self.encoding}. Valid encoding types are: {list(_ENCODINGS)}")
+        for name in self.additional_log_standard_attrs:
+            if name not in STANDARD_ATTRIBUTES:
+                raise ValueError(
+                    f"Unknown python logging standard attribute: {name}. The valid attributes are: "
+                    f"{sorted(STANDARD_ATTRIBUTES)}"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> LoggingConfig:
+        """From what to_dict gave; keys that are no fields are left out."""
+        return cls(**{each.name: d[each.name] for each in fields(cls) if each.name in d})
 
 
 class JobConfig:
@@ -112,6 +141,7 @@ class JobConfig:
                 "default_actor_lifetime": self._default_actor_lifetime,
                 "_disable_job_level_lineage_reconstruction": self._disable_job_level_lineage_reconstruction,
                 "_py_driver_sys_path": self._py_driver_sys_path,
+                **({} if self.py_logging_config is None else {"py_logging_config": self.py_logging_config.to_dict()}),
             },
             sort_keys=True,
         )
@@ -119,7 +149,7 @@ class JobConfig:
     @classmethod
     def from_json(cls, job_config_json: Mapping[str, Any] | str) -> JobConfig:
         """From what to_json gave, or the dict it stands for."""
-        fields = json.loads(job_config_json) if isinstance(job_config_json, str) else job_config_json
+        given = json.loads(job_config_json) if isinstance(job_config_json, str) else job_config_json
         known = (
             "jvm_options",
             "code_search_path",
@@ -130,4 +160,7 @@ class JobConfig:
             "_disable_job_level_lineage_reconstruction",
             "_py_driver_sys_path",
         )
-        return cls(**{name: fields[name] for name in known if fields.get(name) is not None})
+        config = cls(**{name: given[name] for name in known if given.get(name) is not None})
+        if given.get("py_logging_config") is not None:
+            config.set_py_logging_config(LoggingConfig.from_dict(given["py_logging_config"]))
+        return config

@@ -95,8 +95,26 @@ class _StandardError(logging.StreamHandler[IO[str]]):
         """StreamHandler's constructor sets it."""
 
 
-# Once, before the forks: this module is imported by the zygote.
-logging.basicConfig(level=logging.INFO, handlers=[_StandardError()])
+def _write_own_log() -> None:
+    """The runtime's own records go to stderr; the root logger is the user's, for logging.basicConfig to set up.
+
+    Once, before the forks if the zygote prepares workers.
+    """
+    ours = logging.getLogger("ray")
+    if not any(isinstance(handler, _StandardError) for handler in ours.handlers):
+        ours.setLevel(logging.INFO)
+        ours.addHandler(_StandardError())
+        ours.propagate = False
+
+
+def _set_up_logging(fork: zygote_pb2.Fork) -> None:
+    """As the job's LoggingConfig says, if it has one."""
+    config = json.loads(fork.job_config).get("py_logging_config") if "py_logging_config" in fork.job_config else None
+    if config is not None:
+        from ray import _log_records
+        from ray.job_config import LoggingConfig
+
+        _log_records.apply(LoggingConfig.from_dict(config))
 
 
 class Worker:
@@ -225,6 +243,7 @@ def make_ahead(folder: str = "") -> None:
 
 def prepare(fork: zygote_pb2.Fork) -> Worker:
     """In the zygote: a worker that lacks its id, its descriptors and its random numbers."""
+    _write_own_log()
     worker = Worker()
     worker.prepare(fork)
     return worker
@@ -235,6 +254,7 @@ def run(fork: zygote_pb2.Fork, prepared: Worker | None = None) -> NoReturn:
     worker = prepared or prepare(fork)
     worker.become(fork.worker_id)
     worker.print_by_name()
+    _set_up_logging(fork)
     _end_with_raylet(worker.process, fork.raylet_pid)
     worker.children.watch()
     # SIGTERM is how the raylet asks: finish what runs, then go.
