@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ray._runtime.cluster_view import merge_runtime_env
+from ray._runtime.cluster_view import merge_runtime_env, task_runtime_env
+from ray.exceptions import RuntimeEnvSetupError
 
 _NAMES = st.text("AB", min_size=1, max_size=2)
 _ENVS = st.fixed_dictionaries(
@@ -17,6 +19,14 @@ _ENVS = st.fixed_dictionaries(
 def merged(job: object, own: object) -> object:
     text = merge_runtime_env(json.dumps(job), json.dumps(own))
     return json.loads(text) if text else {}
+
+
+def test_what_is_not_there_yet_or_for_a_whole_job_is_refused() -> None:
+    hooked = json.dumps({"worker_process_setup_hook": "hook"})
+    assert json.loads(task_runtime_env(hooked, hooked)) == json.loads(hooked)
+    for job, own in (("", hooked), ('{"worker_process_setup_hook": "other"}', hooked), ("", '{"pip": ["p"]}')):
+        with pytest.raises(RuntimeEnvSetupError):
+            task_runtime_env(job, own)
 
 
 def test_nothing_over_nothing_is_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ import ray._node
 from ray import _init
 from ray._node import ClusterAddress
 from ray._runtime import current
+from ray.exceptions import RuntimeEnvSetupError
 from ray.job_config import JobConfig
 
 from tests.unit.client.recording_runtime import RecordingRuntime
@@ -163,12 +165,60 @@ def test_a_node_is_ended_when_connecting_fails(recorder: Recorder) -> None:
         ({"local_mode": True}, "local_mode"),
         ({"_plasma_directory": "/dev/shm"}, "_plasma_directory"),
         ({"_system_config": {"no_such_key": 1}}, "no_such_key"),
-        ({"runtime_env": {"pip": ["requests"]}}, "pip"),
     ],
 )
 def test_what_has_no_effect_yet_is_warned_about(recorder: Recorder, options: dict[str, Any], words: str) -> None:
     with pytest.warns(UserWarning, match=words):
         ray.init(**options)
+
+
+@pytest.mark.parametrize("given", ["runtime_env", "job_config"])
+@pytest.mark.parametrize("env", [{"pip": ["requests"]}, {"working_dir": "."}, {"py_modules": ["m"]}, {"plugin": 1}])
+def test_a_runtime_env_that_is_not_there_yet_is_refused_before_a_cluster_is_started(
+    recorder: Recorder, env: dict[str, Any], given: str
+) -> None:
+    options = {"runtime_env": env} if given == "runtime_env" else {"job_config": JobConfig(runtime_env=env)}
+    with pytest.raises(RuntimeEnvSetupError, match=f"{next(iter(env))} not supported yet"):
+        ray.init(**options)
+    assert not recorder.connected
+    ray.init(runtime_env=dict.fromkeys(env))
+
+
+def env_hook(env: dict[str, Any] | None) -> dict[str, Any]:
+    return {"env_vars": {"GIVEN": str(env)}}
+
+
+def test_the_hook_of_the_environment_makes_the_runtime_env(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", "tests.unit.client.test_init_arguments.env_hook")
+    ray.init()
+    ray.shutdown()
+    ray.init(runtime_env={"env_vars": {"A": "1"}})
+    ray.shutdown()
+    ray.init(runtime_env={"env_vars": {"A": "1"}}, _skip_env_hook=True)
+    assert [job.runtime_env["env_vars"] for job in recorder.jobs] == [
+        {"GIVEN": "None"},
+        {"GIVEN": "{'env_vars': {'A': '1'}}"},
+        {"A": "1"},
+    ]
+    ray.shutdown()
+    monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", "no_such_module.hook")
+    with pytest.raises(ModuleNotFoundError):
+        ray.init()
+
+
+def test_a_setup_hook_travels_in_the_job_config(recorder: Recorder) -> None:
+    for hook in (env_hook, "module.hook"):
+        ray.init(runtime_env={"worker_process_setup_hook": hook})
+        ray.shutdown()
+    first, second = (json.loads(job.to_json()) for job in recorder.jobs)
+    assert first["setup_hook"]["name"] == first["runtime_env"]["worker_process_setup_hook"] == "env_hook"
+    assert first["setup_hook"]["pickled"]
+    assert second["setup_hook"] == {"name": "module.hook"}
+    with pytest.raises(TypeError, match="must be a function, got <class 'int'>"):
+        ray.init(runtime_env={"worker_process_setup_hook": 3})
+    lock = threading.Lock()
+    with pytest.raises(RuntimeEnvSetupError, match="Failed to export the setup function"):
+        ray.init(runtime_env={"worker_process_setup_hook": lambda: lock})
 
 
 @pytest.mark.parametrize(

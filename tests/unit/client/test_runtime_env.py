@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 from typing import Any
 
 import pytest
-from ray.runtime_env import RuntimeEnv, RuntimeEnvConfig
+from ray.exceptions import RuntimeEnvSetupError
+from ray.runtime_env import RuntimeEnv, RuntimeEnvConfig, refuse_unsupported
 
 
 def test_env_vars_are_honoured_without_a_warning() -> None:
@@ -21,10 +23,19 @@ def test_env_vars_are_honoured_without_a_warning() -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("working_dir", "."), ("pip", ["x"]), ("py_modules", ["m"]), ("plugin", 1)]
 )
-def test_what_has_no_effect_yet_is_named_and_kept(field: str, value: Any) -> None:
-    with pytest.warns(UserWarning, match=field):
-        env = RuntimeEnv(**{field: value})
+def test_what_is_not_there_yet_is_kept_and_refused_where_it_is_to_be_made(field: str, value: Any) -> None:
+    env = RuntimeEnv(**{field: value})
     assert env[field] == value
+    with pytest.raises(RuntimeEnvSetupError, match=f"{field} not supported yet"):
+        refuse_unsupported(env)
+    refuse_unsupported({field: type(value)(), "excludes": ["*.log"], "config": {}})
+
+
+def test_a_setup_hook_is_shown_by_its_name() -> None:
+    def hook() -> None: ...
+
+    env = RuntimeEnv(worker_process_setup_hook=hook, env_vars={"A": "1"})
+    assert json.loads(env.serialize()) == {"env_vars": {"A": "1"}, "worker_process_setup_hook": "hook"}
 
 
 def test_an_environment_comes_back_from_json_and_from_a_pickle() -> None:

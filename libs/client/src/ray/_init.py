@@ -59,7 +59,10 @@ _LATER_SYSTEM_CONFIG: Final = {
 
 # Keyword arguments beyond the named ones; those not in _HONOURED are accepted with a warning.
 _HONOURED: Final = frozenset(
-    {"_memory", "_metrics_export_port", "_node_ip_address", "_node_name", "_system_config", "_temp_dir"}
+    {
+        *("_memory", "_metrics_export_port", "_node_ip_address", "_node_name"),
+        *("_skip_env_hook", "_system_config", "_temp_dir"),
+    }
 )
 _KNOWN: Final = _HONOURED | frozenset(
     {
@@ -71,7 +74,6 @@ _KNOWN: Final = _HONOURED | frozenset(
         "_redis_max_memory",
         "_redis_password",
         "_redis_username",
-        "_skip_env_hook",
         "_tracing_startup_hook",
     }
 )
@@ -163,6 +165,11 @@ def init(
             dashboard_port=dashboard_port is not None,
             dashboard_host=dashboard_host != "127.0.0.1",
         )
+        env_hook = os.environ.get("RAY_RUNTIME_ENV_HOOK")
+        if env_hook and not kwargs.get("_skip_env_hook"):
+            from ray._setup_hook import load_by_name
+
+            runtime_env = load_by_name(env_hook)(runtime_env)
         job = _job_config(job_config, runtime_env, namespace)
         job.ensure_logging_config(logging_config or _logging_config_of_environment())
         if job.py_logging_config is not None:
@@ -332,8 +339,12 @@ def _context_of(runtime: Runtime, node: LocalNode | None) -> RayContext:
 def _job_config(
     job_config: JobConfig | Mapping[str, Any] | None, runtime_env: Mapping[str, Any] | None, namespace: str | None
 ) -> JobConfig:
-    """One JobConfig of the three arguments, checked. runtime_env and namespace beat those in job_config."""
-    from ray.runtime_env import RuntimeEnv
+    """One JobConfig of the three arguments, checked. runtime_env and namespace beat those in job_config.
+
+    raises: RuntimeEnvSetupError for a runtime_env with what is not there yet.
+    """
+    from ray._setup_hook import pack
+    from ray.runtime_env import RuntimeEnv, refuse_unsupported
 
     if job_config is None:
         job = JobConfig()
@@ -357,6 +368,9 @@ def _job_config(
         job.set_runtime_env(runtime_env, validate=True)
     elif not isinstance(job.runtime_env, RuntimeEnv):
         job.set_runtime_env(job.runtime_env, validate=True)
+    refuse_unsupported(job.runtime_env)
+    hook = job.runtime_env.get("worker_process_setup_hook")
+    job.setup_hook = None if hook is None else pack(hook)
     return job
 
 

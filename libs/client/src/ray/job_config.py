@@ -88,6 +88,8 @@ class JobConfig:
         self._disable_job_level_lineage_reconstruction = _disable_job_level_lineage_reconstruction
         self._py_driver_sys_path = list(_py_driver_sys_path or [])
         self.py_logging_config: LoggingConfig | None = None
+        # As ray._setup_hook packs the function of the runtime env, once ray.init() has checked it.
+        self.setup_hook: dict[str, str] | None = None
         self.runtime_env: Any = None
         self.set_runtime_env(runtime_env)
 
@@ -125,6 +127,12 @@ class JobConfig:
         if self.py_logging_config is None:
             self.py_logging_config = logging_config
 
+    def _env_json(self) -> str:
+        from ray.runtime_env import RuntimeEnv
+
+        env = self.runtime_env
+        return (env if isinstance(env, RuntimeEnv) else RuntimeEnv(_validate=False, **env)).serialize()
+
     @property
     def default_actor_lifetime(self) -> str:
         return self._default_actor_lifetime
@@ -135,13 +143,14 @@ class JobConfig:
             {
                 "jvm_options": self.jvm_options,
                 "code_search_path": self.code_search_path,
-                "runtime_env": dict(self.runtime_env),
+                "runtime_env": json.loads(self._env_json()),
                 "metadata": self.metadata,
                 "ray_namespace": self.ray_namespace,
                 "default_actor_lifetime": self._default_actor_lifetime,
                 "_disable_job_level_lineage_reconstruction": self._disable_job_level_lineage_reconstruction,
                 "_py_driver_sys_path": self._py_driver_sys_path,
                 **({} if self.py_logging_config is None else {"py_logging_config": self.py_logging_config.to_dict()}),
+                **({} if self.setup_hook is None else {"setup_hook": self.setup_hook}),
             },
             sort_keys=True,
         )

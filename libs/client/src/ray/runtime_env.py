@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 _DEFAULT_SETUP_TIMEOUT_S: Final = 600
@@ -64,8 +64,9 @@ class RuntimeEnvConfig(dict[str, Any]):
 class RuntimeEnv(dict[str, Any]):
     """A runtime environment: a dict of known fields, each checked when it is set.
 
-    env_vars is honoured; py_executable too. Other fields are kept, and say in a warning that they have no effect yet.
-    raises: TypeError, ValueError naming the bad field.
+    env_vars, py_executable and, for a whole job, worker_process_setup_hook are honoured. Other fields are kept, and
+    whoever asks for a job, task or actor with one gets a RuntimeEnvSetupError. raises: TypeError, ValueError naming
+    the bad field.
     """
 
     known_fields: ClassVar[set[str]] = {
@@ -91,7 +92,11 @@ class RuntimeEnv(dict[str, Any]):
         "image_uri",
     }
     extensions_fields: ClassVar[set[str]] = {"_ray_release", "_ray_commit", "_inject_current_ray"}
-    honoured_fields: ClassVar[set[str]] = {"env_vars", "config", "py_executable"} | extensions_fields
+    # excludes says what of a working_dir to leave out: of none, nothing.
+    honoured_fields: ClassVar[set[str]] = {
+        *("env_vars", "config", "excludes", "py_executable", "worker_process_setup_hook"),
+        *extensions_fields,
+    }
 
     def __init__(
         self,
@@ -134,7 +139,6 @@ class RuntimeEnv(dict[str, Any]):
                 self._store(name, value, _validate)
         if _validate:
             _check_exclusive(self)
-            _warn_of_unsupported(name for name in self if name not in self.honoured_fields)
 
     def _store(self, name: str, value: Any, validate: bool) -> None:
         if validate:
@@ -166,8 +170,13 @@ class RuntimeEnv(dict[str, Any]):
 
     def serialize(self) -> str:
         """JSON with sorted keys: equal environments give equal strings."""
+        shown: Mapping[str, Any] = self
+        if "worker_process_setup_hook" in self:
+            from ray._setup_hook import name_of
+
+            shown = {**self, "worker_process_setup_hook": name_of(self["worker_process_setup_hook"])}
         try:
-            return json.dumps(self, sort_keys=True)
+            return json.dumps(shown, sort_keys=True)
         except TypeError as error:
             raise TypeError(f"a runtime_env must consist of JSON values: {error}") from None
 
@@ -369,11 +378,13 @@ def _check_exclusive(env: RuntimeEnv) -> None:
         raise ValueError("the field 'image_uri' of runtime_env goes with 'config' and 'env_vars' only")
 
 
-def _warn_of_unsupported(names: Iterable[str]) -> None:
-    listed = sorted(names)
-    if listed:
-        warnings.warn(
-            f"runtime_env: {', '.join(listed)} not supported yet and without effect; workers see the driver's "
-            "working directory, sys.path and installed packages",
-            stacklevel=4,
+def refuse_unsupported(env: Mapping[str, Any]) -> None:
+    """raises: RuntimeEnvSetupError for fields that are not there yet: the code would run in another environment."""
+    names = sorted(name for name, value in env.items() if value and name not in RuntimeEnv.honoured_fields)
+    if names:
+        from ray.exceptions import RuntimeEnvSetupError
+
+        raise RuntimeEnvSetupError(
+            f"{', '.join(names)} not supported yet; workers see the driver's working directory, sys.path and installed "
+            "packages, so what is there for the driver need not be named"
         )

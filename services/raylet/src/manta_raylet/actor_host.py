@@ -169,12 +169,14 @@ class ActorHost:
         return [ReportActor(gcs_pb2.ActorReport(actor_id=actor_id, incarnation=incarnation, rejected=True))]
 
     def worker_died(self, worker: Worker, cause: common_pb2.DeathCause, starting: bool) -> list[Command]:
-        """starting: it never reported; then the actor gets another process, up to START_ATTEMPTS in all."""
+        """starting: it never reported; then the actor gets another process, up to START_ATTEMPTS in all, unless it said
+        that its environment cannot be made."""
         hosted = self._of(worker)
         if hosted is None:
             return []
         hosted.attempts += 1
-        if starting and hosted.cause is None and hosted.attempts < START_ATTEMPTS:
+        again = starting and cause.kind != common_pb2.DeathCause.RUNTIME_ENV_FAILED
+        if again and hosted.cause is None and hosted.attempts < START_ATTEMPTS:
             self._pool.want_actor(hosted.id, hosted.incarnation, worker.key)
             return []
         return [self._gone(hosted, hosted.cause or cause, worker.pid)]

@@ -200,10 +200,16 @@ class LeaseManager:
         if failures < START_ATTEMPTS:
             return
         del self._failures[key]
-        text = f"{failures} workers in a row did not start: {message}"
+        self._refuse_all(key, f"{failures} workers in a row did not start: {message}")
+
+    def environment_failed(self, key: WorkerKey, message: str) -> None:
+        """A worker says that its environment cannot be made: another one would fare no better."""
+        self._refuse_all(key, message, raylet_pb2.LeaseRefused.RUNTIME_ENV_FAILED)
+
+    def _refuse_all(self, key: WorkerKey, text: str, reason: int = raylet_pb2.LeaseRefused.WORKER_START_FAILED) -> None:
         for entry in {seat.entry.id: seat.entry for seat in self._seats.get(key, ())}.values():
             self._drop(entry)
-            self._refuse(entry, raylet_pb2.LeaseRefused.WORKER_START_FAILED, text)
+            self._refuse(entry, reason, text)
 
     def _refuse(self, entry: Entry, reason: int, text: str) -> None:
         self._commands.append(RefuseLease(entry.request.client, entry.request.request_id, reason, text))

@@ -234,7 +234,10 @@ class NodeCore:
         else:
             lease = self.leases.worker_died(worker)
             holder = lease.client if lease is not None else None
-            if starting and worker.cause is None:
+            if starting and cause.kind == common_pb2.DeathCause.RUNTIME_ENV_FAILED:
+                self.pool.stop_ahead(worker.key)
+                self.leases.environment_failed(worker.key, cause.message)
+            elif starting and worker.cause is None:
                 self.leases.start_failed(worker.key, "; ".join([cause.message, *lines[-3:]]))
         return WorkerDeath(dead(self.spec.node_id, worker.id, cause), holder)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from manta_common.resources import ResourceSet
 from manta_proto.common.v1 import common_pb2
@@ -92,6 +92,24 @@ def context(process: Process) -> Mapping[str, Any]:
             reconstructed=actor.spec.restarts > 0,
         )
     return shown
+
+
+_HOOK: Final = "worker_process_setup_hook"
+
+
+@functools.lru_cache(maxsize=256)
+def task_runtime_env(job: str, own: str) -> str:
+    """As merge_runtime_env. raises: RuntimeEnvSetupError when `own` has what is not there yet or is for a whole job."""
+    if own:
+        from ray.exceptions import RuntimeEnvSetupError
+        from ray.runtime_env import refuse_unsupported
+
+        fields = json.loads(own)
+        refuse_unsupported(fields)
+        # A child may be given the env of its parent, which names the job's.
+        if fields.get(_HOOK) and fields[_HOOK] != json.loads(job or "{}").get(_HOOK):
+            raise RuntimeEnvSetupError(f"{_HOOK} is for a whole job: pass it to ray.init(runtime_env=...)")
+    return merge_runtime_env(job, own)
 
 
 @functools.lru_cache(maxsize=256)

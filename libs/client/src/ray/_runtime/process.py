@@ -448,8 +448,8 @@ class Process:
                 self.reading.unblock()
 
     def task_runtime_env(self, own: str) -> str:
-        """The runtime env of a task or actor: its own, over the job's."""
-        return cluster_view.merge_runtime_env(self.job_runtime_env, own)
+        """The runtime env of a task or actor: its own, over the job's. raises: RuntimeEnvSetupError."""
+        return cluster_view.task_runtime_env(self.job_runtime_env, own)
 
     @property
     def helpers(self) -> ThreadPoolExecutor:

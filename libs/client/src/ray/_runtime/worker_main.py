@@ -203,6 +203,12 @@ class Worker:
         process.raylet.send(raylet_pb2.WORKER_READY, raylet_pb2.WorkerReady().SerializeToString())
         return process.executor.serve()
 
+    def fail_to_start(self, problem: str) -> NoReturn:
+        """Its environment cannot be made: it ends, and the raylet makes no other one like it."""
+        self.process.executor.say_exiting(problem, common_pb2.DeathCause.RUNTIME_ENV_FAILED)
+        self._send_the_rest()
+        exit_process(1)
+
     def end(self, reason: str) -> None:
         """Say that this worker ends, and let what is queued leave."""
         process = self.process
@@ -261,8 +267,21 @@ def run(fork: zygote_pb2.Fork, prepared: Worker | None = None) -> NoReturn:
     set_handler(signal.SIGTERM, worker.asked_to_end)
     worker.process.connect()
     TABLE.connected(worker.process)
+    problem = _call_setup_hook(fork)
+    if problem:
+        worker.fail_to_start(problem)
     worker.end(worker.serve())
     exit_process(worker.process.executor.exit_code)
+
+
+def _call_setup_hook(fork: zygote_pb2.Fork) -> str:
+    """What the job has every worker run first, if anything. returns: what went wrong; empty when nothing did."""
+    hook = json.loads(fork.job_config).get("setup_hook") if '"setup_hook"' in fork.job_config else None
+    if hook is None:
+        return ""
+    from ray._setup_hook import call
+
+    return call(hook)
 
 
 def _job_runtime_env(fork: zygote_pb2.Fork) -> str:
