@@ -70,7 +70,8 @@ class Driver(Process):
             **addresses,
         )
         self.become(identity.worker_id)
-        self._printer = LogPrinter(node.ip_address, self.reactor.call_later)
+        prefix = "py_logging_config" not in job.config
+        self._printer = LogPrinter(node.ip_address, self.reactor.call_later, prefix=prefix)
         self._interrupted: Any = None
         self._pid = os.getpid()
 
