@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,12 @@ class Threaded:
 
     def computes(self) -> None:
         threading.Event().wait(30)
+
+
+@ray.remote(num_cpus=0)
+class Serial:
+    def waits_for(self, gate: Any) -> None:
+        ray.get(gate.wait.remote())
 
 
 def states_of(name: str) -> list[str]:
@@ -155,6 +162,33 @@ def test_tasks_show_what_they_wait_for() -> None:
     wait_for(lambda: states_of("never") == ["FAILED"], "it was cancelled")
 
 
+def test_calls_that_came_to_their_actor_wait_for_their_turn_there() -> None:
+    gate = Gate.options(max_concurrency=4, num_cpus=0).remote()
+    serial = Serial.remote()
+    calls = [serial.waits_for.remote(gate) for _ in range(3)]
+    waits_there = "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"
+    wait_for(
+        lambda: states_of("Serial.waits_for") == [waits_there, waits_there, "RUNNING_IN_RAY_GET"],
+        "one runs, and the others wait in the actor",
+    )
+    rows = state.list_tasks(filters=[("name", "=", "Serial.waits_for")], detail=True)
+    assert [row.task_id for row in rows] == sorted(row.task_id for row in rows)
+    assert all(row.worker_id for row in rows)
+    ray.get(gate.open.remote())
+    ray.get(calls)
+
+
+def test_objects_take_of_the_object_store() -> None:
+    whole = ray.cluster_resources()["object_store_memory"]
+    held = ray.put(bytearray(50 << 20))
+    wait_for(
+        lambda: whole - ray.available_resources()["object_store_memory"] >= 50 << 20, "the use is told to the cluster"
+    )
+    assert "/512.00MiB object_store_memory" in ray_command("status")
+    del held
+    wait_for(lambda: whole - ray.available_resources()["object_store_memory"] < 50 << 20, "and that it is over")
+
+
 def test_actors_nodes_jobs_and_workers_are_listed() -> None:
     alive = Gate.options(name="alive", num_cpus=0).remote()
     dead = Gate.options(num_cpus=0).remote()
@@ -170,6 +204,9 @@ def test_actors_nodes_jobs_and_workers_are_listed() -> None:
     assert (job.status, job.job_id) == ("RUNNING", row.job_id)
     workers = {worker.pid: worker for worker in state.list_workers(limit=1000)}
     assert (workers[row.pid or 0].is_alive, workers[os.getpid()].worker_type) == (True, "DRIVER")
+    assert sorted(workers[pid].worker_id for pid in workers) == [workers[pid].worker_id for pid in workers]
+    hosting: Any = state.get_worker(workers[row.pid or 0].worker_id)
+    assert 0 < hosting.worker_launch_time_ms <= hosting.start_time_ms <= time.time() * 1000
     killed = state.get_actor(dead._actor_id.hex())
     assert killed is not None and killed.pid is not None
     wait_for(lambda: _worker(killed.pid).exit_type == "INTENDED_USER_EXIT", "its worker's end is listed")  # type: ignore[arg-type]

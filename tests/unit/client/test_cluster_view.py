@@ -1,13 +1,19 @@
-"""A task's runtime env over its job's."""
+"""A task's runtime env over its job's, and what resources there are."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ray._runtime.cluster_view import merge_runtime_env, task_runtime_env
+from manta_common.resources import ResourceSet
+from manta_proto.common.v1 import common_pb2
+from manta_proto.gcs.v1 import gcs_pb2
+from ray._runtime.cluster_view import merge_runtime_env, resources, task_runtime_env
 from ray.exceptions import RuntimeEnvSetupError
 
 _NAMES = st.text("AB", min_size=1, max_size=2)
@@ -19,6 +25,18 @@ _ENVS = st.fixed_dictionaries(
 def merged(job: object, own: object) -> object:
     text = merge_runtime_env(json.dumps(job), json.dumps(own))
     return json.loads(text) if text else {}
+
+
+def test_objects_take_of_the_object_store() -> None:
+    amounts = ResourceSet.from_floats({"CPU": 1, "object_store_memory": 1000}).to_proto()
+    items = [
+        gcs_pb2.NodeList.Item(info=common_pb2.NodeInfo(total=amounts), available=amounts, arena_used=used)
+        for used in (300, 0)
+    ]
+    reply = SimpleNamespace(node_list=gcs_pb2.NodeList(items=items))
+    process: Any = SimpleNamespace(blocking=contextlib.nullcontext, gcs=SimpleNamespace(call=lambda **_asked: reply))
+    assert resources(process, available=True) == {"CPU": 2, "object_store_memory": 1700}
+    assert resources(process, available=False) == {"CPU": 2, "object_store_memory": 2000}
 
 
 def test_what_is_not_there_yet_or_for_a_whole_job_is_refused() -> None:

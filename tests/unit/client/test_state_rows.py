@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from manta_common.resources import ResourceSet
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import actor_pb2, gcs_pb2, placement_group_pb2, task_pb2
+from manta_proto.raylet.v1 import raylet_pb2
+from ray.util.state import common
 from ray.util.state.actor_rows import actor_row
 from ray.util.state.cluster_rows import placement_group_row
+from ray.util.state.cluster_source import ClusterSource
 from ray.util.state.common import ListApiOptions
-from ray.util.state.records import ObjectState
+from ray.util.state.records import ObjectState, TaskState, WorkerState
 from ray.util.state.summaries import object_summary, task_summary
 from ray.util.state.task_rows import task_rows
+from ray.util.state.worker_rows import dead_rows, living_rows
 
 
 def task_id(number: int) -> bytes:
@@ -128,3 +134,64 @@ def test_objects_count_for_each_process_and_their_size_once() -> None:
     summary = object_summary([row("a", 1, 1 << 20), row("a", 2, 0), row("b", 2, 1 << 20)])
     assert (summary["total_objects"], summary["total_size_mb"]) == (3, 2.0)
     assert summary["summary"]["disabled"]["total_num_workers"] == 2
+
+
+def test_a_call_that_waits_for_its_turn_shows_since_when() -> None:
+    waits = task_pb2.PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY
+    task = task_pb2.LiveTask(task_id=task_id(1), status=waits, created_at=1.0, sent_at=2.0)
+    kind = task_pb2.TaskKind(name="A.m", type=task_pb2.ACTOR_TASK, call_site="here")
+    (row,) = task_rows(task_pb2.TaskList(kinds=[kind], live=[task]))
+    assert (row.state, row.call_site) == ("PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY", "here")
+    assert (row.events or [])[-1] == {"state": "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY", "created_ms": 2000}
+
+
+def test_people_read_times_as_dates_those_of_events_too() -> None:
+    shown = TaskState.humanify({"events": [{"state": "RUNNING", "created_ms": 1_500}], "start_time_ms": 1_500})
+    date = str(datetime.fromtimestamp(1.5))
+    assert shown == {"events": [{"state": "RUNNING", "created_ms": date}], "start_time_ms": date}
+    assert WorkerState.humanify({"worker_launch_time_ms": -1, "end_time_ms": 0}) == {
+        "worker_launch_time_ms": "",
+        "end_time_ms": "",
+    }
+
+
+def test_workers_tell_when_they_were_started_and_ended() -> None:
+    described = raylet_pb2.DescribeReply()
+    described.workers.add(worker_id=b"a", launched_at=1.0, started_at=1.5)
+    described.workers.add(worker_id=b"b", launched_at=1.0)
+    started, starting = living_rows(common_pb2.NodeInfo(), described)
+    assert (started.worker_launch_time_ms, started.worker_launched_time_ms) == (1000, 1500)
+    assert (started.start_time_ms, started.end_time_ms) == (1500, 0)
+    assert (starting.worker_launched_time_ms, starting.start_time_ms) == (-1, 0)
+    death = common_pb2.DeadWorker(launched_at=1.0, started_at=1.5, ended_at=3.0)
+    (dead,) = dead_rows([death], {}, set())
+    assert (dead.start_time_ms, dead.end_time_ms) == (1500, 3000)
+
+
+def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert common._limit_of("RAY_MAX_LIMIT_FROM_API_SERVER") == 10_000
+    monkeypatch.setenv("RAY_MAX_LIMIT_FROM_API_SERVER", "20000")
+    assert common._limit_of("RAY_MAX_LIMIT_FROM_API_SERVER") == 20_000
+    monkeypatch.setenv("RAY_MAX_LIMIT_FROM_API_SERVER", "many")
+    with pytest.raises(ValueError, match="RAY_MAX_LIMIT_FROM_API_SERVER"):
+        common._limit_of("RAY_MAX_LIMIT_FROM_API_SERVER")
+
+
+class StandInGcs:
+    """Answers with nodes and groups in an order of its own."""
+
+    def nodes(self) -> list[gcs_pb2.NodeList.Item]:
+        infos = [common_pb2.NodeInfo(node_id=bytes([number]) * 28, is_head=number == 3) for number in (3, 1, 2)]
+        return [gcs_pb2.NodeList.Item(info=info) for info in infos]
+
+    def ask(self, **wanted: object) -> gcs_pb2.GcsReply:
+        live = [task_pb2.LiveTask(task_id=task_id(number), status=task_pb2.RUNNING) for number in (2, 3, 1)]
+        return gcs_pb2.GcsReply(task_list=task_pb2.TaskList(kinds=[task_pb2.TaskKind(name="f")], live=live, matched=3))
+
+
+def test_rows_are_in_the_order_of_their_ids() -> None:
+    source = ClusterSource(StandInGcs(), None)  # type: ignore[arg-type]
+    nodes = source.listing(common.StateResource.NODES, (), 2)
+    assert [row.node_id[:2] for row in nodes.rows] == ["01", "02"]
+    tasks = source.listing(common.StateResource.TASKS, (), 10)
+    assert [row.task_id for row in tasks.rows] == [task_id(number).hex() for number in (1, 2, 3)]

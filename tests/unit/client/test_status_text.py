@@ -40,6 +40,13 @@ def test_usage_is_summed_over_the_nodes_that_are_alive() -> None:
     assert lines[lines.index("Pending Demands:") + 1] == " (no resource demands)"
 
 
+def test_the_object_store_is_used_by_objects() -> None:
+    nodes = [item(number, {"object_store_memory": 1 << 30}, {"object_store_memory": 1 << 30}) for number in (1, 2)]
+    nodes[0].arena_used = 1 << 29
+    lines = status_text(gcs_pb2.ClusterStatus(nodes=nodes)).splitlines()
+    assert " 512.00MiB/2.00GiB object_store_memory" in lines
+
+
 def bundle(resources: dict[str, float], available: dict[str, float] | None = None) -> placement_group_pb2.HeldBundle:
     held = placement_group_pb2.HeldBundle(resources=ResourceSet.from_floats(resources).to_proto(), committed=True)
     if available is not None:

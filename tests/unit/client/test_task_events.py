@@ -104,6 +104,44 @@ def test_a_task_that_goes_on_is_told_once_for_each_state(teller: Teller) -> None
     assert [group.told for group in told.finished] == [True]
 
 
+def test_an_actors_call_that_was_sent_waits_for_its_turn_until_its_worker_says_more(teller: Teller) -> None:
+    record = teller.submit(1)
+    record.actor_id = b"a" * 16
+    assert _states(teller.time_passes()) == [task_pb2.PENDING_ARGS_AVAIL]
+    record.message, record.sent_at, record.sent_to = b"task", 5.0, WORKER
+    told = teller.time_passes()
+    assert _states(told) == [task_pb2.PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY]
+    assert told is not None and told.live[0].worker.worker_id == WORKER.worker_id
+
+
+def test_the_first_tasks_that_take_a_moment_are_told_of_before_the_interval_is_over(teller: Teller) -> None:
+    for number in range(3):
+        teller.submit(number).created_at -= 1.0 if number < 2 else 0.0
+    _interval, early = teller.timers
+    early()
+    told = teller.told.pop()
+    assert [(int.from_bytes(task.task_id, "big"), task.status) for task in told.live] == [
+        (0, task_pb2.PENDING_ARGS_AVAIL),
+        (1, task_pb2.PENDING_ARGS_AVAIL),
+    ]
+    assert [kind.name for kind in told.kinds] == ["f"]
+    early()
+    assert teller.told == []
+    # The interval goes on as ever, and while it does nobody looks early.
+    assert _states(teller.time_passes()) == [task_pb2.PENDING_ARGS_AVAIL]
+    assert len(teller.timers) == 1
+
+
+def test_a_task_is_told_of_with_its_call_site_where_that_is_asked_for(teller: Teller) -> None:
+    assert teller.events.call_site() == ""
+    teller.events.record_call_sites()
+    teller.submit(1)
+    told = teller.time_passes()
+    assert told is not None
+    assert "test_task_events.py" in told.kinds[0].call_site
+    assert "test_task_events.py" in teller.events.call_site()
+
+
 def test_nothing_is_told_of_a_task_without_a_kind(teller: Teller) -> None:
     teller.end(teller.submit(1, kind=None))
     assert teller.time_passes() is None
@@ -152,7 +190,7 @@ def test_rows_are_told_before_their_time_and_dropped_when_nobody_tells(
     monkeypatch.setattr(task_events, "ROWS_LIMIT", 20)
     for number in range(50):
         teller.end(teller.submit(number))
-    assert len(teller.timers) == 2, "the timer, and a call before its time"
+    assert len(teller.timers) == 3, "the timer, the early look, and a call before its time"
     told = teller.time_passes() or teller.time_passes()
     assert told is not None
     rows = sum(len(group.task_ids) // 24 for group in told.finished)

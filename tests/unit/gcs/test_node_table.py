@@ -190,3 +190,20 @@ def test_actors_are_not_sent_to_a_node_that_is_out_of_touch() -> None:
     gcs.attach(1, session=5)
     assert gcs.create(5).spec.actor_id == spec.actor_id
     assert gcs.status(spec.actor_id).state == actor_pb2.PENDING_CREATION
+
+
+def test_the_use_of_an_object_store_is_told_with_its_node_and_forgotten_with_its_stream() -> None:
+    gcs = CoreDriver()
+    gcs.attach(1)
+
+    def shown() -> int:
+        return gcs.core.nodes.get(node_id(1)).arena_used  # type: ignore[union-attr]
+
+    gcs.say(1, heartbeat=gcs_pb2.Heartbeat(arena_used=700))
+    gcs.say(1, heartbeat=gcs_pb2.Heartbeat())
+    assert shown() == 700
+    gcs.say(1, heartbeat=gcs_pb2.Heartbeat(arena_used=0))
+    assert shown() == 0
+    gcs.say(1, heartbeat=gcs_pb2.Heartbeat(arena_used=5))
+    gcs.attach(1)
+    assert shown() == 0

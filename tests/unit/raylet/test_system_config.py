@@ -42,3 +42,19 @@ def test_values_that_are_no_numbers_stop_the_start(key: str) -> None:
         settings(**{key: "many"})
     with pytest.raises(SettingsError, match=key):
         settings(**{key: -5})
+
+
+def test_call_sites_are_recorded_where_the_system_config_or_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert settings(record_task_actor_creation_sites=True).tuning.record_creation_sites
+    assert not settings(record_task_actor_creation_sites=False).tuning.record_creation_sites
+    monkeypatch.setenv("RAY_record_task_actor_creation_sites", "1")
+    assert settings().tuning.record_creation_sites
+
+
+def test_the_interval_of_metrics_has_upstreams_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().metrics_interval_ms == 2000
+    monkeypatch.setenv("RAY_metrics_report_interval_ms", "700")
+    assert settings().metrics_interval_ms == 700
+    assert settings(metrics_report_interval_ms=0).metrics_interval_ms == 0

@@ -35,6 +35,7 @@ KNOWN_SYSTEM_CONFIG: Final = frozenset(
         "metrics_report_interval_ms",
         "num_workers_soft_limit",
         "object_manager_max_bytes_in_flight",
+        "record_task_actor_creation_sites",
         "scheduler_spread_threshold",
         "scheduler_top_k_absolute",
         "scheduler_top_k_fraction",

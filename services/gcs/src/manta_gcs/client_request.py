@@ -175,6 +175,7 @@ class ClientRequests:
             if node is not None:
                 item.available.CopyFrom(node.available.to_proto())
                 item.demands.extend(node.demands)
+                item.arena_used = node.arena_used
                 item.bundles.extend(self._groups.bundles_on(node.id))
             items.append(item)
         return items

@@ -29,7 +29,7 @@ SHORTEST_DRAIN_S = 0.001  # 0 would mean that there is no deadline
 class Node:
     """One node that was not declared dead."""
 
-    __slots__ = ("available", "demands", "info", "last_heard", "outdated", "session", "total")
+    __slots__ = ("arena_used", "available", "demands", "info", "last_heard", "outdated", "session", "total")
 
     def __init__(self, info: common_pb2.NodeInfo, last_heard: float) -> None:
         self.info = info
@@ -38,6 +38,7 @@ class Node:
         self.demands: Sequence[gcs_pb2.ResourceDemand] = ()
         self.last_heard = last_heard  # Moment.steady
         self.session: SessionId | None = None
+        self.arena_used = 0  # bytes; shown, and of no concern to who places something
         # It refused something that `available` has room for: wait for its next word before asking again.
         self.outdated = False
 
@@ -107,6 +108,7 @@ class NodeTable:
             commands += self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))
         node.session, node.last_heard, node.outdated = session, at.steady, False
         self.returns += 1
+        node.arena_used = 0  # told anew, if it is more
         node.available = ResourceSet.from_proto(message.available)
         self._count_anew(node)
         return commands
@@ -127,6 +129,8 @@ class NodeTable:
         node.last_heard = at.steady
 
     def heartbeat(self, node: Node, beat: gcs_pb2.Heartbeat) -> None:
+        if beat.HasField("arena_used"):
+            node.arena_used = beat.arena_used
         if beat.demands_changed:
             node.demands = list(beat.demands)
         if node.outdated:

@@ -164,6 +164,7 @@ def creation_task(actor: Actor) -> Live | Finished:
         runtime_env=spec.runtime_env,
         placement_group_id=use.placement_group_id,
         bundle_index=use.bundle_index + 1 if use.placement_group_id else 0,
+        call_site=spec.call_site,
     )
     task_id = NO_ACTOR[:8] + actor.id
     worker = common_pb2.WorkerAddress(node_id=actor.node_id or b"", worker_id=actor.worker_id)

@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, cast
 
 from google.protobuf.message import DecodeError, Message
@@ -132,6 +132,9 @@ class ClientServer:
     def clients(self) -> int:
         """Processes that are connected or hold pins."""
         return len(self._clients)
+
+    def __iter__(self) -> Iterator[LocalClient]:
+        return iter(list(self._clients))
 
     async def start(self) -> None:
         """raises: OSError with EADDRINUSE when a living process serves the path."""

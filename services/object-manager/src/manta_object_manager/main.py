@@ -15,6 +15,7 @@ from manta_proto.object_manager.v1.object_manager_pb2 import ArenaWelcome
 
 from manta_object_manager.allocator import keep_buffers
 from manta_object_manager.arena import Arena
+from manta_object_manager.arena_use import ArenaUse
 from manta_object_manager.client_server import ClientServer
 from manta_object_manager.extent_service import ExtentService
 from manta_object_manager.flight_pull import FlightPuller
@@ -118,6 +119,8 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
     )
     register(metrics, store, incoming, clients, transfers, frees)
     await clients.start()
+    use = ArenaUse(lambda: table.used_bytes, lambda: clients)
+    use.start()
     ready = {"socket": settings.socket, "flight": flight_address, "grpc": rpc_address, "metrics": metrics_address}
     log.info("object_manager_ready", arena_bytes=memory.size, **ready)
     collect_seldom()
@@ -125,6 +128,7 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
 
     await stop.wait()
     log.info("object_manager_stopping")
+    use.stop()
     await clients.stop()
     await frees.stop()
     # They wait for threads that may in turn wait for an answer of this loop.

@@ -127,6 +127,11 @@ class ObjectTable:
         return self._pinned_bytes + self.extents.bytes
 
     @property
+    def used_bytes(self) -> int:
+        """Bytes in ranges of objects, freed but pinned ones too."""
+        return self._arena.used - self.extents.bytes
+
+    @property
     def available_bytes(self) -> int:
         """Free bytes, maybe in several ranges."""
         return self._arena.available

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from manta_common.metrics import Metrics
-from manta_common.resources import UNIT
+from manta_common.resources import OBJECT_STORE_MEMORY, UNIT
 
 from manta_raylet.node import Node
 from manta_raylet.worker_table import WorkerState
@@ -16,9 +16,13 @@ def register(metrics: Metrics, node: Node) -> None:
     resources = metrics.gauge("ray_resources", "Logical resources of this node.", ["Name", "State"])
 
     def used(name: str) -> Callable[[], float]:
+        if name == OBJECT_STORE_MEMORY:
+            return lambda: node.arena_used
         return lambda: (node.core.ledger.total.get(name) - node.core.ledger.available.get(name)) / UNIT
 
     def available(name: str) -> Callable[[], float]:
+        if name == OBJECT_STORE_MEMORY:
+            return lambda: node.core.ledger.available.get(name) / UNIT - node.arena_used
         return lambda: node.core.ledger.available.get(name) / UNIT
 
     for name in node.core.spec.total:

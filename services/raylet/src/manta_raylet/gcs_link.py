@@ -71,6 +71,7 @@ class GcsLink:
         self._told_epoch = 0
         self._next_report = 1
         self._sent_available: ResourceSet | None = None
+        self._sent_arena_used = 0
         self._sent_use = 0
         self._sent_demands: list[gcs_pb2.ResourceDemand] = []
         self._task: asyncio.Task[None] | None = None
@@ -106,7 +107,8 @@ class GcsLink:
         """Resources or demands may have changed: a heartbeat follows soon."""
         in_use = self._sent_use != self._node.core.ledger.bundles.version
         taken = self._node.core.actors.has_taken
-        if in_use or taken or self._available_changed() or self._demands_changed():
+        arena_use = self._sent_arena_used != self._node.arena_used
+        if in_use or taken or arena_use or self._available_changed() or self._demands_changed():
             if self._node.core.leases.claims:
                 # What the GCS waits for may be what was given back just now.
                 self._bell.ring_now()
@@ -306,6 +308,7 @@ class GcsLink:
             watched_placement_groups=node.core.spillback.groups.watched(),
         )
         self._sent_use = node.core.ledger.bundles.version
+        self._sent_arena_used = 0
         messages = [gcs_pb2.NodeToGcs(attach=attach)]
         messages += [gcs_pb2.NodeToGcs(actor_report=report) for report in node.core.actors.failures()]
         messages += [gcs_pb2.NodeToGcs(workers_died=report) for report in self._reports.values()]
@@ -340,6 +343,8 @@ class GcsLink:
             heartbeat.used_bundles.extend(self._node.core.bundles.used())
             heartbeat.used_bundles_changed = True
         heartbeat.taken_actors.extend(self._node.core.actors.take_taken())
+        if self._sent_arena_used != self._node.arena_used:
+            self._sent_arena_used = heartbeat.arena_used = self._node.arena_used
         if self._demands_changed():
             self._sent_demands = self._node.core.demands()
             heartbeat.demands.extend(self._sent_demands)

@@ -161,6 +161,8 @@ class RayletService:
                 actor_id=worker.actor_id or b"",
                 lease_id=worker.lease_id or b"",
                 state=worker.state.name,
+                launched_at=self._node.wall(worker.launched_at),
+                started_at=self._node.wall(worker.started_at),
             )
         for demand in core.demands():
             reply.demands.add(resources=demand.resources, count=demand.count, reason=demand.reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
@@ -103,6 +104,7 @@ class Node:
         self.endpoints = EndpointTable()
         self.survey = ReferenceSurvey()
         self.user_metrics = user_metrics
+        self.arena_used = 0  # bytes, as the object manager told last
         self.processes = WorkerProcesses(
             surroundings,
             zygote_command,
@@ -135,6 +137,10 @@ class Node:
 
     def now(self) -> float:
         return self._loop.time()
+
+    def wall(self, moment: float) -> float:
+        """A moment of `now` as Unix seconds; 0 stays 0, for never."""
+        return time.time() - self.now() + moment if moment else 0.0
 
     # ---- the core's commands
 
@@ -395,6 +401,8 @@ class Node:
             state=before.name,
             reason=death.death.cause.message,
         )
+        death.death.launched_at, death.death.started_at = self.wall(worker.launched_at), self.wall(worker.started_at)
+        death.death.ended_at = time.time()
         holders = {worker.id: death.holder} if death.holder is not None else {}
         self.declare([death.death], holders, local=True)
         self.settle_soon()

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from manta_common.channel.connection import Connection, ConnectionClosed
 from manta_common.channel.framing import ProtocolError
 from manta_common.channel.hello import HelloRefused
@@ -89,7 +89,7 @@ class ObjectManagerLink:
             try:
                 await self._serve()
                 retry_s = FIRST_RETRY_S
-            except (OSError, HelloRefused, ProtocolError, TimeoutError) as error:
+            except (OSError, HelloRefused, ProtocolError, DecodeError, TimeoutError) as error:
                 _log.info("object_manager_not_there", path=self._path, reason=str(error), retry_s=round(retry_s, 3))
             await asyncio.sleep(retry_s)  # backoff: nothing tells when it serves again
             retry_s = min(retry_s * 1.5, LONGEST_RETRY_S)
@@ -109,8 +109,13 @@ class ObjectManagerLink:
                 self._send(object_manager_pb2.JOB_ENDED, ended)
             self.answered.set()
             _log.info("object_manager_connected", path=self._path)
-            async for _ in connection:
-                pass  # it has nothing to say to its raylet
+            async for kind, payload in connection:
+                if kind == object_manager_pb2.ARENA_USE:
+                    self._node.arena_used = object_manager_pb2.ArenaUse.FromString(payload).used
+                    self._node.gcs.changed()
+                else:
+                    # Of a later version; what it means is nothing that this raylet waits for.
+                    _log.debug("object_manager_frame_ignored", kind=kind)
             _log.warning("object_manager_left", reason=connection.reason)
         finally:
             self._connection = None

@@ -14,7 +14,7 @@ from manta_raylet.lease import ClientId
 
 ANSWER_TIMEOUT_S: Final = 5.0
 # Of one process; the whole reply is bounded by the size of a gRPC message.
-LIMIT: Final = 10_000
+LIMIT: Final = 100_000
 
 
 class _Round:

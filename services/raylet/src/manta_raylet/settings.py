@@ -27,6 +27,9 @@ _TUNING: Final = {
 }
 
 
+_CREATION_SITES: Final = "record_task_actor_creation_sites"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RayletSettings(ServiceSettings):
     """Flags and MANTA_RAYLET_* variables; resources and labels are JSON objects."""
@@ -130,6 +133,9 @@ class RayletSettings(ServiceSettings):
         for name, field_name in _TUNING.items():
             if self._is_given(name):
                 setattr(tuning, field_name, self._number(name, 0, "leave it out for the default"))
+        sites = self.config.get(_CREATION_SITES, os.environ.get(f"RAY_{_CREATION_SITES}", ""))
+        if str(sites).lower() in ("1", "true"):
+            tuning.record_creation_sites = True
         return tuning
 
     @property

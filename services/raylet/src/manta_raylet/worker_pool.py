@@ -110,6 +110,7 @@ class WorkerPool:
     def ready(self, worker: Worker, at: float) -> None:
         """A started worker reported: it is idle, or an actor is made in it."""
         self._uncount(worker)
+        worker.started_at = at
         self.table.move(worker, WorkerState.ACTOR if worker.actor_id is not None else WorkerState.IDLE, at)
 
     def claim(self, key: WorkerKey, at: float) -> Worker | None:

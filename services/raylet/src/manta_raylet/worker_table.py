@@ -42,7 +42,10 @@ _FOR_TASKS: Final = frozenset({S.STARTING, S.IDLE, S.LEASED})
 
 @dataclass(slots=True)
 class Worker:
-    """One worker process. since: when it took its state; the other fields say what it holds in that state."""
+    """One worker process. since: when it took its state; the other fields say what it holds in that state.
+
+    launched_at: when it was asked for. started_at: when it was ready, 0: not yet.
+    """
 
     id: WorkerId
     key: WorkerKey
@@ -55,7 +58,12 @@ class Worker:
     used: bool = False
     # Why it ends, when somebody here or the worker itself decided it; told instead of the bare exit status.
     cause: common_pb2.DeathCause | None = None
+    started_at: float = 0.0
+    launched_at: float = field(init=False)
     _state: WorkerState = field(default=WorkerState.STARTING)
+
+    def __post_init__(self) -> None:
+        self.launched_at = self.since
 
     @property
     def state(self) -> WorkerState:

@@ -118,6 +118,7 @@ class ActorCreator:
             allow_out_of_order=options.allow_out_of_order,
             max_pending_calls=options.max_pending_calls,
             handle_id=handle_id(actor_id),
+            call_site=process.task_events.call_site(),
         )
 
     def _fill(self, spec: actor_pb2.ActorSpec, encoded: arguments.Arguments) -> common_pb2.Value | None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from manta_common.resources import ResourceSet
+from manta_common.resources import OBJECT_STORE_MEMORY, ResourceSet
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import gcs_pb2
 
@@ -54,15 +54,21 @@ def resources(process: Process, *, available: bool) -> dict[str, float]:
     with process.blocking():
         reply = process.gcs.call(list_nodes=gcs_pb2.ListNodes())
     total = ResourceSet()
+    arena_used = 0
     for item in reply.node_list.items:
         if item.info.state != common_pb2.NodeInfo.DEAD:
+            arena_used += item.arena_used
             total = total + ResourceSet.from_proto(item.available if available else item.info.total)
             for bundle in item.bundles:
                 left = bundle.available if available and bundle.HasField("available") else bundle.resources
-                amounts = ResourceSet.from_proto(left)
-                total = total + ResourceSet(in_group(amounts, bundle.placement_group_id.hex(), bundle.index))
+                reserved = ResourceSet.from_proto(left)
+                total = total + ResourceSet(in_group(reserved, bundle.placement_group_id.hex(), bundle.index))
+    amounts = total.to_floats()
+    if available and OBJECT_STORE_MEMORY in amounts:
+        # No lease takes of it: objects do.
+        amounts[OBJECT_STORE_MEMORY] -= arena_used
     # A node that lent CPUs owes them: nobody may use what is below zero.
-    return {name: amount for name, amount in total.to_floats().items() if amount > 0}
+    return {name: amount for name, amount in amounts.items() if amount > 0}
 
 
 def list_named_actors(process: Process, all_namespaces: bool) -> list[dict[str, str]]:

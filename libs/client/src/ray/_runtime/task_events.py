@@ -1,8 +1,9 @@
 """What this process tells the cluster about tasks: those it owns, and the one that it runs.
 
-Told once a second, through the raylet. A task that is over within the second costs one tuple: it is told in columns
-with others of its kind. Tasks that go on are found by a look at what is pending when it is time to tell, so a change of
-state costs nothing when it happens. Only a task that has been running for a while is told of by its worker.
+Told once a second, through the raylet; of the first few that go on after a moment. A task that is over within the
+second costs one tuple: it is told in columns with others of its kind. Tasks that go on are found by a look at what is
+pending when it is time to tell, so a change of state costs nothing when it happens. Only a task that has been running
+for a while is told of by its worker.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -42,10 +43,14 @@ FAILURES_LIMIT: Final = 10_000
 # Pending tasks that one look covers, the oldest first, and how many of them are news.
 SCAN_LIMIT: Final = 50_000
 NEWS_LIMIT: Final = 5_000
+# How soon a process that had nothing to tell tells of what goes on, and of how many tasks at most.
+EARLY_S: Final = 0.1
+EARLY_LIMIT: Final = 100
 # A call that runs for less is not worth telling of before it is over.
 _LONG_S: Final = 0.05
 _MESSAGE_LIMIT: Final = 4_000
 
+_AT_WORKER: Final = (task_pb2.SUBMITTED_TO_WORKER, task_pb2.PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY)
 _DONE: Final = (worker_pb2.TaskReply.DONE, worker_pb2.TaskReply.EXITING)
 _ERROR_TYPES: Final[Mapping[str, str]] = {
     "ActorDiedError": "ACTOR_DIED",
@@ -104,6 +109,8 @@ class TaskEvents:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._interval_s = DEFAULT_INTERVAL_S
+        # Makes of a task's kind the one with its call site, where that is recorded.
+        self._kind_from_here: Callable[[TaskKind], TaskKind] | None = None
         self._armed = False
         # The number of the timer that counts: two threads may set one each.
         self._timer = 0
@@ -135,16 +142,30 @@ class TaskEvents:
         """As the raylet says; 0: tell nothing."""
         self._interval_s = seconds
 
+    def record_call_sites(self) -> None:
+        """From now on tasks are told of with where they were made."""
+        from ray._runtime.call_sites import kind_from_here
+
+        self._kind_from_here = kind_from_here
+
+    def call_site(self) -> str:
+        """Of an actor that is being made; empty when it is not recorded."""
+        if self._kind_from_here is None:
+            return ""
+        from ray._runtime.call_sites import call_site
+
+        return call_site()
+
     # -- what happens to tasks that this process owns; on the hot path
 
     def begun(self, record: TaskRecord, kind: TaskKind | None) -> None:
         """A task was submitted. kind: None when nothing is to be told of it."""
         if kind is not None:
-            record.kind = kind
+            record.kind = kind if self._kind_from_here is None else self._kind_from_here(kind)
             record.created_at = time()
             record.parent_id = self._parent or self._submitting()
             if not self._armed:
-                self._arm()
+                self._begin()
 
     def ended(self, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
         """A final reply came for a task of a kind."""
@@ -231,12 +252,32 @@ class TaskEvents:
     def look_later(self) -> None:
         """Something goes on that may have to be told."""
         if not self._armed and self.wanted:
-            self._arm()
+            self._begin()
 
     def _arm(self) -> None:
         self._armed = True
         self._timer = timer = self._timer + 1
         self._process.reactor.call_later(self._interval_s or DEFAULT_INTERVAL_S, lambda: self._due(timer))
+
+    def _begin(self) -> None:
+        """Something goes on again after nothing did."""
+        self._arm()
+        if self._interval_s > EARLY_S:
+            self._process.reactor.call_later(EARLY_S, self._look_early)
+
+    def _look_early(self) -> None:
+        """Tell of the first few that take long, without waiting for the interval."""
+        process = self._process
+        if process.closing or not self.wanted:
+            return
+        with process.lock:
+            news, _ = self._pending_news(EARLY_LIMIT, time() - _LONG_S)
+        message = self._message()
+        quiet = message.ByteSize()
+        self._add_live(message, news, {})
+        self._add_running(message, process.executor.lane.running(), EARLY_LIMIT)
+        if message.ByteSize() > quiet:
+            process.raylet.send(raylet_pb2.TASK_EVENTS, message.SerializeToString())
 
     def _due(self, timer: int) -> None:
         if timer != self._timer:
@@ -279,7 +320,7 @@ class TaskEvents:
         running = process.executor.lane.running()
         if not self.wanted:
             return False
-        message = task_pb2.TaskEvents(teller=process.identity.address(), pid=os.getpid())
+        message = self._message()
         quiet = message.ByteSize()
         message.dropped = dropped
         kinds: dict[TaskKind, int] = {}
@@ -288,23 +329,32 @@ class TaskEvents:
         for failure in failures:
             _add_finished(message, failure.ended, kinds)
             _describe(message.finished[-1], failure)
-        for task, kind in news:
-            task.kind = _index(kind, kinds)
-            message.live.append(task)
-        self._add_running(message, running)
+        self._add_live(message, news, kinds)
+        self._add_running(message, running, NEWS_LIMIT)
         goes_on = goes_on or bool(running)
         message.reconstructed = self._recoveries[0] - before[0]
         message.unrecovered = self._recoveries[1] - before[1]
         if message.ByteSize() > quiet:
-            message.kinds.extend(kind.message for kind in kinds)
             process.raylet.send(raylet_pb2.TASK_EVENTS, message.SerializeToString())
         return goes_on
 
-    def _add_running(self, message: task_pb2.TaskEvents, running: list[tuple[Execution, bool]]) -> None:
+    def _message(self) -> task_pb2.TaskEvents:
+        return task_pb2.TaskEvents(teller=self._process.identity.address(), pid=os.getpid())
+
+    def _add_live(
+        self, message: task_pb2.TaskEvents, news: list[tuple[task_pb2.LiveTask, TaskKind]], kinds: dict[TaskKind, int]
+    ) -> None:
+        """kinds: of what the message has already; it gets them all."""
+        for task, kind in news:
+            task.kind = _index(kind, kinds)
+            message.live.append(task)
+        message.kinds.extend(kind.message for kind in kinds)
+
+    def _add_running(self, message: task_pb2.TaskEvents, running: list[tuple[Execution, bool]], limit: int) -> None:
         """Tell of the calls that run here and have done so for a while."""
         told: dict[tuple[bytes, int], int] = {}
         started_by = time() - _LONG_S
-        for execution, waits in running[:NEWS_LIMIT]:
+        for execution, waits in running[:limit]:
             task = execution.task
             if execution.started_at > started_by:
                 continue
@@ -317,20 +367,27 @@ class TaskEvents:
                 )
         self._told_running = told
 
-    def _pending_news(self) -> tuple[list[tuple[task_pb2.LiveTask, TaskKind]], bool]:
-        """Pending tasks whose state is not what was told; the lock is held. cost: O(SCAN_LIMIT)."""
+    def _pending_news(
+        self, limit: int = NEWS_LIMIT, begun_by: float = float("inf")
+    ) -> tuple[list[tuple[task_pb2.LiveTask, TaskKind]], bool]:
+        """Pending tasks that were begun by then and whose state is not what was told; the lock is held.
+
+        cost: O(SCAN_LIMIT).
+        """
         pending = self._process.submitter.pending
         news = []
         for record in itertools.islice(pending.values(), SCAN_LIMIT):
             kind = record.kind
             if kind is None:
                 continue
+            if record.created_at > begun_by:
+                break  # and the others after it
             status = status_of(record)
             mark = record.attempt * 16 + status
             if mark != record.told:
                 record.told = mark
                 news.append((self._live(record, status), kind))
-                if len(news) >= NEWS_LIMIT:
+                if len(news) >= limit:
                     break
         return news, bool(pending)
 
@@ -345,7 +402,7 @@ class TaskEvents:
             sent_at=record.sent_at,
         )
         peer = record.sent_to
-        if peer is not None and status == task_pb2.SUBMITTED_TO_WORKER:
+        if peer is not None and status in _AT_WORKER:
             task.worker.node_id, task.worker.worker_id = peer.node_id, peer.worker_id
             task.worker_pid = peer.pid
         return task
@@ -353,8 +410,11 @@ class TaskEvents:
 
 def status_of(record: TaskRecord) -> task_pb2.TaskStatus:
     """How far a pending task has come, as its owner knows."""
-    if record.lease_id is not None or (record.actor_id and record.sent_at):
+    if record.lease_id is not None:
         return task_pb2.SUBMITTED_TO_WORKER
+    if record.actor_id and record.sent_at:
+        # Until its worker tells that it runs.
+        return task_pb2.PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY
     return task_pb2.PENDING_NODE_ASSIGNMENT if record.message else task_pb2.PENDING_ARGS_AVAIL
 
 

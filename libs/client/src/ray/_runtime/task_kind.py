@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 class TaskKind:
     """Shared by all calls that differ in nothing but id and time; compared by identity.
 
+    sites: by call site, the kinds of those that were made there, where that is recorded.
+
     ended, ended_told: see TaskEvents; by worker, the groups that take the next rows.
     """
 
-    __slots__ = ("ended", "ended_told", "message")
+    __slots__ = ("ended", "ended_told", "message", "sites")
 
     def __init__(self, message: task_pb2.TaskKind) -> None:
         self.message = message
+        self.sites: dict[str, TaskKind] | None = None
         self.ended: dict[Peer | None, list[Any]] = {}
         self.ended_told: dict[Peer | None, list[Any]] = {}
 

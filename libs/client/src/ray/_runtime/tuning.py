@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,11 +28,15 @@ class Tuning:
 
 
 DEFAULT: Final = Tuning()
+# A driver's own variable counts too, in a cluster that somebody else started.
+_CREATION_SITES: Final = "RAY_record_task_actor_creation_sites"
 
 
 def apply(process: Process, welcome: raylet_pb2.RayletWelcome) -> None:
     """Have the process do as its raylet says; before it submits or runs anything."""
     process.task_events.set_interval(welcome.task_event_interval_ms / 1000)
+    if welcome.tuning.record_creation_sites or os.environ.get(_CREATION_SITES, "").lower() in ("1", "true"):
+        process.task_events.record_call_sites()
     process.recovery.lineage.limit = welcome.max_lineage_bytes
     told = welcome.tuning
     serialization.inline.limit = (

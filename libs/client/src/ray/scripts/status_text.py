@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from manta_common.resources import ResourceSet
+from manta_common.resources import OBJECT_STORE_MEMORY, ResourceSet
 from manta_common.scheduling.bundles import describe_bundles
 from manta_common.scheduling.demand_notice import shape_text
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import gcs_pb2, placement_group_pb2
 
 _RULE: Final = "-" * 63
-_IN_BYTES: Final = ("memory", "object_store_memory")
+_IN_BYTES: Final = ("memory", OBJECT_STORE_MEMORY)
 # Made by the system for affinity to one node; nobody asked for them by name.
 _HIDDEN: Final = re.compile(r"^node:|_group_(\d+_)?[0-9a-f]{36}$")
 
@@ -59,10 +59,12 @@ def _cause(info: common_pb2.NodeInfo) -> str:
 
 def _usage(items: Iterable[gcs_pb2.NodeList.Item]) -> list[str]:
     total, available = ResourceSet(), ResourceSet()
+    arena_used = 0
     reserved, reserved_free = ResourceSet(), ResourceSet()
     for item in items:
         total += ResourceSet.from_proto(item.info.total)
         available += ResourceSet.from_proto(item.available)
+        arena_used += item.arena_used
         for bundle in item.bundles:
             held = ResourceSet.from_proto(bundle.resources)
             reserved += held
@@ -74,6 +76,8 @@ def _usage(items: Iterable[gcs_pb2.NodeList.Item]) -> list[str]:
         if _HIDDEN.match(name):
             continue
         used = amounts[name] - free.get(name, 0.0)
+        if name == OBJECT_STORE_MEMORY:
+            used += arena_used
         # What a group reserves is taken from the node; what of it is used, only its bundles know.
         held_of = held_amounts.get(name, 0.0)
         in_use = held_of - held_free.get(name, 0.0)

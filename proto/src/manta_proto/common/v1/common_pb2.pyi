@@ -219,12 +219,18 @@ class DeathCause(_message.Message):
     def __init__(self, kind: _Optional[_Union[DeathCause.Kind, str]] = ..., message: _Optional[str] = ..., exit_code: _Optional[int] = ..., node_id: _Optional[bytes] = ..., pid: _Optional[int] = ..., error: _Optional[bytes] = ..., last_log_lines: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeadWorker(_message.Message):
-    __slots__ = ("address", "cause")
+    __slots__ = ("address", "cause", "launched_at", "started_at", "ended_at")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
+    LAUNCHED_AT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
     address: WorkerAddress
     cause: DeathCause
-    def __init__(self, address: _Optional[_Union[WorkerAddress, _Mapping]] = ..., cause: _Optional[_Union[DeathCause, _Mapping]] = ...) -> None: ...
+    launched_at: float
+    started_at: float
+    ended_at: float
+    def __init__(self, address: _Optional[_Union[WorkerAddress, _Mapping]] = ..., cause: _Optional[_Union[DeathCause, _Mapping]] = ..., launched_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ...) -> None: ...
 
 class NodeInfo(_message.Message):
     __slots__ = ("node_id", "state", "raylet_address", "flight_address", "object_manager_address", "hostname", "machine_id", "socket_dir", "session_dir", "total", "labels", "node_name", "is_head", "metrics", "death_cause", "started_at", "ended_at", "version", "ip_address", "drain_message", "drain_deadline")

@@ -387,16 +387,18 @@ class ListNodes(_message.Message):
 class NodeList(_message.Message):
     __slots__ = ("items",)
     class Item(_message.Message):
-        __slots__ = ("info", "available", "demands", "bundles")
+        __slots__ = ("info", "available", "demands", "bundles", "arena_used")
         INFO_FIELD_NUMBER: _ClassVar[int]
         AVAILABLE_FIELD_NUMBER: _ClassVar[int]
         DEMANDS_FIELD_NUMBER: _ClassVar[int]
         BUNDLES_FIELD_NUMBER: _ClassVar[int]
+        ARENA_USED_FIELD_NUMBER: _ClassVar[int]
         info: _common_pb2.NodeInfo
         available: _common_pb2.Resources
         demands: _containers.RepeatedCompositeFieldContainer[ResourceDemand]
         bundles: _containers.RepeatedCompositeFieldContainer[_placement_group_pb2.HeldBundle]
-        def __init__(self, info: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ...) -> None: ...
+        arena_used: int
+        def __init__(self, info: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., arena_used: _Optional[int] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[NodeList.Item]
     def __init__(self, items: _Optional[_Iterable[_Union[NodeList.Item, _Mapping]]] = ...) -> None: ...
@@ -528,7 +530,7 @@ class AttachNode(_message.Message):
     def __init__(self, info: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., epoch: _Optional[int] = ..., actors: _Optional[_Iterable[_Union[ActorReport, _Mapping]]] = ..., recent_deaths: _Optional[_Iterable[_Union[_common_pb2.DeadWorker, _Mapping]]] = ..., job_ids: _Optional[_Iterable[bytes]] = ..., bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., watched_placement_groups: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("available", "demands", "demands_changed", "used_bundles", "used_bundles_changed", "taken_actors", "leaves")
+    __slots__ = ("available", "demands", "demands_changed", "used_bundles", "used_bundles_changed", "taken_actors", "leaves", "arena_used")
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     DEMANDS_FIELD_NUMBER: _ClassVar[int]
     DEMANDS_CHANGED_FIELD_NUMBER: _ClassVar[int]
@@ -536,6 +538,7 @@ class Heartbeat(_message.Message):
     USED_BUNDLES_CHANGED_FIELD_NUMBER: _ClassVar[int]
     TAKEN_ACTORS_FIELD_NUMBER: _ClassVar[int]
     LEAVES_FIELD_NUMBER: _ClassVar[int]
+    ARENA_USED_FIELD_NUMBER: _ClassVar[int]
     available: _common_pb2.Resources
     demands: _containers.RepeatedCompositeFieldContainer[ResourceDemand]
     demands_changed: bool
@@ -543,7 +546,8 @@ class Heartbeat(_message.Message):
     used_bundles_changed: bool
     taken_actors: _containers.RepeatedCompositeFieldContainer[ActorReport]
     leaves: bool
-    def __init__(self, available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., demands_changed: bool = ..., used_bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., used_bundles_changed: bool = ..., taken_actors: _Optional[_Iterable[_Union[ActorReport, _Mapping]]] = ..., leaves: bool = ...) -> None: ...
+    arena_used: int
+    def __init__(self, available: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., demands: _Optional[_Iterable[_Union[ResourceDemand, _Mapping]]] = ..., demands_changed: bool = ..., used_bundles: _Optional[_Iterable[_Union[_placement_group_pb2.HeldBundle, _Mapping]]] = ..., used_bundles_changed: bool = ..., taken_actors: _Optional[_Iterable[_Union[ActorReport, _Mapping]]] = ..., leaves: bool = ..., arena_used: _Optional[int] = ...) -> None: ...
 
 class ActorReport(_message.Message):
     __slots__ = ("actor_id", "incarnation", "address", "pid", "failure", "repr_name", "rejected")

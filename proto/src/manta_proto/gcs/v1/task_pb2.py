@@ -15,37 +15,37 @@ _sym_db = _symbol_database.Default()
 from manta_proto.common.v1 import common_pb2 as manta__proto_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmanta_proto/gcs/v1/task.proto\x12\x0cmanta.gcs.v1\x1a\"manta_proto/common/v1/common.proto\"\xe8\x01\n\x08TaskKind\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12$\n\x04type\x18\x03 \x01(\x0e\x32\x16.manta.gcs.v1.TaskType\x12\x0e\n\x06job_id\x18\x04 \x01(\x0c\x12\x10\n\x08\x61\x63tor_id\x18\x05 \x01(\x0c\x12-\n\tresources\x18\x06 \x01(\x0b\x32\x1a.manta.common.v1.Resources\x12\x13\n\x0bruntime_env\x18\x07 \x01(\t\x12\x1a\n\x12placement_group_id\x18\x08 \x01(\x0c\x12\x14\n\x0c\x62undle_index\x18\t \x01(\r\"\xdc\x02\n\rFinishedTasks\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12.\n\x06worker\x18\x02 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\x12\x12\n\nworker_pid\x18\x03 \x01(\x05\x12(\n\x06status\x18\x04 \x01(\x0e\x32\x18.manta.gcs.v1.TaskStatus\x12\x12\n\nerror_type\x18\x05 \x01(\t\x12\x15\n\rerror_message\x18\x06 \x01(\t\x12\x0c\n\x04told\x18\x07 \x01(\x08\x12\x10\n\x08task_ids\x18\x08 \x01(\x0c\x12\x12\n\nparent_ids\x18\t \x01(\x0c\x12\x10\n\x08\x61ttempts\x18\n \x03(\r\x12\x12\n\ncreated_at\x18\x0b \x03(\x01\x12\x11\n\tqueued_at\x18\x0c \x03(\x01\x12\x0f\n\x07sent_at\x18\r \x03(\x01\x12\x10\n\x08\x65nded_at\x18\x0e \x03(\x01\x12\x14\n\x0c\x65xecution_us\x18\x0f \x03(\x04\"\xd9\x02\n\x08LiveTask\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12\x0f\n\x07task_id\x18\x02 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12(\n\x06status\x18\x04 \x01(\x0e\x32\x18.manta.gcs.v1.TaskStatus\x12\x11\n\tparent_id\x18\x05 \x01(\x0c\x12\x12\n\ncreated_at\x18\x06 \x01(\x01\x12\x11\n\tqueued_at\x18\x07 \x01(\x01\x12\x0f\n\x07sent_at\x18\x08 \x01(\x01\x12.\n\x06worker\x18\t \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\x12\x12\n\nworker_pid\x18\n \x01(\x05\x12\r\n\x05owner\x18\x0b \x01(\x0c\x12)\n\x07running\x18\x0c \x01(\x0e\x32\x18.manta.gcs.v1.TaskStatus\x12\x12\n\nstarted_at\x18\r \x01(\x01\x12\x16\n\x0epending_reason\x18\x0e \x01(\t\"m\n\x0bRunningTask\x12\x0f\n\x07task_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12(\n\x06status\x18\x03 \x01(\x0e\x32\x18.manta.gcs.v1.TaskStatus\x12\x12\n\nstarted_at\x18\x04 \x01(\x01\"\xae\x02\n\nTaskEvents\x12.\n\x06teller\x18\x01 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\x12\x0b\n\x03pid\x18\x02 \x01(\x05\x12%\n\x05kinds\x18\x03 \x03(\x0b\x32\x16.manta.gcs.v1.TaskKind\x12-\n\x08\x66inished\x18\x04 \x03(\x0b\x32\x1b.manta.gcs.v1.FinishedTasks\x12$\n\x04live\x18\x05 \x03(\x0b\x32\x16.manta.gcs.v1.LiveTask\x12*\n\x07running\x18\x06 \x03(\x0b\x32\x19.manta.gcs.v1.RunningTask\x12\x0f\n\x07\x64ropped\x18\x07 \x01(\x04\x12\x15\n\rreconstructed\x18\x08 \x01(\x04\x12\x13\n\x0bunrecovered\x18\t \x01(\x04\"=\n\x0bStateFilter\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x0f\n\x07unequal\x18\x02 \x01(\x08\x12\r\n\x05value\x18\x03 \x01(\t\"F\n\tListTasks\x12*\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x19.manta.gcs.v1.StateFilter\x12\r\n\x05limit\x18\x02 \x01(\r\"\xb7\x01\n\x08TaskList\x12%\n\x05kinds\x18\x01 \x03(\x0b\x32\x16.manta.gcs.v1.TaskKind\x12-\n\x08\x66inished\x18\x02 \x03(\x0b\x32\x1b.manta.gcs.v1.FinishedTasks\x12$\n\x04live\x18\x03 \x03(\x0b\x32\x16.manta.gcs.v1.LiveTask\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x0f\n\x07matched\x18\x05 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x06 \x01(\x04\"\x10\n\x0eSummarizeTasks\"\xc6\x01\n\x0bTaskSummary\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.manta.gcs.v1.TaskSummary.Item\x12\x0f\n\x07\x64ropped\x18\x02 \x01(\x04\x1aw\n\x04Item\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12$\n\x04type\x18\x02 \x01(\x0e\x32\x16.manta.gcs.v1.TaskType\x12(\n\x06status\x18\x03 \x01(\x0e\x32\x18.manta.gcs.v1.TaskStatus\x12\r\n\x05\x63ount\x18\x04 \x01(\x04*\xc7\x02\n\nTaskStatus\x12\x07\n\x03NIL\x10\x00\x12\x16\n\x12PENDING_ARGS_AVAIL\x10\x01\x12\x1b\n\x17PENDING_NODE_ASSIGNMENT\x10\x02\x12\x1f\n\x1bPENDING_OBJ_STORE_MEM_AVAIL\x10\x03\x12\x16\n\x12PENDING_ARGS_FETCH\x10\x04\x12\x17\n\x13SUBMITTED_TO_WORKER\x10\x05\x12!\n\x1dPENDING_ACTOR_TASK_ARGS_FETCH\x10\x06\x12.\n*PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY\x10\x07\x12\x0b\n\x07RUNNING\x10\x08\x12\x16\n\x12RUNNING_IN_RAY_GET\x10\t\x12\x17\n\x13RUNNING_IN_RAY_WAIT\x10\n\x12\x0c\n\x08\x46INISHED\x10\x0b\x12\n\n\x06\x46\x41ILED\x10\x0c*D\n\x08TaskType\x12\x0f\n\x0bNORMAL_TASK\x10\x00\x12\x17\n\x13\x41\x43TOR_CREATION_TASK\x10\x01\x12\x0e\n\nACTOR_TASK\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmanta_proto/gcs/v1/task.proto\x12\x0cmanta.gcs.v1\x1a\"manta_proto/common/v1/common.proto\"\xfb\x01\n\x08TaskKind\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12$\n\x04type\x18\x03 \x01(\x0e\x32\x16.manta.gcs.v1.TaskType\x12\x0e\n\x06job_id\x18\x04 \x01(\x0c\x12\x10\n\x08\x61\x63tor_id\x18\x05 \x01(\x0c\x12-\n\tresources\x18\x06 \x01(\x0b\x32\x1a.manta.common.v1.Resources\x12\x13\n\x0bruntime_env\x18\x07 \x01(\t\x12\x1a\n\x12placement_group_id\x18\x08 \x01(\x0c\x12\x14\n\x0c\x62undle_index\x18\t \x01(\r\x12\x11\n\tcall_site\x18\x14 \x01(\t\"\xdc\x02\n\rFinishedTasks\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12.\n\x06worker\x18\x02 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\x12\x12\n\nworker_pid\x18\x03 \x01(\x05\x12(\n\x06status\x18\x04 \x01(\x0e\x32\x18.manta.gcs.v1.TaskStatus\x12\x12\n\nerror_type\x18\x05 \x01(\t\x12\x15\n\rerror_message\x18\x06 \x01(\t\x12\x0c\n\x04told\x18\x07 \x01(\x08\x12\x10\n\x08task_ids\x18\x08 \x01(\x0c\x12\x12\n\nparent_ids\x18\t \x01(\x0c\x12\x10\n\x08\x61ttempts\x18\n \x03(\r\x12\x12\n\ncreated_at\x18\x0b \x03(\x01\x12\x11\n\tqueued_at\x18\x0c \x03(\x01\x12\x0f\n\x07sent_at\x18\r \x03(\x01\x12\x10\n\x08\x65nded_at\x18\x0e \x03(\x01\x12\x14\n\x0c\x65xecution_us\x18\x0f \x03(\x04\"\xd9\x02\n\x08LiveTask\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12\x0f\n\x07task_id\x18\x02 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12(\n\x06status\x18\x04 \x01(\x0e\x32\x18.manta.gcs.v1.TaskStatus\x12\x11\n\tparent_id\x18\x05 \x01(\x0c\x12\x12\n\ncreated_at\x18\x06 \x01(\x01\x12\x11\n\tqueued_at\x18\x07 \x01(\x01\x12\x0f\n\x07sent_at\x18\x08 \x01(\x01\x12.\n\x06worker\x18\t \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\x12\x12\n\nworker_pid\x18\n \x01(\x05\x12\r\n\x05owner\x18\x0b \x01(\x0c\x12)\n\x07running\x18\x0c \x01(\x0e\x32\x18.manta.gcs.v1.TaskStatus\x12\x12\n\nstarted_at\x18\r \x01(\x01\x12\x16\n\x0epending_reason\x18\x0e \x01(\t\"m\n\x0bRunningTask\x12\x0f\n\x07task_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12(\n\x06status\x18\x03 \x01(\x0e\x32\x18.manta.gcs.v1.TaskStatus\x12\x12\n\nstarted_at\x18\x04 \x01(\x01\"\xae\x02\n\nTaskEvents\x12.\n\x06teller\x18\x01 \x01(\x0b\x32\x1e.manta.common.v1.WorkerAddress\x12\x0b\n\x03pid\x18\x02 \x01(\x05\x12%\n\x05kinds\x18\x03 \x03(\x0b\x32\x16.manta.gcs.v1.TaskKind\x12-\n\x08\x66inished\x18\x04 \x03(\x0b\x32\x1b.manta.gcs.v1.FinishedTasks\x12$\n\x04live\x18\x05 \x03(\x0b\x32\x16.manta.gcs.v1.LiveTask\x12*\n\x07running\x18\x06 \x03(\x0b\x32\x19.manta.gcs.v1.RunningTask\x12\x0f\n\x07\x64ropped\x18\x07 \x01(\x04\x12\x15\n\rreconstructed\x18\x08 \x01(\x04\x12\x13\n\x0bunrecovered\x18\t \x01(\x04\"=\n\x0bStateFilter\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x0f\n\x07unequal\x18\x02 \x01(\x08\x12\r\n\x05value\x18\x03 \x01(\t\"F\n\tListTasks\x12*\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x19.manta.gcs.v1.StateFilter\x12\r\n\x05limit\x18\x02 \x01(\r\"\xb7\x01\n\x08TaskList\x12%\n\x05kinds\x18\x01 \x03(\x0b\x32\x16.manta.gcs.v1.TaskKind\x12-\n\x08\x66inished\x18\x02 \x03(\x0b\x32\x1b.manta.gcs.v1.FinishedTasks\x12$\n\x04live\x18\x03 \x03(\x0b\x32\x16.manta.gcs.v1.LiveTask\x12\r\n\x05total\x18\x04 \x01(\x04\x12\x0f\n\x07matched\x18\x05 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x06 \x01(\x04\"\x10\n\x0eSummarizeTasks\"\xc6\x01\n\x0bTaskSummary\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.manta.gcs.v1.TaskSummary.Item\x12\x0f\n\x07\x64ropped\x18\x02 \x01(\x04\x1aw\n\x04Item\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12$\n\x04type\x18\x02 \x01(\x0e\x32\x16.manta.gcs.v1.TaskType\x12(\n\x06status\x18\x03 \x01(\x0e\x32\x18.manta.gcs.v1.TaskStatus\x12\r\n\x05\x63ount\x18\x04 \x01(\x04*\xc7\x02\n\nTaskStatus\x12\x07\n\x03NIL\x10\x00\x12\x16\n\x12PENDING_ARGS_AVAIL\x10\x01\x12\x1b\n\x17PENDING_NODE_ASSIGNMENT\x10\x02\x12\x1f\n\x1bPENDING_OBJ_STORE_MEM_AVAIL\x10\x03\x12\x16\n\x12PENDING_ARGS_FETCH\x10\x04\x12\x17\n\x13SUBMITTED_TO_WORKER\x10\x05\x12!\n\x1dPENDING_ACTOR_TASK_ARGS_FETCH\x10\x06\x12.\n*PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY\x10\x07\x12\x0b\n\x07RUNNING\x10\x08\x12\x16\n\x12RUNNING_IN_RAY_GET\x10\t\x12\x17\n\x13RUNNING_IN_RAY_WAIT\x10\n\x12\x0c\n\x08\x46INISHED\x10\x0b\x12\n\n\x06\x46\x41ILED\x10\x0c*D\n\x08TaskType\x12\x0f\n\x0bNORMAL_TASK\x10\x00\x12\x17\n\x13\x41\x43TOR_CREATION_TASK\x10\x01\x12\x0e\n\nACTOR_TASK\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'manta_proto.gcs.v1.task_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TASKSTATUS']._serialized_start=1974
-  _globals['_TASKSTATUS']._serialized_end=2301
-  _globals['_TASKTYPE']._serialized_start=2303
-  _globals['_TASKTYPE']._serialized_end=2371
+  _globals['_TASKSTATUS']._serialized_start=1993
+  _globals['_TASKSTATUS']._serialized_end=2320
+  _globals['_TASKTYPE']._serialized_start=2322
+  _globals['_TASKTYPE']._serialized_end=2390
   _globals['_TASKKIND']._serialized_start=84
-  _globals['_TASKKIND']._serialized_end=316
-  _globals['_FINISHEDTASKS']._serialized_start=319
-  _globals['_FINISHEDTASKS']._serialized_end=667
-  _globals['_LIVETASK']._serialized_start=670
-  _globals['_LIVETASK']._serialized_end=1015
-  _globals['_RUNNINGTASK']._serialized_start=1017
-  _globals['_RUNNINGTASK']._serialized_end=1126
-  _globals['_TASKEVENTS']._serialized_start=1129
-  _globals['_TASKEVENTS']._serialized_end=1431
-  _globals['_STATEFILTER']._serialized_start=1433
-  _globals['_STATEFILTER']._serialized_end=1494
-  _globals['_LISTTASKS']._serialized_start=1496
-  _globals['_LISTTASKS']._serialized_end=1566
-  _globals['_TASKLIST']._serialized_start=1569
-  _globals['_TASKLIST']._serialized_end=1752
-  _globals['_SUMMARIZETASKS']._serialized_start=1754
-  _globals['_SUMMARIZETASKS']._serialized_end=1770
-  _globals['_TASKSUMMARY']._serialized_start=1773
-  _globals['_TASKSUMMARY']._serialized_end=1971
-  _globals['_TASKSUMMARY_ITEM']._serialized_start=1852
-  _globals['_TASKSUMMARY_ITEM']._serialized_end=1971
+  _globals['_TASKKIND']._serialized_end=335
+  _globals['_FINISHEDTASKS']._serialized_start=338
+  _globals['_FINISHEDTASKS']._serialized_end=686
+  _globals['_LIVETASK']._serialized_start=689
+  _globals['_LIVETASK']._serialized_end=1034
+  _globals['_RUNNINGTASK']._serialized_start=1036
+  _globals['_RUNNINGTASK']._serialized_end=1145
+  _globals['_TASKEVENTS']._serialized_start=1148
+  _globals['_TASKEVENTS']._serialized_end=1450
+  _globals['_STATEFILTER']._serialized_start=1452
+  _globals['_STATEFILTER']._serialized_end=1513
+  _globals['_LISTTASKS']._serialized_start=1515
+  _globals['_LISTTASKS']._serialized_end=1585
+  _globals['_TASKLIST']._serialized_start=1588
+  _globals['_TASKLIST']._serialized_end=1771
+  _globals['_SUMMARIZETASKS']._serialized_start=1773
+  _globals['_SUMMARIZETASKS']._serialized_end=1789
+  _globals['_TASKSUMMARY']._serialized_start=1792
+  _globals['_TASKSUMMARY']._serialized_end=1990
+  _globals['_TASKSUMMARY_ITEM']._serialized_start=1871
+  _globals['_TASKSUMMARY_ITEM']._serialized_end=1990
 # @@protoc_insertion_point(module_scope)

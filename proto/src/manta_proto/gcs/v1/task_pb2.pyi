@@ -46,7 +46,7 @@ ACTOR_CREATION_TASK: TaskType
 ACTOR_TASK: TaskType
 
 class TaskKind(_message.Message):
-    __slots__ = ("name", "function", "type", "job_id", "actor_id", "resources", "runtime_env", "placement_group_id", "bundle_index")
+    __slots__ = ("name", "function", "type", "job_id", "actor_id", "resources", "runtime_env", "placement_group_id", "bundle_index", "call_site")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class TaskKind(_message.Message):
     RUNTIME_ENV_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_INDEX_FIELD_NUMBER: _ClassVar[int]
+    CALL_SITE_FIELD_NUMBER: _ClassVar[int]
     name: str
     function: str
     type: TaskType
@@ -65,7 +66,8 @@ class TaskKind(_message.Message):
     runtime_env: str
     placement_group_id: bytes
     bundle_index: int
-    def __init__(self, name: _Optional[str] = ..., function: _Optional[str] = ..., type: _Optional[_Union[TaskType, str]] = ..., job_id: _Optional[bytes] = ..., actor_id: _Optional[bytes] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., runtime_env: _Optional[str] = ..., placement_group_id: _Optional[bytes] = ..., bundle_index: _Optional[int] = ...) -> None: ...
+    call_site: str
+    def __init__(self, name: _Optional[str] = ..., function: _Optional[str] = ..., type: _Optional[_Union[TaskType, str]] = ..., job_id: _Optional[bytes] = ..., actor_id: _Optional[bytes] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., runtime_env: _Optional[str] = ..., placement_group_id: _Optional[bytes] = ..., bundle_index: _Optional[int] = ..., call_site: _Optional[str] = ...) -> None: ...
 
 class FinishedTasks(_message.Message):
     __slots__ = ("kind", "worker", "worker_pid", "status", "error_type", "error_message", "told", "task_ids", "parent_ids", "attempts", "created_at", "queued_at", "sent_at", "ended_at", "execution_us")

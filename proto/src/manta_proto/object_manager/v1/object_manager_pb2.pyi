@@ -32,6 +32,7 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WORKERS_DIED: _ClassVar[Kind]
     JOB_ENDED: _ClassVar[Kind]
     PREFETCH: _ClassVar[Kind]
+    ARENA_USE: _ClassVar[Kind]
 NONE: Kind
 WELCOME: Kind
 REFUSED: Kind
@@ -55,6 +56,13 @@ NODES: Kind
 WORKERS_DIED: Kind
 JOB_ENDED: Kind
 PREFETCH: Kind
+ARENA_USE: Kind
+
+class ArenaUse(_message.Message):
+    __slots__ = ("used",)
+    USED_FIELD_NUMBER: _ClassVar[int]
+    used: int
+    def __init__(self, used: _Optional[int] = ...) -> None: ...
 
 class ArenaWelcome(_message.Message):
     __slots__ = ("size", "flight_address", "object_manager_address", "metrics_address", "extents")

@@ -104,16 +104,18 @@ class RayletWelcome(_message.Message):
     def __init__(self, node_id: _Optional[bytes] = ..., object_manager_socket: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., node: _Optional[_Union[_common_pb2.NodeInfo, _Mapping]] = ..., task_event_interval_ms: _Optional[int] = ..., max_lineage_bytes: _Optional[int] = ..., tuning: _Optional[_Union[Tuning, _Mapping]] = ..., metrics_interval_ms: _Optional[int] = ...) -> None: ...
 
 class Tuning(_message.Message):
-    __slots__ = ("inline_bytes", "call_inline_bytes", "lease_idle_ms", "retry_delay_ms")
+    __slots__ = ("inline_bytes", "call_inline_bytes", "lease_idle_ms", "retry_delay_ms", "record_creation_sites")
     INLINE_BYTES_FIELD_NUMBER: _ClassVar[int]
     CALL_INLINE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LEASE_IDLE_MS_FIELD_NUMBER: _ClassVar[int]
     RETRY_DELAY_MS_FIELD_NUMBER: _ClassVar[int]
+    RECORD_CREATION_SITES_FIELD_NUMBER: _ClassVar[int]
     inline_bytes: int
     call_inline_bytes: int
     lease_idle_ms: int
     retry_delay_ms: int
-    def __init__(self, inline_bytes: _Optional[int] = ..., call_inline_bytes: _Optional[int] = ..., lease_idle_ms: _Optional[int] = ..., retry_delay_ms: _Optional[int] = ...) -> None: ...
+    record_creation_sites: bool
+    def __init__(self, inline_bytes: _Optional[int] = ..., call_inline_bytes: _Optional[int] = ..., lease_idle_ms: _Optional[int] = ..., retry_delay_ms: _Optional[int] = ..., record_creation_sites: bool = ...) -> None: ...
 
 class LeasesWanted(_message.Message):
     __slots__ = ("request_id", "job_id", "resources", "strategy", "runtime_env", "backlog", "hops", "argument_bytes", "name", "arguments")
@@ -376,20 +378,24 @@ class DescribeRequest(_message.Message):
 class DescribeReply(_message.Message):
     __slots__ = ("node_id", "total", "available", "workers", "demands", "bundles")
     class Worker(_message.Message):
-        __slots__ = ("worker_id", "pid", "job_id", "actor_id", "lease_id", "state")
+        __slots__ = ("worker_id", "pid", "job_id", "actor_id", "lease_id", "state", "launched_at", "started_at")
         WORKER_ID_FIELD_NUMBER: _ClassVar[int]
         PID_FIELD_NUMBER: _ClassVar[int]
         JOB_ID_FIELD_NUMBER: _ClassVar[int]
         ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
         LEASE_ID_FIELD_NUMBER: _ClassVar[int]
         STATE_FIELD_NUMBER: _ClassVar[int]
+        LAUNCHED_AT_FIELD_NUMBER: _ClassVar[int]
+        STARTED_AT_FIELD_NUMBER: _ClassVar[int]
         worker_id: bytes
         pid: int
         job_id: bytes
         actor_id: bytes
         lease_id: bytes
         state: str
-        def __init__(self, worker_id: _Optional[bytes] = ..., pid: _Optional[int] = ..., job_id: _Optional[bytes] = ..., actor_id: _Optional[bytes] = ..., lease_id: _Optional[bytes] = ..., state: _Optional[str] = ...) -> None: ...
+        launched_at: float
+        started_at: float
+        def __init__(self, worker_id: _Optional[bytes] = ..., pid: _Optional[int] = ..., job_id: _Optional[bytes] = ..., actor_id: _Optional[bytes] = ..., lease_id: _Optional[bytes] = ..., state: _Optional[str] = ..., launched_at: _Optional[float] = ..., started_at: _Optional[float] = ...) -> None: ...
     class Demand(_message.Message):
         __slots__ = ("resources", "count", "reason")
         RESOURCES_FIELD_NUMBER: _ClassVar[int]

@@ -7,11 +7,12 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ray.util.state.common import (
     DEFAULT_LIMIT,
     DEFAULT_RPC_TIMEOUT,
+    ID_COLUMNS,
     RAY_MAX_LIMIT_FROM_API_SERVER,
     ActorState,
     ClusterEventState,
@@ -33,16 +34,6 @@ from ray.util.state.exception import RayStateApiException
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-_ID_COLUMNS: Final = {
-    StateResource.ACTORS: "actor_id",
-    StateResource.JOBS: "job_id",
-    StateResource.NODES: "node_id",
-    StateResource.OBJECTS: "object_id",
-    StateResource.PLACEMENT_GROUPS: "placement_group_id",
-    StateResource.TASKS: "task_id",
-    StateResource.WORKERS: "worker_id",
-}
 
 
 class StateApiClient:
@@ -99,7 +90,7 @@ class StateApiClient:
         raise_on_missing_output: bool,
         _explain: bool = False,
     ) -> builtins.list[Any]:
-        """Rows of a table. A cut at the limit is told as a warning; with _explain also what is missing.
+        """Rows of a table, by id. A cut at the limit is told as a warning; with _explain also what is missing.
 
         raises: RayStateApiException when the cluster does not answer, for an unknown filter column, and with
         raise_on_missing_output when a part of the cluster could not be asked.
@@ -132,7 +123,7 @@ class StateApiClient:
         self, resource: StateResource, id: str, options: GetApiOptions | None = None, _explain: bool = False
     ) -> Any:
         """The row of that id, or None. Of tasks that were repeated and of objects all rows, as a list."""
-        column = _ID_COLUMNS.get(resource)
+        column = ID_COLUMNS.get(resource)
         if column is None:
             raise RayStateApiException(f"{resource.value} have no ids to be got by; list them instead")
         options = options or GetApiOptions()

@@ -13,7 +13,7 @@ from manta_proto.gcs.v1 import gcs_pb2, placement_group_pb2, task_pb2
 
 from ray.util.state.actor_rows import actor_row
 from ray.util.state.cluster_rows import job_row, node_row, placement_group_row
-from ray.util.state.common import RAY_MAX_LIMIT_FROM_DATA_SOURCE, RECORDS, StateResource
+from ray.util.state.common import ID_COLUMNS, RAY_MAX_LIMIT_FROM_DATA_SOURCE, RECORDS, StateResource
 from ray.util.state.exception import RayStateApiException
 from ray.util.state.object_rows import object_rows
 from ray.util.state.records import ObjectState
@@ -58,7 +58,9 @@ class ClusterSource:
                 f"the table of {resource.value} is not supported yet; there are "
                 f"{', '.join(sorted(one.value for one in _SOURCES))}"
             )
-        return source(self, filters, limit)
+        listing = source(self, filters, limit)
+        listing.rows.sort(key=_id_of(resource))
+        return listing
 
     def task_summary(self) -> task_pb2.TaskSummary:
         return self._gcs.ask(summarize_tasks=task_pb2.SummarizeTasks()).task_summary
@@ -84,14 +86,15 @@ class ClusterSource:
         return listing
 
     def _nodes(self, filters: Sequence[StateFilter], limit: int) -> Listing:
-        return _chosen([node_row(info) for info in self.node_infos()], filters, limit)
+        return _chosen(StateResource.NODES, [node_row(info) for info in self.node_infos()], filters, limit)
 
     def _jobs(self, filters: Sequence[StateFilter], limit: int) -> Listing:
-        return _chosen([job_row(job) for job in self._job_records()], filters, limit)
+        return _chosen(StateResource.JOBS, [job_row(job) for job in self._job_records()], filters, limit)
 
     def _placement_groups(self, filters: Sequence[StateFilter], limit: int) -> Listing:
         found = self._gcs.ask(list_placement_groups=placement_group_pb2.ListPlacementGroups())
-        return _chosen([placement_group_row(item) for item in found.placement_group_list.items], filters, limit)
+        rows = [placement_group_row(item) for item in found.placement_group_list.items]
+        return _chosen(StateResource.PLACEMENT_GROUPS, rows, filters, limit)
 
     def _workers(self, filters: Sequence[StateFilter], limit: int) -> Listing:
         nodes = {info.node_id: info for info in self.node_infos()}
@@ -106,7 +109,7 @@ class ClusterSource:
                 warnings.append(f"the workers of node {info.node_id.hex()} are missing: {error}")
         dead = self._gcs.ask(list_dead_workers=gcs_pb2.ListDeadWorkers()).dead_worker_list
         rows += dead_rows(dead.items, nodes, {row.worker_id for row in rows})
-        listing = _chosen(rows, filters, limit)
+        listing = _chosen(StateResource.WORKERS, rows, filters, limit)
         listing.warnings = warnings
         return listing
 
@@ -131,7 +134,7 @@ class ClusterSource:
             warnings.append(
                 f"{unlisted} references are missing: each process tells of {RAY_MAX_LIMIT_FROM_DATA_SOURCE} at most"
             )
-        listing = _chosen(rows, filters, limit)
+        listing = _chosen(StateResource.OBJECTS, rows, filters, limit)
         listing.warnings = warnings
         return listing
 
@@ -155,8 +158,16 @@ def _to_proto(filters: Sequence[StateFilter]) -> list[task_pb2.StateFilter]:
     return [task_pb2.StateFilter(column=one.column, value=one.value, unequal=one.unequal) for one in filters]
 
 
-def _chosen(rows: Sequence[StateSchema], filters: Sequence[StateFilter], limit: int) -> Listing:
-    passed = [row for row in rows if all_pass(filters, row.get)]
+def _id_of(resource: StateResource) -> Callable[[StateSchema], str]:
+    """By what the rows of a table are in order: an answer is the same for as long as nothing changes."""
+    column = ID_COLUMNS[resource]
+    return lambda row: getattr(row, column) or ""
+
+
+def _chosen(
+    resource: StateResource, rows: Sequence[StateSchema], filters: Sequence[StateFilter], limit: int
+) -> Listing:
+    passed = sorted((row for row in rows if all_pass(filters, row.get)), key=_id_of(resource))
     return Listing(passed[:limit], len(rows), len(passed))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -27,8 +28,21 @@ from ray.util.state.summaries import (
 
 DEFAULT_RPC_TIMEOUT: Final = 30
 DEFAULT_LIMIT: Final = 100
-RAY_MAX_LIMIT_FROM_API_SERVER: Final = 10_000
-RAY_MAX_LIMIT_FROM_DATA_SOURCE: Final = 10_000
+
+
+def _limit_of(name: str) -> int:
+    """Of the environment of the process that asks, as upstream's. raises: ValueError."""
+    text = os.environ.get(name, "10000")
+    if not text.isdigit():
+        raise ValueError(f"{name} is {text!r}; expected a whole number")
+    return int(text)
+
+
+# Rows of one answer.
+RAY_MAX_LIMIT_FROM_API_SERVER: Final = _limit_of("RAY_MAX_LIMIT_FROM_API_SERVER")
+# References that one process tells of.
+RAY_MAX_LIMIT_FROM_DATA_SOURCE: Final = _limit_of("RAY_MAX_LIMIT_FROM_DATA_SOURCE")
+DEFAULT_LOG_LIMIT: Final = 1_000
 PREDICATES: Final = ("=", "!=")
 
 SupportedFilterType = str | bool | int | float
@@ -47,6 +61,17 @@ class StateResource(Enum):
     OBJECTS = "objects"
     RUNTIME_ENVS = "runtime_envs"
     CLUSTER_EVENTS = "cluster_events"
+
+
+ID_COLUMNS: Final = {
+    StateResource.ACTORS: "actor_id",
+    StateResource.JOBS: "job_id",
+    StateResource.NODES: "node_id",
+    StateResource.OBJECTS: "object_id",
+    StateResource.PLACEMENT_GROUPS: "placement_group_id",
+    StateResource.TASKS: "task_id",
+    StateResource.WORKERS: "worker_id",
+}
 
 
 class SummaryResource(Enum):
@@ -72,8 +97,8 @@ RECORDS: Final[dict[StateResource, type[StateSchema]]] = {
 
 @dataclass
 class ListApiOptions:
-    """What to list. limit: rows, at most 10,000. timeout: seconds. filters: (column, "=" or "!=", value), all of which
-    must hold.
+    """What to list. limit: rows, at most RAY_MAX_LIMIT_FROM_API_SERVER. timeout: seconds. filters: (column, "=" or
+    "!=", value), all of which must hold.
 
     raises: ValueError for another predicate or a limit that is out of range.
     """
@@ -121,6 +146,7 @@ class SummaryApiOptions:
 
 __all__ = [
     "DEFAULT_LIMIT",
+    "DEFAULT_LOG_LIMIT",
     "DEFAULT_RPC_TIMEOUT",
     "PREDICATES",
     "RAY_MAX_LIMIT_FROM_API_SERVER",

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ray.util.state.schema import StateSchema, column, date_text, resources_text, size_text
+from ray.util.state.schema import StateSchema, column, date_text, events_text, resources_text, size_text
 
 _Dict = dict[str, Any]
 
@@ -63,7 +63,7 @@ class TaskState(StateSchema):
     required_resources: _Dict | None = column(detail=True, default=None, text=resources_text)
     runtime_env_info: _Dict | None = column(detail=True, default=None)
     placement_group_id: str | None = column(detail=True, filterable=True, default=None)
-    events: list[_Dict] | None = column(detail=True, default=None)
+    events: list[_Dict] | None = column(detail=True, default=None, text=events_text)
     profiling_data: _Dict | None = column(detail=True, default=None)
     creation_time_ms: int | None = column(detail=True, default=None, text=date_text)
     start_time_ms: int | None = column(detail=True, default=None, text=date_text)

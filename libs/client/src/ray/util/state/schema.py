@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
@@ -72,10 +72,15 @@ class StateSchema:
 
 
 def date_text(milliseconds: float) -> str:
-    """2024-01-31 12:00:00.500000, local time; "" for the moment 0, which stands for never."""
+    """2024-01-31 12:00:00.500000, local time; "" for the moments 0 and -1, which stand for never."""
     from datetime import datetime
 
-    return str(datetime.fromtimestamp(milliseconds / 1000)) if milliseconds else ""
+    return str(datetime.fromtimestamp(milliseconds / 1000)) if milliseconds > 0 else ""
+
+
+def events_text(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each event with its time as a date."""
+    return [{**event, "created_ms": date_text(event["created_ms"])} for event in events]
 
 
 def resources_text(resources: Mapping[str, float]) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def _of_kind(kind: task_pb2.TaskKind) -> dict[str, Any]:
         "required_resources": in_group(resources, group, kind.bundle_index - 1) if group else resources,
         "runtime_env_info": {"serialized_runtime_env": kind.runtime_env or json.dumps({})},
         "placement_group_id": group or None,
+        "call_site": kind.call_site or None,
     }
 
 
@@ -105,7 +106,9 @@ def _of_times(times: dict[str, float], state: str) -> dict[str, Any]:
     events = []
     if not times["queued_at"] and times["sent_at"]:
         times = {**times, "queued_at": times["created_at"]}
-    for name, key in (*_PENDING, ("RUNNING", "started_at"), (state, "ended_at")):
+    # An actor's call: it came to its worker and waits for its turn there.
+    waits = ((state, "sent_at"),) if state == "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY" else ()
+    for name, key in (*_PENDING, *waits, ("RUNNING", "started_at"), (state, "ended_at")):
         if times.get(key):
             events.append({"state": name, "created_ms": _ms(times[key])})
     return {

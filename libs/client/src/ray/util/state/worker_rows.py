@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import gcs_pb2
@@ -36,9 +37,20 @@ def living_rows(node: common_pb2.NodeInfo, described: raylet_pb2.DescribeReply) 
             node_id=described.node_id.hex(),
             ip=node.ip_address,
             pid=worker.pid,
+            **_times(worker.launched_at, worker.started_at, 0.0),
         )
         for worker in described.workers
     ]
+
+
+def _times(launched_at: float, started_at: float, ended_at: float) -> dict[str, Any]:
+    """Milliseconds; of what did not happen, or nobody saw, what upstream shows: -1 of the launch, 0 of the rest."""
+    return {
+        "worker_launch_time_ms": round(launched_at * 1000) or -1,
+        "worker_launched_time_ms": round(started_at * 1000) or -1,
+        "start_time_ms": round(started_at * 1000),
+        "end_time_ms": round(ended_at * 1000),
+    }
 
 
 def dead_rows(
@@ -55,6 +67,7 @@ def dead_rows(
             ip=nodes[worker.address.node_id].ip_address if worker.address.node_id in nodes else "",
             pid=worker.cause.pid,
             exit_detail=worker.cause.message or None,
+            **_times(worker.launched_at, worker.started_at, worker.ended_at),
         )
         for worker in dead
         if worker.address.worker_id.hex() not in known
