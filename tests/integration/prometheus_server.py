@@ -19,8 +19,8 @@ from tests.integration.conditions import wait_for
 
 _CONFIG = """\
 global:
-  scrape_interval: 500ms
-  scrape_timeout: 500ms
+  scrape_interval: 2s
+  scrape_timeout: 2s
 scrape_configs:
   - job_name: ray
     honor_labels: true
@@ -49,7 +49,10 @@ class Prometheus:
 
 @contextmanager
 def prometheus(folder: Path, targets: Sequence[str]) -> Iterator[Prometheus]:
-    """Scrape these host:port twice a second; the test is skipped where there is no Prometheus."""
+    """Scrape these host:port every other second; the test is skipped where there is no Prometheus.
+
+    A page that does not come within that takes its series away until the next one does: wait for what is to be seen.
+    """
     binary = shutil.which("prometheus")
     if binary is None:
         pytest.skip("no prometheus on PATH: apt-get install prometheus")

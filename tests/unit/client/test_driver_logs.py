@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import sys
 from collections.abc import Callable
 
@@ -11,7 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from manta_proto.raylet.v1 import raylet_pb2
-from ray._runtime.driver_logs import DEFAULT_WINDOW_S, Fold, LogPrinter
+from ray._runtime.driver_logs import DEFAULT_WINDOW_S, Fold, LogPrinter, OutputOptions
+
+
+def printer_of(own_ip: str, call_later: Callable[[float, Callable[[], None]], object]) -> LogPrinter:
+    return LogPrinter(own_ip, call_later, OutputOptions.read(os.environ))  # type: ignore[arg-type]
+
 
 ONE, TWO, THREE = ("10.0.0.1", 1), ("10.0.0.1", 2), ("10.0.0.2", 1)
 WINDOW_S = DEFAULT_WINDOW_S
@@ -109,7 +115,7 @@ def say(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         out, error = (Terminal() if terminal else io.StringIO() for _ in range(2))
         monkeypatch.setattr(sys, "stdout", out)
         monkeypatch.setattr(sys, "stderr", error)
-        printer = LogPrinter("here", lambda delay, call: None)
+        printer = printer_of("here", lambda delay, call: None)
         for pid, text in enumerate(texts, 1):
             batch = raylet_pb2.LogLines.Batch(name="f", node_ip="here", pid=pid, lines=[text], is_error=is_error)
             printer.print(raylet_pb2.LogLines(batches=[batch]))
@@ -143,7 +149,7 @@ def test_the_environment_says_what_is_folded(say: Callable[..., list[str]]) -> N
 def test_a_variable_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=name):
-        LogPrinter("here", lambda delay, call: None)
+        printer_of("here", lambda delay, call: None)
 
 
 def test_the_prefix_has_a_colour_on_a_terminal_and_where_it_is_asked_for(say: Callable[..., list[str]]) -> None:
@@ -158,7 +164,7 @@ def test_the_prefix_has_a_colour_on_a_terminal_and_where_it_is_asked_for(say: Ca
 def test_the_window_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_DEDUP_LOGS_AGG_WINDOW_S", "7")
     delays = []
-    printer = LogPrinter("here", lambda delay, call: delays.append(delay))
+    printer = printer_of("here", lambda delay, call: delays.append(delay))
     printer.print(raylet_pb2.LogLines(batches=[raylet_pb2.LogLines.Batch(lines=["a"], pid=1)]))
     assert delays == [7]
 
@@ -169,7 +175,7 @@ def notice(key: str, text: str = "Warning: nobody has it") -> raylet_pb2.LogLine
 
 
 def test_a_notice_of_the_scheduler_is_shown_once_whoever_sends_it(capsys: pytest.CaptureFixture[str]) -> None:
-    printer = LogPrinter("1.1.1.1", lambda delay, call: None)
+    printer = printer_of("1.1.1.1", lambda delay, call: None)
     for text in ("of 2 nodes", "of 3 nodes"):
         printer.print(notice("tasks of a shape", text))
     printer.print(notice("another"))
@@ -181,7 +187,7 @@ def test_notices_of_the_scheduler_can_be_turned_off(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_SCHEDULER_EVENTS", "0")
-    LogPrinter("1.1.1.1", lambda delay, call: None).print(notice("a key"))
+    printer_of("1.1.1.1", lambda delay, call: None).print(notice("a key"))
     assert capsys.readouterr().err == ""
 
 
@@ -198,7 +204,7 @@ def test_a_stream_that_takes_no_output_fails_nobody(
         stream.close()
     monkeypatch.setattr(sys, "stdout", stream)
     timers = []
-    printer = LogPrinter("here", lambda _delay, call: timers.append(call))
+    printer = printer_of("here", lambda _delay, call: timers.append(call))
     batches = [raylet_pb2.LogLines.Batch(lines=["é"], pid=pid, node_ip="here", name="f") for pid in (1, 2)]
     printer.print(raylet_pb2.LogLines(batches=batches))
     assert len(timers) == 1

@@ -17,7 +17,7 @@ from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import gcs_pb2
 from manta_proto.raylet.v1 import raylet_pb2
 from ray._runtime import current
-from ray._runtime.driver_logs import LogPrinter
+from ray._runtime.driver_logs import LogPrinter, OutputOptions
 from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
 from ray._runtime.io_thread import IoThread
@@ -56,7 +56,14 @@ _WHOLE = frozenset(
 class Driver(Process):
     """A connected driver: its Process, its reading thread and the printer of its workers' output."""
 
-    def __init__(self, identity: Identity, node: common_pb2.NodeInfo, job: gcs_pb2.JobRecord, **addresses: Any) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        node: common_pb2.NodeInfo,
+        job: gcs_pb2.JobRecord,
+        output: OutputOptions,
+        **addresses: Any,
+    ) -> None:
         super().__init__(is_driver=True)
         self.prepare(
             identity,
@@ -71,7 +78,7 @@ class Driver(Process):
         )
         self.become(identity.worker_id)
         prefix = "py_logging_config" not in job.config
-        self._printer = LogPrinter(node.ip_address, self.reactor.call_later, prefix=prefix)
+        self._printer = LogPrinter(node.ip_address, self.reactor.call_later, output, prefix=prefix)
         self._interrupted: Any = None
         self._pid = os.getpid()
 
@@ -191,8 +198,11 @@ def connect_driver(address: ClusterAddress, options: DriverOptions) -> Driver:
     """Join the cluster as a driver.
 
     raises: ConnectionError when no GCS answers in time, or no raylet of the cluster runs on this machine;
-    AuthenticationError for a wrong token; CredentialError when none is found, or the settings of TLS are incomplete.
+    ValueError for a variable of the environment that cannot be used; AuthenticationError for a wrong token;
+    CredentialError when none is found, or the settings of TLS are incomplete.
     """
+    # Before anything is registered: it refuses variables that cannot be used.
+    output = OutputOptions.read(os.environ)
     worker_id = new_worker_id()
     token = Token(options.token) if options.token else find_token(os.environ, session_dir=address.session_dir)
     # A cluster that this process has started itself is reached by nobody else, and has no TLS.
@@ -209,7 +219,7 @@ def connect_driver(address: ClusterAddress, options: DriverOptions) -> Driver:
         io.stop()
         raise
     identity.node_id, identity.job_id = node.node_id, job.job_id
-    driver = Driver(identity, node, job, gcs=gcs, io=io, gcs_addresses=",".join(addresses), tls=tls)
+    driver = Driver(identity, node, job, output, gcs=gcs, io=io, gcs_addresses=",".join(addresses), tls=tls)
     try:
         driver.start(options.log_to_driver, CONNECT_TIMEOUT_S)
     except BaseException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 import threading
@@ -162,15 +161,19 @@ class LogPrinter:
 
     own_ip: lines of other nodes name theirs. call_later: has a function called after a delay in seconds. prefix:
     whether lines say who wrote them; a LoggingConfig has them say it themselves.
-    raises: ValueError for a variable of the environment that cannot be used.
     """
 
     def __init__(
-        self, own_ip: str, call_later: Callable[[float, Callable[[], None]], None], *, prefix: bool = True
+        self,
+        own_ip: str,
+        call_later: Callable[[float, Callable[[], None]], None],
+        options: OutputOptions,
+        *,
+        prefix: bool = True,
     ) -> None:
         self._own_ip = own_ip
         self._call_later = call_later
-        self._options = options = OutputOptions.read(os.environ)
+        self._options = options
         self._prefix = prefix and options.prefix
         # By whether it is standard error.
         self._folds = {is_error: Fold(options.window_s) for is_error in (False, True)} if options.folds else {}
