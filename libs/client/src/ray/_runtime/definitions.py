@@ -14,8 +14,8 @@ import pickle
 from collections.abc import Callable
 from typing import Any, Final
 
-import cloudpickle
 from ray._runtime import serialization
+from ray._runtime.pickler import Pickler
 from ray._runtime.task_record import Timing
 
 log = logging.getLogger("ray.runtime")
@@ -46,7 +46,7 @@ def define(target: Callable[..., Any] | type, name: str) -> Definition:
     """
     file = io.BytesIO()
     try:
-        cloudpickle.Pickler(file, protocol=5).dump(target)
+        Pickler(file, protocol=5).dump(target)
     except (pickle.PicklingError, AttributeError, TypeError, ValueError) as error:
         raise TypeError(
             f"Could not serialize {name}: {error}. It or something that it captures cannot be pickled; "

@@ -174,10 +174,10 @@ def _dumps(value: Any, raw: list[pickle.PickleBuffer], contained: list[ObjectRef
             pass  # a lambda, a local class, an open file: cloudpickle carries it, or says why it cannot
         raw.clear()
         contained.clear()
-    import cloudpickle
+    from ray._runtime.pickler import Pickler
 
     file = io.BytesIO()
-    make = _custom_pickler() if _custom else cloudpickle.Pickler
+    make = _custom_pickler() if _custom else Pickler
     pickler = make(file, protocol=5, buffer_callback=raw.append)
     try:
         pickler.dump(value)
@@ -191,10 +191,10 @@ def _dumps(value: Any, raw: list[pickle.PickleBuffer], contained: list[ObjectRef
 
 @functools.cache
 def _custom_pickler() -> type[Any]:
-    """cloudpickle's pickler, which knows the registered serializers."""
-    import cloudpickle
+    """The pickler that knows the registered serializers."""
+    from ray._runtime import pickler
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    class Pickler(pickler.Pickler):
         # Not by a dispatch_table: one that is set after the pickler was made is never looked at.
         def reducer_override(self, value: Any) -> Any:
             custom = _custom.get(type(value))

@@ -51,6 +51,7 @@ _OF_THE_API: Final = (
     "ray._remote",
     "ray._runtime.grpc_channel",
     "ray._runtime.loop_lane",
+    "ray._runtime.pickler",
     "ray._runtime.remote",
     "ray._runtime.threaded_lane",
     "ray.actor",

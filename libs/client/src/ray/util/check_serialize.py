@@ -62,10 +62,10 @@ class _Report:
 
 
 def _why_not(value: Any) -> Exception | None:
-    import cloudpickle
+    from ray._runtime.pickler import dumps
 
     try:
-        cloudpickle.dumps(value, protocol=5)
+        dumps(value)
     except Exception as error:  # any class may refuse in any way
         return error
     return None
