@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pickle
-import traceback
-from typing import Any
+from typing import Any, cast
 
+from ray import _bare_error
+from ray._traceback_text import describe
 from ray.exceptions import RayTaskError, UnserializableException
 
 _HEAP_TYPE = 1 << 9
@@ -20,9 +21,9 @@ def dump(error: BaseException) -> bytes:
         try:
             blob = form(error)
             restored = pickle.loads(blob)()
-        except Exception:  # whatever the user's class does when pickled or rebuilt: the next form needs less of it
+        except BaseException:  # whatever the user's class does when pickled or rebuilt: the next form needs less of it
             continue
-        if isinstance(restored, BaseException) and restored.__class__.__qualname__ == type(error).__qualname__:
+        if is_error(restored) and _bare_error.class_name(restored) == _bare_error.class_name(error):
             return pickle.dumps((blob, text))
     return pickle.dumps((b"", text))
 
@@ -34,9 +35,15 @@ def load(data: bytes) -> BaseException | None:
         return None
     try:
         restored = pickle.loads(blob)()
-    except Exception:  # the class's module may be missing here, or its code raise
+    except KeyboardInterrupt:  # of the program's user, who waits for this
+        raise
+    except BaseException:  # the class's module may be missing here, or its code raise
         return None
-    return restored if isinstance(restored, BaseException) else None
+    return restored if is_error(restored) else None
+
+
+def is_error(value: Any) -> bool:
+    return issubclass(type(value), BaseException)
 
 
 def text_of(data: bytes) -> str:
@@ -62,18 +69,20 @@ def dual(error: RayTaskError) -> RayTaskError:
     """
     cause = error.cause
     cause_class = type(cause)
-    if issubclass(RayTaskError, cause_class):
+    if _bare_error.is_base(cause_class, of=RayTaskError):
         return error
-    name = f"RayTaskError({cause_class.__name__})"
+    name = f"RayTaskError({_bare_error.class_name(cause).rpartition('.')[2]})"
     try:
         mixed = type(name, (RayTaskError, cause_class), {"__module__": "ray.exceptions", "__getattr__": _from_cause})
         instance = _blank(mixed, cause)
-    except Exception as reason:  # a final class, a metaclass or an __init_subclass__ of the user's that refuses
-        raise TypeError(f"{type(reason).__name__}: {reason}") from reason
-    assert isinstance(instance, RayTaskError)
+    except BaseException as reason:  # a final class, a metaclass or an __init_subclass__ of the user's that refuses
+        raise TypeError(_said(reason)) from reason
+    # Not isinstance(), which asks the user's class.
+    made = cast(RayTaskError, instance)
     _copy_members(cause, instance)
     BaseException.args.__set__(instance, (cause,))  # type: ignore[attr-defined]
-    instance._set_fields(
+    RayTaskError._set_fields(
+        made,
         error.function_name,
         error.traceback_str,
         cause,
@@ -83,7 +92,7 @@ def dual(error: RayTaskError) -> RayTaskError:
         error.actor_repr,
         error._actor_id,
     )
-    return instance
+    return made
 
 
 def _from_cause(self: RayTaskError, name: str) -> Any:
@@ -97,15 +106,17 @@ def _from_cause(self: RayTaskError, name: str) -> Any:
 
 def _blank(cls: type[BaseException], like: BaseException) -> BaseException:
     """An instance of `cls` made without any constructor of the user's."""
-    if isinstance(like, BaseExceptionGroup):
-        return BaseExceptionGroup.__new__(cls, like.message, like.exceptions)  # type: ignore[type-var]
+    if _bare_error.is_a(like, BaseExceptionGroup):
+        return BaseExceptionGroup.__new__(cls, *_bare_error.args_of_group(like))  # type: ignore[type-var]
     return _bare(cls)
 
 
 def _bare(cls: type[BaseException]) -> BaseException:
     # Each built-in base wants its own __new__, which takes no arguments. That of one with the layout of its own base
     # (MemoryError) is refused for a class whose first base is another; then the next one's serves.
-    builtins: list[Any] = [base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE and "__new__" in vars(base)]
+    builtins: list[Any] = [
+        base for base in _bare_error.bases(cls) if not base.__flags__ & _HEAP_TYPE and "__new__" in vars(base)
+    ]
     for builtin in builtins:
         try:
             made: BaseException = builtin.__new__(cls)
@@ -119,8 +130,8 @@ def _bare(cls: type[BaseException]) -> BaseException:
 def _members(error: BaseException) -> dict[str, Any]:
     """What the class keeps in C fields and __slots__ instead of __dict__ (errno, code, start ...)."""
     found: dict[str, Any] = {}
-    for base in type(error).__mro__:
-        for name, descriptor in vars(base).items():
+    for base in _bare_error.bases(type(error)):
+        for name, descriptor in _bare_error.members(base).items():
             if isinstance(descriptor, _MEMBER_KINDS) and name not in _NO_COPY and name != "args" and name not in found:
                 try:
                     found[name] = descriptor.__get__(error, type(error))
@@ -131,8 +142,8 @@ def _members(error: BaseException) -> dict[str, Any]:
 
 def _set_members(members: dict[str, Any], target: BaseException) -> None:
     for name, value in members.items():
-        for base in type(target).__mro__:
-            descriptor: Any = vars(base).get(name)
+        for base in _bare_error.bases(type(target)):
+            descriptor: Any = _bare_error.members(base).get(name)
             if isinstance(descriptor, _MEMBER_KINDS):
                 try:
                     descriptor.__set__(target, value)
@@ -165,8 +176,10 @@ class _Parts:
         self.cls, self.args, self.state, self.members = cls, args, state, members
 
     def __call__(self) -> BaseException:
-        if issubclass(self.cls, BaseExceptionGroup):
-            error: BaseException = BaseExceptionGroup.__new__(self.cls, *self.args[:2])
+        if _bare_error.is_base(BaseExceptionGroup, of=self.cls):
+            message, members = self.args
+            self.args = (message, tuple(map(_member, members)))
+            error: BaseException = BaseExceptionGroup.__new__(self.cls, *self.args)  # type: ignore[type-var]
         else:
             error = _bare(self.cls)
         BaseException.args.__set__(error, self.args)  # type: ignore[attr-defined]
@@ -176,32 +189,44 @@ class _Parts:
         return error
 
 
-def _as_pickled(error: BaseException) -> bytes:
-    import cloudpickle
+def _member(member: BaseException | bytes) -> BaseException:
+    """A member of a group, which may have travelled by itself."""
+    if not isinstance(member, bytes):
+        return member
+    return load(member) or UnserializableException(text_of(member))
 
-    blob: bytes = cloudpickle.dumps(_Whole(error))
+
+def _as_pickled(error: BaseException) -> bytes:
+    from ray._runtime.pickler import dumps
+
+    blob: bytes = dumps(_Whole(error))
     restored = pickle.loads(blob)()
     # A constructor that takes other things than it hands to Exception may rebuild into something else.
-    if type(restored).__qualname__ != type(error).__qualname__ or str(restored) != str(error):
+    if _bare_error.class_name(restored) != _bare_error.class_name(error) or str(restored) != str(error):
         raise ValueError("the error changes when it is pickled")
     return blob
 
 
 def _as_parts(error: BaseException) -> bytes:
-    import cloudpickle
+    from ray._runtime.pickler import dumps
 
-    blob: bytes = cloudpickle.dumps(_Parts(type(error), error.args, _state(error), _members(error)))
+    blob: bytes = dumps(_Parts(type(error), _args(error), _state(error), _members(error)))
     return blob
 
 
 def _as_readable_parts(error: BaseException) -> bytes:
     """Like _as_parts; what cannot be pickled (locks, sockets) is replaced by its repr."""
-    import cloudpickle
+    from ray._runtime.pickler import dumps
 
-    blob: bytes = cloudpickle.dumps(
+    if _bare_error.is_a(error, BaseExceptionGroup):
+        message, members = _bare_error.args_of_group(error)
+        args: tuple[Any, ...] = (message, list(map(dump, members)))
+    else:
+        args = tuple(_pickleable(value) for value in _args(error))
+    blob: bytes = dumps(
         _Parts(
             type(error),
-            tuple(_pickleable(value) for value in error.args),
+            args,
             {name: _pickleable(value) for name, value in _state(error).items()},
             {name: _pickleable(value) for name, value in _members(error).items()},
         )
@@ -217,17 +242,35 @@ def _state(error: BaseException) -> dict[str, Any]:
 
 
 def _pickleable(value: Any) -> Any:
-    import cloudpickle
+    from ray._runtime.pickler import dumps
 
     try:
-        pickle.loads(cloudpickle.dumps(value))
-    except Exception:  # any class may refuse in any way
+        pickle.loads(dumps(value))
+        return value
+    except BaseException:  # any class may refuse in any way
+        return _shown(value)
+
+
+def _args(error: BaseException) -> tuple[Any, ...]:
+    """What BaseException keeps of the constructor's arguments; of a group, its message and members."""
+    if _bare_error.is_a(error, BaseExceptionGroup):
+        return _bare_error.args_of_group(error)
+    return _bare_error.args_of(error)
+
+
+def _shown(value: Any) -> str:
+    try:
         return repr(value)
-    return value
+    except BaseException as reason:
+        return f"<{type(value).__name__}, whose repr() raised {_bare_error.class_name(reason)}>"
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return f"{_bare_error.class_name(error)}: {error}"
+    except BaseException:  # of a class of the user's again
+        return _bare_error.class_name(error)
 
 
 def _text(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error)).rstrip("\n")
-    except Exception as reason:  # the user's __str__ may raise
-        return f"{type(error).__qualname__} (its text could not be made: {type(reason).__name__})"
+    return describe(error, "Traceback (most recent call last):")

@@ -38,10 +38,18 @@ class ActorHost:
         process.group_context.enter(group.placement_group_id, group.capture_child_tasks)
         self.instance: Any = None
         self.repr_name = message.spec.class_name
+        self._names: dict[str, str] = {}
 
     @property
     def actor_id(self) -> bytes:
         return self.spec.actor_id
+
+    def name_of(self, method: str) -> str:
+        """How calls of the method are shown."""
+        name = self._names.get(method)
+        if name is None:
+            name = self._names[method] = f"{self.spec.class_name}.{method}"
+        return name
 
     def make_lane(self, executor: Executor) -> Lane:
         """Where its calls run. Any async method makes it an async actor, whatever its limits."""
@@ -123,8 +131,8 @@ class ActorHost:
             return self.spec.class_name
         try:
             return repr(self.instance)
-        except Exception as error:
-            log.warning("actor_repr_failed class=%s error=%r", self.spec.class_name, error)
+        except BaseException as error:  # whatever the user's code raises: the actor runs without it
+            log.warning("actor_repr_failed class=%s error=%s", self.spec.class_name, type(error).__name__)
             return self.spec.class_name
 
     def refusal(self, task: worker_pb2.Task) -> str:

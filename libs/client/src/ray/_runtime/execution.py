@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta_common.resources import ResourceSet
 from manta_proto.worker.v1 import worker_pb2
+from ray import _bare_error
+from ray._own_code import is_ours
 from ray._runtime import arguments, serialization
 from ray._runtime.arena_errors import ObjectNotFound
 from ray._runtime.object_ref import ObjectRef
@@ -82,7 +84,14 @@ class Execution:
 
     @property
     def name(self) -> str:
-        return self.task.name or self.function_name or self.task.method
+        """As its caller named it, else that of the function, or of the class and the method."""
+        task = self.task
+        if task.name:
+            return task.name
+        actor = self.process.executor.actor
+        if actor is not None and task.method:
+            return actor.name_of(task.method)
+        return self.function_name.rpartition(".")[2] or task.method
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call's arguments. raises: Failure when one cannot be brought or unpickled."""
@@ -133,12 +142,6 @@ class Execution:
         from ray.exceptions import RayTaskError
 
         actor = self.process.executor.actor
-        # The frames of the runtime say nothing to the user: start at the first that is not ours.
-        ours = 0
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
-            trace = trace.tb_next
-            ours += 1
         described = RayTaskError.from_exception(
             self.name,
             error,
@@ -147,7 +150,6 @@ class Execution:
             actor_repr=actor.repr_name if actor is not None else None,
             # Of a constructor too, whose task names no actor.
             actor_id=actor.actor_id.hex() if actor is not None else None,
-            skip_frames=ours if trace is not None else 0,
         )
         clear_frames(error)
         return Failure(described)
@@ -162,16 +164,17 @@ class Execution:
         """The user's code raised: what the caller is to see, and whether the worker ends."""
         from ray.exceptions import AsyncioActorExit
 
-        if isinstance(error, AsyncioActorExit):
+        if _bare_error.is_a(error, AsyncioActorExit):
             self.exits, self.retires = EXIT_ACTOR, False
-        elif isinstance(error, SystemExit):
+        elif _bare_error.is_a(error, SystemExit):
             self.retires = False
-            if getattr(error, EXIT_MARK, False):
+            if type(error) is SystemExit and getattr(error, EXIT_MARK, False):
                 self.exits = EXIT_ACTOR
             else:
-                self.exits = f"sys.exit({error.code!r}) was called in {self.name}"
-                self.exit_code = _exit_code(error)
-        elif isinstance(error, KeyboardInterrupt | CancelledError):
+                code = _bare_error.exit_code(error)
+                self.exits = f"sys.exit({shown(code)}) was called in {self.name}"
+                self.exit_code = _exit_code(code)
+        elif _bare_error.is_a(error, KeyboardInterrupt, CancelledError):
             return self.cancellation(error)
         return self.failure(error)
 
@@ -181,8 +184,9 @@ class Execution:
 
         self.cancelled = True
         cancelled = TaskCancelledError(self.task.task_id.hex())
-        _end_at_user_code(error.__traceback__)
-        return self.failure(cancelled.with_traceback(error.__traceback__))
+        trace = _bare_error.traceback_of(error)
+        _end_at_user_code(trace)
+        return self.failure(cancelled.with_traceback(trace))
 
     def context(self) -> dict[str, Any]:
         batch = self.batch
@@ -197,7 +201,6 @@ class Execution:
         }
 
 
-_OURS: Final = os.path.dirname(os.path.abspath(__file__))
 # Why a worker ends whose actor asked for it.
 EXIT_ACTOR: Final = "exit_actor() was called"
 # On a SystemExit: exit_actor() raised it, and not sys.exit().
@@ -208,30 +211,38 @@ def _end_at_user_code(trace: TracebackType | None) -> None:
     """Cut a traceback where the user's code called the runtime: how an interrupt came says nothing to the user."""
     in_user_code = False
     while trace is not None and trace.tb_next is not None:
-        is_ours = trace.tb_next.tb_frame.f_code.co_filename.startswith(_OURS)
-        if in_user_code and is_ours:
+        ours = is_ours(trace.tb_next.tb_frame.f_code.co_filename)
+        if in_user_code and ours:
             trace.tb_next = None
-        in_user_code = in_user_code or not is_ours
+        in_user_code = in_user_code or not ours
         trace = trace.tb_next
 
 
-def _exit_code(error: SystemExit) -> int:
+def _exit_code(code: Any) -> int:
     """The status with which a process would end, as the interpreter computes it."""
-    if error.code is None:
+    if code is None:
         return 0
-    return error.code & 0xFF if isinstance(error.code, int) else 1
+    return code & 0xFF if type(code) in (int, bool) else 1
+
+
+def shown(value: Any) -> str:
+    """repr() of a value of the user's, or its class's name where that raises."""
+    try:
+        return repr(value)
+    except BaseException:  # of the user's class, which must not end the worker in another way than was meant
+        return f"<{type(value).__name__}>"
 
 
 def clear_frames(error: BaseException) -> None:
     """Drop tracebacks: their frames hold the task's arguments, which must not outlive it."""
     seen: set[int] = set()
-    queue: list[BaseException | None] = [error]
+    queue = [error]
     while queue:
         current = queue.pop()
-        if current is not None and id(current) not in seen:
+        if id(current) not in seen:
             seen.add(id(current))
-            current.__traceback__ = None
-            queue.extend((current.__cause__, current.__context__))
+            _bare_error.drop_traceback(current)
+            queue.extend(_bare_error.related(current))
 
 
 def run(execution: Execution, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

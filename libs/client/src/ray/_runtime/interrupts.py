@@ -9,7 +9,6 @@ traces already, the signal comes again instead.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from manta_common.signals import set_handler
+from ray._own_code import RUNTIME, is_ours
 from ray._runtime.execution import USER_CODE_BEGINS
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 INTERRUPT: Final = signal.SIGRTMAX - 3
 # How long after one that hit the runtime's own code the signal comes again.
 _AGAIN_S: Final = 0.002
-
-_RUNTIME: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_PACKAGE: Final = os.path.dirname(os.path.dirname(_RUNTIME)) + os.sep
 
 
 class Interrupts:
@@ -107,12 +104,12 @@ def calling_frame(frame: FrameType | None) -> FrameType | None:
 
 def in_user_code(frame: FrameType | None) -> bool:
     """Whether the innermost frame, and all up to the one that called the user's function, are the user's."""
-    if frame is None or frame.f_code.co_filename.startswith(_PACKAGE):
+    if frame is None or is_ours(frame.f_code.co_filename):
         return False
     while frame is not None:
         if frame.f_code in USER_CODE_BEGINS:
             return True
-        if frame.f_code.co_filename.startswith(_RUNTIME):
+        if frame.f_code.co_filename.startswith(RUNTIME):
             return False
         frame = frame.f_back
     return False

@@ -15,8 +15,9 @@ import time
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ray._bare_error import exit_code
 from ray._runtime.concurrency import ConcurrencyGroups, Group, UnknownGroup
-from ray._runtime.execution import RUNNING, Execution, Failure
+from ray._runtime.execution import RUNNING, Execution, Failure, shown
 from ray._runtime.generator_run import run_async_generator
 from ray._runtime.loop_selector import LoopSelector
 from ray._runtime.threaded_lane import END_GRACE_S
@@ -201,7 +202,7 @@ class LoopLane:
                 return
             except SystemExit as error:
                 # Out of a task or callback of the user's own, where no call can end by it.
-                self._executor.exit(f"sys.exit({error.code!r}) was called on the event loop")
+                self._executor.exit(f"sys.exit({shown(exit_code(error))}) was called on the event loop")
 
     def _look(self) -> None:
         """Stop when the actor is to end and no call runs any more, or takes too long."""

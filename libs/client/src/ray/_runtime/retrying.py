@@ -80,7 +80,9 @@ class Retrying:
         try:
             with receiving(lambda _refs: None):
                 error = serialization.load_proto(reply.returns[0].value)
-        except Exception as problem:
-            log.warning("error_not_unpickled task=%s error=%r: it is not retried", record.name, problem)
+            return isinstance(getattr(error, "cause", error), classes)
+        except BaseException as problem:  # of the user's classes, on the thread that reads
+            log.warning(
+                "error_not_looked_at task=%s problem=%s: it is not retried", record.name, type(problem).__name__
+            )
             return False
-        return isinstance(getattr(error, "cause", error), classes)

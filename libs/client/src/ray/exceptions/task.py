@@ -38,8 +38,7 @@ class RayTaskError(RayError):
         actor_repr: str | None,
         actor_id: str | None,
     ) -> None:
-        # The user's class may forbid or redirect setting attributes.
-        fields = object.__getattribute__(self, "__dict__")
+        fields = RayTaskError._fields(self)
         fields["function_name"] = function_name
         fields["traceback_str"] = traceback_str
         fields["cause"] = cause
@@ -48,6 +47,11 @@ class RayTaskError(RayError):
         fields["ip"] = ip
         fields["actor_repr"] = actor_repr
         fields["_actor_id"] = actor_id
+
+    def _fields(self) -> dict[str, Any]:
+        """The instance's own dict: the user's class, which this may be an instance of too, may guard attributes."""
+        fields: dict[str, Any] = object.__getattribute__(self, "__dict__")
+        return fields
 
     # Declared for type checkers; _set_fields fills them.
     function_name: str
@@ -74,33 +78,21 @@ class RayTaskError(RayError):
         ip: str,
         actor_repr: str | None = None,
         actor_id: str | None = None,
-        skip_frames: int = 0,
     ) -> RayTaskError:
         """Describe an exception that user code raised in this process.
 
-        skip_frames: innermost-last frames of ours at the top of the traceback, not to be shown. An error that
-        already is a RayTaskError, from a task that this one waited for, is not nested: its cause stays the cause and
-        its traceback is part of this one's.
+        An error that already is a RayTaskError, from a task that this one waited for, is not nested: its cause stays
+        the cause and its traceback is part of this one's.
         """
-        import traceback
+        from ray import _bare_error, _traceback_text
 
-        shown = error.__traceback__
-        for _ in range(skip_frames):
-            if shown is None or shown.tb_next is None:
-                break
-            shown = shown.tb_next
         where = f"pid={pid}, ip={ip}"
         if actor_id is not None:
             where += f", actor_id={actor_id}, repr={actor_repr}"
-        try:
-            body = "".join(traceback.format_exception(type(error), error, shown)).rstrip("\n")
-        except Exception as unformattable:  # the user's __str__ or __notes__ may raise
-            body = f"{type(error).__name__} (its text could not be made: {type(unformattable).__name__})"
-        header = "Traceback (most recent call last):\n"
-        if body.startswith(header):
-            body = body[len(header) :]
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        text = f"ray::{function_name}() ({where})\n{body}"
+        text = _traceback_text.describe(error, f"ray::{function_name}() ({where})")
+        cause = error
+        if _bare_error.is_a(error, RayTaskError):
+            cause = RayTaskError._fields(error).get("cause", error)  # type: ignore[arg-type]
         return cls(function_name, text, cause, None, pid, ip, actor_repr, actor_id)
 
     def make_dual_exception_instance(self) -> RayTaskError:
@@ -111,7 +103,10 @@ class RayTaskError(RayError):
 
     def as_instanceof_cause(self) -> RayTaskError:
         """Like make_dual_exception_instance, but this error itself where that cannot be, or adds nothing."""
-        if isinstance(self, type(self.cause)):
+        from ray import _bare_error
+
+        cause = RayTaskError._fields(self)["cause"]
+        if _bare_error.is_base(type(cause), of=type(self)):
             return self
         try:
             return self.make_dual_exception_instance()
@@ -119,32 +114,34 @@ class RayTaskError(RayError):
             import logging
 
             logging.getLogger("ray").warning(
-                "the remote error is raised as RayTaskError only: %s cannot be a base class (%s)",
-                type(self.cause).__qualname__,
+                "%s, the class of a remote error, can't be subclassed (%s). The error is raised as RayTaskError only; "
+                "its attribute `cause` is what was raised.",
+                _bare_error.class_name(cause),
                 error,
             )
             return self
 
+    def __bool__(self) -> bool:
+        # Of the user's class, which may have a length: concurrent.futures takes an error that is false for none.
+        return True
+
     def __str__(self) -> str:
-        return str(self.traceback_str)
+        return str(RayTaskError._fields(self)["traceback_str"])
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.cause!r})"
+        return f"{type(self).__name__}({RayTaskError._fields(self)['cause']!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         from ray import _error_transport
 
-        fields = (
-            self.function_name,
-            self.traceback_str,
-            _error_transport.dump(self.cause),
-            self.proctitle,
-            self.pid,
-            self.ip,
-            self.actor_repr,
-            self._actor_id,
+        fields = RayTaskError._fields(self)
+        stored = (
+            fields["function_name"],
+            fields["traceback_str"],
+            _error_transport.dump(fields["cause"]),
+            *(fields[name] for name in ("proctitle", "pid", "ip", "actor_repr", "_actor_id")),
         )
-        return _error_transport.restore_task_error, (fields, type(self) is not RayTaskError)
+        return _error_transport.restore_task_error, (stored, type(self) is not RayTaskError)
 
 
 class TaskCancelledError(RayError):
