@@ -289,7 +289,7 @@ def test_a_handle_by_name_says_that_the_actor_went_out_of_scope() -> None:
     del actor
     gc.collect()
     wait_for(lambda: not answers_at_all(by_name), "the actor has gone")
-    with pytest.raises(ActorDiedError, match="no handle to it was left"):
+    with pytest.raises(ActorDiedError, match="all references to the actor were removed"):
         ray.get(by_name.pid.remote(), timeout=WAIT_S)
 
 

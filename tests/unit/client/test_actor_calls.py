@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from ray._runtime.actor_calls import WINDOW, WINDOW_BYTES, ActorCalls, ActorState
+from ray._runtime.actor_calls import WINDOW, WINDOW_BYTES, ActorCalls, ActorState, Outcome
 from ray._runtime.task_record import TaskRecord, Timing
 
 ACTOR = b"a" * 16
@@ -167,8 +167,8 @@ def test_a_retry_that_was_paid_for_outlasts_a_second_restart() -> None:
     call = a_call(1, retries=1)
     actor.submit(call)
     actor.sendable()
-    assert actor.restarting().fail == [] and call.retries_left == 0
-    assert actor.restarting().fail == []
+    assert actor.restarting() == Outcome([], [], (call,)) and call.retries_left == 0
+    assert actor.restarting() == Outcome([], [])
     assert actor.alive(2).send == [call]
     assert actor.restarting().fail == [call]
 
@@ -189,7 +189,7 @@ def test_late_news_of_an_older_incarnation_are_ignored() -> None:
     actor.alive(2)
     actor.away()
     calls_of(actor, 1)
-    assert actor.alive(1) == ([], []) and actor.state is ActorState.AWAY
+    assert actor.alive(1) == Outcome([], []) and actor.state is ActorState.AWAY
 
 
 def test_an_incarnation_whose_end_was_announced_does_not_come_back() -> None:
@@ -198,8 +198,8 @@ def test_an_incarnation_whose_end_was_announced_does_not_come_back() -> None:
     actor.alive(0)
     actor.restarting()
     waiting = calls_of(actor, 1, retries=1)
-    assert actor.alive(0) == ([], [])
-    assert actor.alive(1) == (waiting, [])
+    assert actor.alive(0) == Outcome([], [])
+    assert actor.alive(1) == Outcome(waiting, [])
 
 
 def test_the_first_incarnation_comes_after_a_restart_that_nobody_here_saw() -> None:
@@ -215,7 +215,7 @@ def test_calls_in_flight_wait_for_the_verdict_when_the_process_is_gone() -> None
     actor.alive(0)
     calls = calls_of(actor, 2)
     actor.sendable()
-    assert actor.away() == ([], [])
+    assert actor.away() == Outcome([], [])
     assert actor.dead().fail == calls
 
 
@@ -234,7 +234,7 @@ def test_death_is_final() -> None:
     actor = ActorCalls(ACTOR, in_order=True)
     calls = calls_of(actor, 2)
     assert actor.dead().fail == calls
-    assert actor.alive(9) == actor.restarting() == actor.away() == ([], [])
+    assert actor.alive(9) == actor.restarting() == actor.away() == Outcome([], [])
     with pytest.raises(ValueError, match="cannot go from DEAD to ALIVE"):
         actor.move(ActorState.ALIVE)
 
@@ -309,7 +309,7 @@ class Model(RuleBasedStateMachine):
     @rule()
     def process_dies(self) -> None:
         self.serving = False
-        assert self.actor.away() == ([], [])
+        assert self.actor.away() == Outcome([], [])
 
     @precondition(lambda self: not self.dead)
     @rule()
@@ -339,7 +339,7 @@ class Model(RuleBasedStateMachine):
     @rule(back=st.integers(1, 3))
     def old_news(self, back: int) -> None:
         if self.incarnation - back >= 0:
-            assert self.actor.alive(self.incarnation - back) == ([], [])
+            assert self.actor.alive(self.incarnation - back) == Outcome([], [])
 
     @precondition(lambda self: len(self.calls) > 6 and not self.dead)
     @rule()

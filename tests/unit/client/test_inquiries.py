@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ class StandIn:
         self.cut_off_by: common_pb2.Value | None = None
         self.arena = self
         self.flushes = 0
+        self.unread: Any = SimpleNamespace(errors={})
         self.reported: list[tuple[bytes, list[bytes], int]] = []
 
     def get(self, worker_id: bytes, _node_id: bytes = b"") -> StandInPeer:

@@ -12,7 +12,7 @@ actor runs at once: what waits here could not have started there.
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
@@ -44,10 +44,14 @@ LEGAL: Final[Mapping[ActorState, Set[ActorState]]] = {
 
 
 class Outcome(NamedTuple):
-    """What an event leads to: calls to send to the present incarnation, and calls that fail."""
+    """What an event leads to: calls to send to the present incarnation, calls that fail, and calls that failed there.
+
+    repeat: they have used one of their retries, and wait for the next incarnation or are among those to send.
+    """
 
     send: list[TaskRecord]
     fail: list[TaskRecord]
+    repeat: Sequence[TaskRecord] = ()
 
 
 class ActorCalls:
@@ -166,11 +170,12 @@ class ActorCalls:
         if self.state is S.DEAD or incarnation < self.incarnation or incarnation <= self._ended:
             return Outcome([], [])
         failed: list[TaskRecord] = []
+        again: list[TaskRecord] = []
         if incarnation > self.incarnation:
-            failed = self._give_up_in_flight()
+            again, failed = self._give_up_in_flight()
         self.incarnation = incarnation
         self.move(S.ALIVE)
-        return Outcome(self.sendable(), failed)
+        return Outcome(self.sendable(), failed, tuple(again))
 
     def away(self) -> Outcome:
         """Its process died and nobody has said yet what comes of the actor; what was sent is settled then."""
@@ -184,11 +189,11 @@ class ActorCalls:
             return Outcome([], [])
         self.move(S.RESTARTING)
         self._ended = self.incarnation
-        failed = self._give_up_in_flight()
+        again, failed = self._give_up_in_flight()
         waiting = self.waiting()
         failed += [call for call in waiting if not _waits(call)]
         self._wait([call for call in waiting if _waits(call)])
-        return Outcome([], failed)
+        return Outcome([], failed, tuple(again))
 
     def dead(self) -> Outcome:
         """Final: everything fails."""
@@ -198,7 +203,8 @@ class ActorCalls:
         self._wait([])
         return Outcome([], failed)
 
-    def _give_up_in_flight(self) -> list[TaskRecord]:
+    def _give_up_in_flight(self) -> tuple[list[TaskRecord], list[TaskRecord]]:
+        """returns: calls that are repeated, and calls that fail."""
         again: list[TaskRecord] = []
         failed: list[TaskRecord] = []
         for call in self.in_flight.values():
@@ -209,7 +215,7 @@ class ActorCalls:
                 call.retries_left -= 1
             call.attempt += 1
         self._requeue(again)
-        return failed
+        return again, failed
 
     def _requeue(self, calls: list[TaskRecord]) -> None:
         for call in calls:

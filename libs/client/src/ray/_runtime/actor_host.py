@@ -16,6 +16,7 @@ from ray._runtime.execution import Execution, Failure, run
 from ray._runtime.loop_lane import LoopLane
 from ray._runtime.packing import pack_error
 from ray._runtime.threaded_lane import ThreadedLane
+from ray.exceptions.actor import INIT_FAILED
 
 if TYPE_CHECKING:
     from ray._runtime.executor import Executor
@@ -109,6 +110,8 @@ class ActorHost:
         if execution.exits:
             executor.exit(execution.exits, execution.exit_code)
             return
+        # Also to the log, which the job's driver shows: perhaps nobody calls the actor.
+        log.error("Exception raised in creation task: %s %s", INIT_FAILED, error)
         packed = pack_error(execution, error).to_proto().SerializeToString()
         kind = common_pb2.DeathCause.INIT_FAILED
         self._tell_started(failure=common_pb2.DeathCause(kind=kind, message=str(error), error=packed))

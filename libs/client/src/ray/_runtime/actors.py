@@ -17,7 +17,7 @@ from ray._runtime.actor_creation import ActorCreator
 from ray._runtime.actor_record import Actor
 from ray._runtime.gcs_client import GcsError
 from ray._runtime.object_ref import ObjectRef
-from ray._runtime.system_errors import error_value, not_computed
+from ray._runtime.system_errors import CRASHED, error_value, not_computed
 from ray._runtime.task_record import TaskRecord
 
 if TYPE_CHECKING:
@@ -223,6 +223,8 @@ class Actors:
             with self._process.lock:
                 actor.status = None
                 outcome = actor.calls.restarting()
+                self._tell_repeats(outcome)
+            self._process.after_lock()
             self._fail_away(actor, outcome.fail)
         elif status.state == actor_pb2.DEAD:
             self.died(actor, status.death_cause)
@@ -241,8 +243,14 @@ class Actors:
         self._fail_away(actor, failed)
 
     def _apply(self, actor: Actor, outcome: Outcome) -> list[TaskRecord]:
+        self._tell_repeats(outcome)
         self._caller.send(actor, outcome.send)
         return outcome.fail
+
+    def _tell_repeats(self, outcome: Outcome) -> None:
+        for call in outcome.repeat:
+            left = call.retries_left + 1 if call.retries_left >= 0 else -1
+            self._process.retry_notices.failed(call, CRASHED, left)
 
     def _fail_away(self, actor: Actor, calls: Sequence[TaskRecord]) -> None:
         if calls:
@@ -381,8 +389,17 @@ class Actors:
         request = gcs_pb2.KillActorRequest(actor_id=actor_id, no_restart=no_restart)
         actor = self._actors.get(actor_id)
         incarnation = actor.calls.incarnation if actor is not None else 0
-        with self._process.blocking():
-            self._process.gcs.call(kill_actor=request)
+        try:
+            with self._process.blocking():
+                self._process.gcs.call(kill_actor=request)
+        except GcsError as error:
+            if error.code != gcs_pb2.Error.NOT_FOUND:
+                raise
+            from ray.exceptions import ActorHandleNotFoundError
+
+            raise ActorHandleNotFoundError(
+                f"Can't find actor {actor_id.hex()}. It might be dead or it's from a different cluster."
+            ) from None
         if actor is not None:
             # The signal is on its way; a call made from here on must not overtake it.
             self._gone_away(actor, lambda actor: actor.calls.incarnation == incarnation)

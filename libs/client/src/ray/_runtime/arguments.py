@@ -182,6 +182,8 @@ def complete(
         if len(data) > MESSAGE_LIMIT:
             return error_value(_too_large(record.name, len(data)))
         record.message = data
+    elif process.unread.errors:
+        process.unread.inherited(record, refs)
     return error
 
 

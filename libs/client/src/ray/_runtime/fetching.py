@@ -185,6 +185,7 @@ class Fetcher:
         value = entry.value
         assert value is not None
         if value.kind == serialization.ERROR:
+            process.unread.read(ref._id)
             raise as_raised(self._unpickle(ref._id, value))
         return self._unpickle(ref._id, value)
 
@@ -267,6 +268,9 @@ class Fetcher:
             if found:
                 break
             # Copies of some are gone: they are looked for elsewhere, or made again.
+        if self._process.unread.errors:
+            # Whoever waits for a task sees that it has ended, and may ask no more.
+            self._process.unread.read_all([refs[place] for place in places])
         if len(places) == 1:
             others = [*refs[: places[0]], *refs[places[0] + 1 :]]
         else:

@@ -79,6 +79,8 @@ class HoldMessenger:
             process.reads.recent.forget(object_id)
             if not process.arena.withdraw(object_id):
                 process.to_free.append((object_id, list(entry.nodes)))
+        elif process.unread.errors:
+            process.unread.freed(object_id)
         if object_id.startswith(HANDLE_PREFIX):
             process.actors.handle_freed(object_id)
         if process.recovery.specs:

@@ -151,6 +151,8 @@ class Inquiries:
             else:
                 assert entry.value is not None
                 item.value.CopyFrom(entry.value)
+                if process.unread.errors:
+                    process.unread.read(object_id)
         if item.HasField("stored"):
             # The object manager hears of what was put before anybody asks it.
             process.arena.flush()

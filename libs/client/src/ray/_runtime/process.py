@@ -50,9 +50,11 @@ from ray._runtime.reads import Reads
 from ray._runtime.recovery import Recovery
 from ray._runtime.reference import ReferenceCounter
 from ray._runtime.remote import Remote
+from ray._runtime.retry_notices import RetryNotices
 from ray._runtime.submission import TaskSubmitter
 from ray._runtime.task_events import TaskEvents
 from ray._runtime.task_ids import TaskIds
+from ray._runtime.unread_errors import UnreadErrors
 from ray._runtime.waking import wake
 
 if TYPE_CHECKING:
@@ -94,6 +96,8 @@ class Process:
         self.task_events = TaskEvents(self)
         self.group_context = GroupContext()
         self.placement_groups = PlacementGroups(self)
+        self.unread = UnreadErrors(self)
+        self.retry_notices = RetryNotices(self)
         self.submitter = TaskSubmitter(self)
         self.canceller = Canceller(self)
         self.generators = Generators(self)

@@ -32,9 +32,12 @@ class Retrying:
         with process.lock:
             if submitter.pending.get(record.task_id) is not record:
                 return
+            if again:
+                process.retry_notices.failed(record, f"User exception:\n{reply.message}", record.retries_left)
             if record.actor_id:
                 again = process.actors.raised(record, again=again)
             if not again:
+                submitter.ended_badly(record, reply)
                 submitter.take(peer, record, reply)
             else:
                 self._take_refs(peer, reply)

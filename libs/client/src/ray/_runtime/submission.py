@@ -17,7 +17,7 @@ from ray._runtime.leasing import Leasing
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.ref_pickling import count_arrived
 from ray._runtime.retrying import Retrying
-from ray._runtime.system_errors import error_value, task_cancelled, worker_crashed
+from ray._runtime.system_errors import CRASHED, describe_death, error_value, task_cancelled, worker_crashed
 from ray._runtime.task_kind import kind_of_task
 from ray._runtime.task_record import TaskRecord, split_started
 from ray._runtime.wire import FIRST_RETURN, plain_task
@@ -237,11 +237,16 @@ class TaskSubmitter:
                     task.died_at(lease.route.peer.node_id)  # type: ignore[attr-defined]
                 for task in again:
                     self._process.task_events.retried(task, worker_crashed(task.name, cause))
+                    self._process.retry_notices.failed(task, f"{CRASHED}: {describe_death(cause)}", task.retries_left)
                     task.next_attempt()
                 for task in unstarted:
                     task.lease_id = None
                 if key is not None:
                     self.leasing.retry(key, again, unstarted)
+            for task in failed:
+                if task.generator is None and not task.cancelled:
+                    text = f"ray::{task.shown_name()}(): {CRASHED}: {describe_death(cause)}"
+                    self._process.unread.failed(task, task.return_ids(), text)
         self._process.after_lock()
         for task in failed:
             self.fail(task, worker_crashed(task.name, cause))
@@ -277,10 +282,8 @@ class TaskSubmitter:
                 elif outcome in _UNRUN:
                     unrun.append((record, reply))
                     continue
-                if outcome == _CANCELLED and not reply.returns:
-                    value = task_cancelled(record.task_id)
-                    for object_id in record.return_ids():
-                        reply.returns.add(object_id=object_id).value.CopyFrom(value)
+                if outcome != _DONE:
+                    self.ended_badly(record, reply)
                 self.take(peer, record, reply)
                 if outcome == _EXITING and lease_id is not None:
                     leaving.add(lease_id)
@@ -291,6 +294,17 @@ class TaskSubmitter:
         process.after_lock()
         for record, reply in raised:
             self._retrying.settle(peer, record, reply)
+
+    def ended_badly(self, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
+        """Ahead of `take`, for a reply that has no results of the user's code; the lock is held."""
+        if reply.outcome != _CANCELLED:
+            if reply.message:
+                object_ids = [result.object_id for result in reply.returns]
+                self._process.unread.failed(record, object_ids, reply.message)
+        elif not reply.returns:
+            value = task_cancelled(record.task_id)
+            for object_id in record.return_ids():
+                reply.returns.add(object_id=object_id).value.CopyFrom(value)
 
     def take(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
         """Take a final reply; the lock is held."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ray._runtime.serialization import serialize_error
 
 if TYPE_CHECKING:
     from manta_proto.common.v1 import common_pb2
+
+
+# Said of a task whose worker ended in the middle of it, before what is known of the death.
+CRASHED: Final = "A worker died or was killed while executing a task by an unexpected system error"
 
 
 def error_value(error: BaseException) -> common_pb2.Value:
@@ -66,7 +70,7 @@ def describe_death(cause: common_pb2.DeathCause | None) -> str:
     parts = [cause.message or "no cause is known"]
     if cause.exit_code < 0:
         parts.append(f"(signal {-cause.exit_code})")
-    elif cause.exit_code > 0:
+    elif cause.exit_code > 0 and f"exit code {cause.exit_code}" not in cause.message:
         parts.append(f"(exit code {cause.exit_code})")
     if cause.last_log_lines:
         parts.append("\nits last lines:\n  " + "\n  ".join(cause.last_log_lines))

@@ -133,6 +133,12 @@ class TaskRecord:
         task_id = self.task_id
         return [task_id + index.to_bytes(4, "little") for index in range(1, self.num_returns + 1)]
 
+    def shown_name(self) -> str:
+        """The name by which its user knows it: the one given, else that of the function, or of class and method."""
+        if self.options is None or self.options.name:
+            return self.name
+        return self.name.rpartition(".")[2]
+
     def may_retry(self) -> bool:
         return self.retries_left != 0 and not self.cancelled
 

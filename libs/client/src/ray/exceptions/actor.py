@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ray.exceptions.base import RayError, _FixedError, _MessageError, _restore
 from ray.exceptions.task import RayTaskError
@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from manta_proto.common.v1 import common_pb2
 
 
+INIT_FAILED: Final = "The actor died because of an error raised in its creation task,"
+
+
 class RayActorError(RayError):
     """A call to an actor failed for a reason outside its code: see the two subclasses."""
 
-    BASE_ERROR_MSG = "The actor died unexpectedly before finishing this call."
+    BASE_ERROR_MSG = "The actor died unexpectedly before finishing this task."
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class ActorDiedError(RayActorError):
     cause: None; the constructor's RayTaskError; a text; or a manta.common.v1.DeathCause.
     """
 
-    BASE_ERROR_MSG = "The actor died unexpectedly before finishing this call."
+    BASE_ERROR_MSG = "The actor died unexpectedly before finishing this task."
 
     def __init__(
         self,
@@ -66,25 +69,20 @@ class ActorDiedError(RayActorError):
         namespace: str = "",
     ) -> None:
         init_failed = isinstance(cause, RayTaskError)
+        first, last, pid = self.BASE_ERROR_MSG, "", 0
         if isinstance(cause, RayTaskError):
             actor_id = actor_id or cause.actor_id
-            text = f"The actor died because its constructor raised:\n{cause}"
-        elif cause is None:
-            text = self.BASE_ERROR_MSG
-        elif isinstance(cause, str):
-            text = f"{self.BASE_ERROR_MSG}\n{cause}"
-        else:
-            text, init_failed = _text_of_death(cause)
-            cause = text
-        lines = [text]
-        for label, value in (
-            ("class_name", class_name),
-            ("actor_id", actor_id),
-            ("name", name),
-            ("namespace", namespace),
-        ):
-            if value:
-                lines.append(f"\t{label}: {value}")
+            first = f"{INIT_FAILED} {cause}"
+        elif cause is not None and not isinstance(cause, str):
+            pid = cause.pid
+            last, init_failed = _text_of_death(cause)
+            cause = last
+        elif cause is not None:
+            last = cause
+        about = {"class_name": class_name, "actor_id": actor_id, "pid": pid, "name": name, "namespace": namespace}
+        lines = [first, *(f"\t{label}: {value}" for label, value in about.items() if value)]
+        if last:
+            lines.append(last)
         super().__init__(actor_id, "\n".join(lines), init_failed, False)
         self.cause = cause
         self._about = {"actor_id": actor_id, "class_name": class_name, "name": name, "namespace": namespace}
@@ -103,31 +101,31 @@ def _text_of_death(cause: common_pb2.DeathCause) -> tuple[str, bool]:
 
     kinds = common_pb2.DeathCause
     words = {
-        kinds.UNKNOWN: "the cluster does not know why",
-        kinds.WORKER_DIED: "its worker process died",
-        kinds.NODE_DIED: "its node died",
-        kinds.OWNER_DIED: "the process that created it died; lifetime='detached' lets an actor outlive its creator",
-        kinds.JOB_FINISHED: "its job ended; lifetime='detached' lets an actor outlive its job",
-        kinds.KILLED: "it was killed by ray.kill",
-        kinds.INIT_FAILED: "its constructor raised",
-        kinds.OUT_OF_SCOPE: "no handle to it was left",
-        kinds.INTENDED: "it chose to end (exit_actor, sys.exit)",
-        kinds.OUT_OF_MEMORY: "its node was short of memory",
-        kinds.PLACEMENT_GROUP_REMOVED: "its placement group was removed",
-        kinds.UNSCHEDULABLE: "no node may hold it",
-        kinds.RUNTIME_ENV_FAILED: "its runtime environment could not be made",
-        kinds.LEASE_HOLDER_DIED: "the process that leased its worker died",
+        kinds.UNKNOWN: "The actor is dead, and the cluster does not know why.",
+        kinds.WORKER_DIED: "The actor is dead because its worker process has died.",
+        kinds.NODE_DIED: "The actor died because its node has died.",
+        kinds.OWNER_DIED: "The actor is dead because its owner has died: the process that created it. "
+        "lifetime='detached' lets an actor outlive its creator.",
+        kinds.JOB_FINISHED: "The actor is dead because its job has finished. "
+        "lifetime='detached' lets an actor outlive its job.",
+        kinds.KILLED: "The actor is dead because it was killed by `ray.kill`.",
+        kinds.INIT_FAILED: f"{INIT_FAILED} which is its constructor.",
+        kinds.OUT_OF_SCOPE: "The actor is dead because all references to the actor were removed.",
+        kinds.INTENDED: "The actor is dead because it chose to end (exit_actor, sys.exit).",
+        kinds.OUT_OF_MEMORY: "The actor is dead because its node was short of memory.",
+        kinds.PLACEMENT_GROUP_REMOVED: "The actor is dead because its placement group was removed.",
+        kinds.UNSCHEDULABLE: "The actor is dead because no node may hold it.",
+        kinds.RUNTIME_ENV_FAILED: "The actor is dead because its runtime environment could not be made.",
+        kinds.LEASE_HOLDER_DIED: "The actor is dead because the process that leased its worker died.",
     }
-    text = f"The actor is dead: {words.get(cause.kind, f'cause {cause.kind}')}."
-    if cause.message and cause.message not in text:
+    text = words.get(cause.kind, f"The actor is dead because of cause {cause.kind}.")
+    if cause.message and cause.message not in text.replace("`", ""):
         text += f" {cause.message}"
     details = []
     if cause.exit_code < 0:
         details.append(f"signal {-cause.exit_code}")
     elif cause.exit_code:
         details.append(f"exit code {cause.exit_code}")
-    if cause.pid:
-        details.append(f"pid {cause.pid}")
     if cause.node_id:
         details.append(f"node {cause.node_id.hex()}")
     if details:
