@@ -35,7 +35,26 @@ def test_get_takes_one_ref_or_a_list(runtime: RecordingRuntime) -> None:
     assert [timeout for _, timeout in runtime.gets] == [None, None, None, 0, None]
 
 
-@pytest.mark.parametrize("value", [3, "ref", (1, 2), {"a": 1}, [3], None], ids=repr)
+def test_get_refuses_a_list_of_other_things(runtime: RecordingRuntime) -> None:
+    with pytest.raises(TypeError, match="ObjectRef"):
+        ray.get([ref(), 3])
+
+
+def test_questions_about_a_cluster_start_none() -> None:
+    for ask in (ray.nodes, ray.cluster_resources, ray.available_resources):
+        with pytest.raises(ray.exceptions.RaySystemError, match="Ray has not been started yet"):
+            ask()
+    with pytest.raises(RuntimeError, match="Ray has not been started yet"):
+        ray.timeline()
+    assert not ray.is_initialized()
+
+
+def test_the_address_of_this_machine_is_that_of_its_node(runtime: RecordingRuntime) -> None:
+    runtime.ip_address = "10.1.2.3"
+    assert ray.util.get_node_ip_address() == "10.1.2.3"
+
+
+@pytest.mark.parametrize("value", [3, "ref", (1, 2), {"a": 1}, None], ids=repr)
 def test_get_refuses_what_is_no_ref(runtime: RecordingRuntime, value: Any) -> None:
     with pytest.raises(ValueError, match="ObjectRef"):
         ray.get(value)

@@ -9,6 +9,7 @@ import pytest
 from manta_proto.common.v1 import common_pb2
 from ray import _options
 from ray._ids import NodeID, PlacementGroupID
+from ray._method import method
 from ray._runtime.api import DYNAMIC, STREAMING, ActorOptions, TaskOptions
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import (
@@ -131,6 +132,22 @@ def test_bad_task_options_are_refused_by_name(options: dict[str, Any], kind: typ
         task(**options)
 
 
+def test_some_options_are_of_the_decorator_only() -> None:
+    with pytest.raises(ValueError, match="max_calls cannot be set"):
+        _options.check_task({"max_calls": 1}, in_options=True)
+    with pytest.raises(ValueError, match="concurrency_groups cannot be set"):
+        _options.check_actor({"concurrency_groups": {"io": 1}}, in_options=True)
+    with pytest.raises(ValueError, match="name"):
+        method(name="call")
+    with pytest.raises(ValueError, match="tensor transport"):
+        method(tensor_transport="nccl")
+
+
+def test_no_pending_calls_is_no_limit() -> None:
+    assert _options.resolve_actor(_options.check_actor({"max_pending_calls": 0})).max_pending_calls == -1
+    assert _options.resolve_actor(_options.check_actor({"concurrency_groups": []})).concurrency_groups == {}
+
+
 BAD_ACTOR = [
     ({"name": ""}, ValueError, "name"),
     ({"name": 1}, TypeError, "name"),
@@ -139,7 +156,12 @@ BAD_ACTOR = [
     ({"max_restarts": -2}, ValueError, "max_restarts"),
     ({"max_task_retries": "1"}, TypeError, "max_task_retries"),
     ({"max_concurrency": 0}, ValueError, "max_concurrency"),
-    ({"max_pending_calls": 0}, ValueError, "max_pending_calls"),
+    ({"max_pending_calls": -2}, ValueError, "max_pending_calls"),
+    ({"lifetime": 3}, TypeError, "lifetime"),
+    ({"object_store_memory": 1.5}, TypeError, "object_store_memory"),
+    ({"enable_tensor_transport": True}, ValueError, "enable_tensor_transport"),
+    ({"enable_tensor_transport": "x"}, TypeError, "enable_tensor_transport"),
+    ({"runtime_env": "x"}, TypeError, "'runtime_env' must be a dict or a RuntimeEnv, not str: 'x'"),
     ({"get_if_exists": True}, ValueError, "name"),
     ({"concurrency_groups": {"io": 0}}, ValueError, "concurrency_groups"),
     ({"concurrency_groups": ["io"]}, TypeError, "concurrency_groups"),
@@ -339,6 +361,7 @@ accelerator_type
 allow_out_of_order_execution
 concurrency_groups
 enable_task_events
+enable_tensor_transport
 get_if_exists
 label_selector
 lifetime

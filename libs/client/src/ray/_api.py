@@ -7,6 +7,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar, overload
 
+from ray import _options
 from ray._runtime import current
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_ref_generator import ObjectRefGenerator
@@ -34,7 +35,7 @@ def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bo
 
     timeout: seconds; None or -1 for ever, 0 for what is there now. raises: the error that the task raised, as an
     instance of RayTaskError and of its own class; GetTimeoutError (a TimeoutError); ObjectLostError and its kin;
-    ValueError when an argument is no reference.
+    ValueError for what is neither a reference nor a list; TypeError for a list with something else in it.
     """
     if timeout is not None and timeout < 0:
         if timeout != -1:
@@ -46,7 +47,7 @@ def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bo
     if isinstance(object_refs, list):
         for ref in object_refs:
             if not isinstance(ref, ObjectRef):
-                raise ValueError(
+                raise TypeError(
                     f"ray.get takes an ObjectRef or a list of them, and the list has {_described(ref)}; values that "
                     "are no references are used as they are"
                 )
@@ -69,8 +70,7 @@ def put(value: T, *, _owner: Any = None, _tensor_transport: str = "object_store"
         )
     if _owner is not None and not isinstance(_owner, ActorHandle):
         raise TypeError(f"_owner must be an actor handle, not {_described(_owner)}")
-    if _tensor_transport not in ("object_store", "OBJECT_STORE"):
-        raise ValueError(f"the tensor transport {_tensor_transport!r} is not supported; only 'object_store' is")
+    _options.check_tensor_transport(_tensor_transport)
     return (current._runtime or current.runtime()).put(value, _owner)
 
 
@@ -159,18 +159,24 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
 
 
 def nodes() -> list[dict[str, Any]]:
-    """One dict per node that the cluster has or had: NodeID, Alive, NodeManagerAddress, Resources, Labels, ..."""
-    return current.runtime().nodes()
+    """One dict per node that the cluster has or had: NodeID, Alive, NodeManagerAddress, Resources, Labels, ...
+
+    raises: RaySystemError before ray.init(); it starts no cluster, which would have nothing to tell.
+    """
+    return current.connected("state API").nodes()
 
 
 def cluster_resources() -> dict[str, float]:
-    """The sum of what all live nodes have: name -> units (memory in bytes)."""
-    return current.runtime().cluster_resources()
+    """The sum of what all live nodes have: name -> units (memory in bytes). raises: as nodes()."""
+    return current.connected("state API").cluster_resources()
 
 
 def available_resources() -> dict[str, float]:
-    """The sum of what is free on all live nodes; may lag behind by the time a node needs to report it."""
-    return current.runtime().available_resources()
+    """The sum of what is free on all live nodes; may lag behind by the time a node needs to report it.
+
+    raises: as nodes().
+    """
+    return current.connected("state API").available_resources()
 
 
 def get_gpu_ids() -> list[int] | list[str]:
@@ -182,10 +188,14 @@ def get_gpu_ids() -> list[int] | list[str]:
 
 
 def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
-    """The latest tasks as a Chrome trace: returned, or written to the file as JSON."""
+    """The latest tasks as a Chrome trace: returned, or written to the file as JSON.
+
+    raises: RuntimeError before ray.init().
+    """
+    if current.runtime_or_none() is None:
+        raise RuntimeError("Ray has not been started yet. A timeline is of a cluster; call ray.init() first.")
     from ray.util.state.trace import chrome_trace
 
-    current.runtime()
     trace = chrome_trace()
     if filename is None:
         return trace

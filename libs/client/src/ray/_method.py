@@ -34,7 +34,9 @@ def method(*args: Any, **kwargs: Any) -> Any:
             "@ray.method takes keyword options only, for example @ray.method(num_returns=2); "
             f"valid ones are: {', '.join(sorted(_options.METHOD_OPTIONS))}"
         )
-    kwargs.pop("tensor_transport", None)
+    if "name" in kwargs:
+        raise ValueError("@ray.method does not name calls; handle.method.options(name=...) names one")
+    _options.check_tensor_transport(kwargs.pop("tensor_transport", None))
     checked = _options.check_method(kwargs)
 
     def annotate(function: F) -> F:

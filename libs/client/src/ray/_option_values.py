@@ -83,6 +83,13 @@ def boolean(value: Any) -> bool:
     return value
 
 
+def disabled(value: Any) -> bool:
+    """Of what is not there: it can be turned off only."""
+    if boolean(value):
+        raise ValueError("is not supported; leave it out or pass False")
+    return False
+
+
 def string(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"must be a string, not {_type_name(value)}: {value!r}")
@@ -129,19 +136,21 @@ def retry_exceptions(value: Any) -> bool | tuple[type[BaseException], ...]:
         return value
     if isinstance(value, (list, tuple)):
         for kind in value:
-            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            if not (isinstance(kind, type) and issubclass(kind, Exception)):
                 raise ValueError(f"must list exception classes, not {kind!r}")
         return tuple(value)
     raise TypeError(f"must be a bool or a list of exception classes, not {_type_name(value)}: {value!r}")
 
 
 def lifetime(value: Any) -> str:
-    if value not in ("detached", "non_detached"):
+    if string(value) not in ("detached", "non_detached"):
         raise ValueError(f"must be None, 'detached' or 'non_detached', not {value!r}")
     return str(value)
 
 
 def concurrency_groups(value: Any) -> dict[str, int]:
+    if value == []:
+        return {}
     if not isinstance(value, Mapping):
         raise TypeError(f"must be a dict of group name -> int >= 1, not {_type_name(value)}: {value!r}")
     count = whole(1)
@@ -155,8 +164,6 @@ def runtime_env(value: Any) -> str:
     """The environment as JSON; "" for an empty one."""
     from ray.runtime_env import RuntimeEnv
 
-    if isinstance(value, str):
-        return RuntimeEnv.deserialize(value).serialize()
     if not isinstance(value, Mapping):
         raise TypeError(f"must be a dict or a RuntimeEnv, not {_type_name(value)}: {value!r}")
     env = value if isinstance(value, RuntimeEnv) else RuntimeEnv(**value)

@@ -52,14 +52,16 @@ ACTOR_OPTIONS: Final[Mapping[str, Check]] = {
     **_COMMON,
     "_actor_generator_backpressure_num_objects": values.whole(1, infinite=True),
     "allow_out_of_order_execution": values.boolean,
+    "enable_tensor_transport": values.disabled,
     "concurrency_groups": values.concurrency_groups,
     "get_if_exists": values.boolean,
     "lifetime": values.lifetime,
     "max_concurrency": values.whole(1),
-    "max_pending_calls": values.whole(1, infinite=True),
+    "max_pending_calls": values.whole(0, infinite=True),
     "max_restarts": values.whole(0, infinite=True),
     "max_task_retries": values.whole(0, infinite=True),
     "name": values.non_empty,
+    "object_store_memory": values.whole(0),
     "namespace": values.non_empty,
 }
 
@@ -92,9 +94,17 @@ def check_task(options: Options, *, in_options: bool = False) -> dict[str, Any]:
     return checked
 
 
-def check_actor(options: Options) -> dict[str, Any]:
+def check_actor(options: Options, *, in_options: bool = False) -> dict[str, Any]:
     """As check_task, for actor classes."""
+    if in_options and "concurrency_groups" in options:
+        raise ValueError("concurrency_groups cannot be set by .options(), only by @ray.remote(concurrency_groups=...)")
     return _checked(options, ACTOR_OPTIONS, "actors")
+
+
+def check_tensor_transport(value: Any) -> None:
+    """raises: ValueError for a way of moving tensors that is not there, TypeError for what is none."""
+    if value is not None and values.string(value).lower() != "object_store":
+        raise ValueError(f"the tensor transport {value!r} is not supported; only 'object_store' is")
 
 
 def check_method(options: Options) -> dict[str, Any]:
@@ -114,7 +124,9 @@ def _checked(options: Options, table: Mapping[str, Check], what: str) -> dict[st
         try:
             checked[name] = check(value)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"The option {name!r} {error}") from None
+            # Not of its own class: a subclass may be made of other things than a text.
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"The option {name!r} {error}") from None
     if checked.get("placement_group", "default") != "default" and "scheduling_strategy" in checked:
         raise ValueError(
             "placement_group and scheduling_strategy exclude each other; give "
@@ -192,7 +204,8 @@ def resolve_actor(checked: Options) -> ActorOptions:
         strategy=strategy,
         runtime_env=checked.get("runtime_env", ""),
         label_selector=checked.get("label_selector", {}),
-        max_pending_calls=checked.get("max_pending_calls", -1),
+        # 0 is no limit, as -1.
+        max_pending_calls=checked.get("max_pending_calls") or -1,
         allow_out_of_order=checked.get("allow_out_of_order_execution", False),
         enable_task_events=checked.get("enable_task_events", True),
         capture_child_tasks=capture,

@@ -288,7 +288,7 @@ class ActorClass(Generic[T]):
 
         raises: ValueError for an unknown or bad option, TypeError for one of a wrong type.
         """
-        changed = _options.check_actor(actor_options)
+        changed = _options.check_actor(actor_options, in_options=True)
         kept = {name: value for name, value in self._options.items() if name not in actor_options}
         if "scheduling_strategy" in changed:
             kept.pop("placement_group", None)

@@ -155,6 +155,7 @@ class Runtime(Protocol):
     node_id: bytes
     worker_id: bytes
     namespace: str
+    ip_address: str
     is_driver: bool
     gcs_addresses: str
     session_dir: str

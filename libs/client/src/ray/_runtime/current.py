@@ -24,6 +24,18 @@ def runtime() -> Runtime:
     return _runtime
 
 
+def connected(what: str) -> Runtime:
+    """The connected runtime, for questions about a cluster that make no sense to one just started.
+
+    raises: RaySystemError when this process is not connected, and as runtime().
+    """
+    if _runtime is None and not (_forked or _leaving):
+        from ray.exceptions import RaySystemError
+
+        raise RaySystemError(f"Ray has not been started yet. The {what} was used before ray.init() was called.")
+    return runtime()
+
+
 def runtime_or_none() -> Runtime | None:
     return _runtime
 

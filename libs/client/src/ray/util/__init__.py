@@ -82,9 +82,18 @@ def deregister_serializer(cls: type) -> None:
 
 
 def get_node_ip_address(address: str = "8.8.8.8:53") -> str:
-    """The address by which this machine reaches `address` (host:port); 127.0.0.1 without a route. Sends nothing."""
+    """The address of this process's node, as in its resource `node:<address>`.
+
+    Before ray.init(): that by which this machine reaches `address` (host:port); 127.0.0.1 without a route. It sends
+    nothing.
+    """
     import socket
 
+    from ray._runtime import current
+
+    connected = current.runtime_or_none()
+    if connected is not None:
+        return connected.ip_address
     host, _, port = address.rpartition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
