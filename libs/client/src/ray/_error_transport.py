@@ -177,7 +177,7 @@ class _Parts:
 
     def __call__(self) -> BaseException:
         if _bare_error.is_base(BaseExceptionGroup, of=self.cls):
-            message, members = self.args
+            message, members, *_ = self.args
             self.args = (message, tuple(map(_member, members)))
             error: BaseException = BaseExceptionGroup.__new__(self.cls, *self.args)  # type: ignore[type-var]
         else:
