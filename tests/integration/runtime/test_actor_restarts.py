@@ -270,7 +270,7 @@ def test_an_actor_dies_with_the_process_that_created_it() -> None:
     assert ray.get(child.count.remote(), timeout=WAIT_S) == 1
     parent.exit.remote()
     wait_for(lambda: not answers_at_all(child), "the child has gone with its parent")
-    with pytest.raises(ActorDiedError, match="created it died"):
+    with pytest.raises(ActorDiedError, match="its owner has died"):
         ray.get(child.count.remote(), timeout=WAIT_S)
 
 
