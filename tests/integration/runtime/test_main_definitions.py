@@ -127,6 +127,12 @@ def test_use_after_shutdown_of_an_old_reference_is_an_error(tmp_path: Path) -> N
 import ray
 ray.init(num_cpus=1, object_store_memory=100 << 20)
 old = ray.put(1)
+@ray.remote
+class A:
+    def f(self):
+        return 1
+actor = A.remote()
+ray.get(actor.f.remote())
 ray.shutdown()
 ray.init(num_cpus=1, object_store_memory=100 << 20)
 try:
@@ -134,10 +140,16 @@ try:
 except Exception as error:
     print(type(error).__name__)
 print(ray.get(ray.put(2)))
+for use in (actor.f.remote, lambda: ray.remote(print).remote(actor), lambda: ray.kill(actor)):
+    try:
+        use()
+    except ray.exceptions.ActorHandleNotFoundError as error:
+        print("It might be dead or it's from a different cluster" in str(error))
 """
-    first, second = run(source, tmp_path / "root")
+    first, second, *handles = run(source, tmp_path / "root")
     assert first != "GetTimeoutError"
     assert second == "2"
+    assert handles == ["True"] * 3
 
 
 def test_an_exception_in_the_driver_leaves_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ray._runtime.actor_creation import ActorCreator
 from ray._runtime.actor_record import Actor
 from ray._runtime.gcs_client import GcsError
 from ray._runtime.object_ref import ObjectRef
-from ray._runtime.system_errors import CRASHED, error_value, not_computed
+from ray._runtime.system_errors import CRASHED, actor_not_found, error_value, not_computed
 from ray._runtime.task_record import TaskRecord
 
 if TYPE_CHECKING:
@@ -395,11 +395,7 @@ class Actors:
         except GcsError as error:
             if error.code != gcs_pb2.Error.NOT_FOUND:
                 raise
-            from ray.exceptions import ActorHandleNotFoundError
-
-            raise ActorHandleNotFoundError(
-                f"Can't find actor {actor_id.hex()}. It might be dead or it's from a different cluster."
-            ) from None
+            raise actor_not_found(actor_id) from None
         if actor is not None:
             # The signal is on its way; a call made from here on must not overtake it.
             self._gone_away(actor, lambda actor: actor.calls.incarnation == incarnation)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from manta_proto.common.v1 import common_pb2
 from manta_proto.raylet.v1 import raylet_pb2
@@ -52,6 +52,7 @@ from ray._runtime.reference import ReferenceCounter
 from ray._runtime.remote import Remote
 from ray._runtime.retry_notices import RetryNotices
 from ray._runtime.submission import TaskSubmitter
+from ray._runtime.system_errors import actor_not_found
 from ray._runtime.task_events import TaskEvents
 from ray._runtime.task_ids import TaskIds
 from ray._runtime.unread_errors import UnreadErrors
@@ -408,6 +409,9 @@ class Process:
     def import_handle(self, state: Any) -> Any:
         return self.actors.import_(state)
 
+    def _left_behind(self, actor_id: bytes, *_call: Any) -> NoReturn:
+        raise actor_not_found(actor_id)
+
     def nodes(self) -> list[dict[str, Any]]:
         return cluster_view.nodes(self)
 
@@ -474,6 +478,8 @@ class Process:
         """Leave the cluster: close all connections and end all threads. Views that were got stay valid."""
         self.placement_groups.leave()
         self.closing = True
+        # For handles that outlive the connection; not a look at `closing`, which every call would take.
+        self.submit_actor_task = self.export_handle = self._left_behind  # type: ignore[method-assign,assignment]
         ref_pickling.set_outside_hooks(None, None)
         self.gcs.close()
         self.remote.close()

@@ -77,6 +77,14 @@ def describe_death(cause: common_pb2.DeathCause | None) -> str:
     return " ".join(parts)
 
 
+def actor_not_found(actor_id: bytes) -> Exception:
+    from ray.exceptions import ActorHandleNotFoundError
+
+    return ActorHandleNotFoundError(
+        f"Can't find actor {actor_id.hex()}. It might be dead or it's from a different cluster."
+    )
+
+
 def as_raised(error: BaseException) -> BaseException:
     """What ray.get raises for a stored error: a task's error as an instance of its cause's class too."""
     from ray.exceptions import RayTaskError

@@ -36,7 +36,8 @@ def kind_of_task(function: FunctionDescriptor, options: TaskOptions, process: Pr
     """None when nothing is to be told of such tasks."""
     if not (options.enable_task_events and process.task_events.wanted):
         return None
-    name = getattr(function.function, "__qualname__", function.name)
+    # As upstream: without the module, and without what a function is defined in.
+    name = getattr(function.function, "__qualname__", function.name).rpartition(".")[2]
     strategy = options.strategy
     use = strategy.placement_group if strategy is not None else common_pb2.PlacementGroupUse()
     return TaskKind(
