@@ -13,8 +13,10 @@ import pytest
 from manta_proto.worker.v1 import worker_pb2
 from ray import _bare_error
 from ray._runtime import serialization
+from ray._runtime.collector import held_back
 from ray._runtime.execution import Execution, Failure, run
 from ray._runtime.packing import pack_error
+from ray._runtime.ref_pickling import receiving
 from ray._runtime.system_errors import as_raised
 from ray.exceptions import RayTaskError
 
@@ -147,6 +149,21 @@ def test_it_reaches_the_caller_as_what_it_was(name: str) -> None:
     except BaseException as hook:
         broken = "".join(traceback.format_tb(hook.__traceback__))
     assert broken == ""
+
+
+class RaisesWhenRead:
+    def __reduce__(self) -> Any:
+        return _refused, ()
+
+
+def _refused() -> NoReturn:
+    raise Frozen("when it is read")
+
+
+def test_an_error_of_the_unpickling_is_told_as_what_it_is() -> None:
+    value = serialization.serialize(RaisesWhenRead()).to_proto()
+    with pytest.raises(Frozen), held_back(), receiving(lambda _refs: None):
+        serialization.load_proto(value)
 
 
 def test_an_exit_ends_the_worker_whatever_its_class_does() -> None:

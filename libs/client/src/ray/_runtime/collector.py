@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 # A pickle so long makes some thousands of objects, and the collector would begin its first rounds.
@@ -21,24 +20,26 @@ _guard = threading.RLock()
 _holders = 0
 
 
-@contextmanager
-def held_back() -> Iterator[None]:
+class held_back:
     """No automatic collection on any thread until the last of those who are inside has left.
 
-    A program that has turned the collector off before finds it off afterwards.
+    A program that has turned the collector off before finds it off afterwards. Not a generator: contextlib sets an
+    attribute of the error that passes, which may be of a class that refuses.
     """
-    global _holders
-    with _guard:
-        if _holders == 0 and not gc.isenabled():
-            holding = False
-        else:
-            holding = True
-            _holders += 1
-            gc.disable()
-    try:
-        yield
-    finally:
-        if holding:
+
+    __slots__ = ("_holding",)
+
+    def __enter__(self) -> None:
+        global _holders
+        with _guard:
+            self._holding = _holders > 0 or gc.isenabled()
+            if self._holding:
+                _holders += 1
+                gc.disable()
+
+    def __exit__(self, *_error: object) -> None:
+        global _holders
+        if self._holding:
             with _guard:
                 _holders -= 1
                 if _holders == 0:

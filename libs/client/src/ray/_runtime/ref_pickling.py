@@ -6,8 +6,7 @@ Apart from serialization.py, so that ObjectRef can be imported without what that
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,18 +53,26 @@ def ref_unpickled(ref: ObjectRef) -> None:
         _outside_unpickled(ref)
 
 
-@contextmanager
-def receiving(count: Callable[[list[ObjectRef]], None]) -> Iterator[None]:
-    """Refs that this thread unpickles inside are counted together at the end, by `count`; when it fails, not at all."""
-    arrived: list[ObjectRef] = []
-    outer = refs_met.arrived, refs_met.count
-    refs_met.arrived, refs_met.count = arrived, count
-    try:
-        yield
-    finally:
-        refs_met.arrived, refs_met.count = outer
-    if arrived:
-        count(arrived)
+class receiving:
+    """Refs that this thread unpickles inside are counted together at the end, by `count`; when it fails, not at all.
+
+    Not a generator: contextlib sets an attribute of the error that passes, which may be of a class that refuses.
+    """
+
+    __slots__ = ("_arrived", "_count", "_outer")
+
+    def __init__(self, count: Callable[[list[ObjectRef]], None]) -> None:
+        self._count = count
+        self._arrived: list[ObjectRef] = []
+
+    def __enter__(self) -> None:
+        self._outer = refs_met.arrived, refs_met.count
+        refs_met.arrived, refs_met.count = self._arrived, self._count
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        refs_met.arrived, refs_met.count = self._outer
+        if kind is None and self._arrived:
+            self._count(self._arrived)
 
 
 def count_arrived() -> bool:
