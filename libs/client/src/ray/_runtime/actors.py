@@ -238,14 +238,11 @@ class Actors:
             actor.peer = process.peers.get(status.address.worker_id, status.address.node_id)
             actor.peer.pid = status.pid
             process.watch(actor.peer)
-            failed = self._apply(actor, actor.calls.alive(status.incarnation))
+            outcome = actor.calls.alive(status.incarnation)
+            self._tell_repeats(outcome)
+            self._caller.send(actor, outcome.send)
         process.after_lock()
-        self._fail_away(actor, failed)
-
-    def _apply(self, actor: Actor, outcome: Outcome) -> list[TaskRecord]:
-        self._tell_repeats(outcome)
-        self._caller.send(actor, outcome.send)
-        return outcome.fail
+        self._fail_away(actor, outcome.fail)
 
     def _tell_repeats(self, outcome: Outcome) -> None:
         for call in outcome.repeat:
