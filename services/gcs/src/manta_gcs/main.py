@@ -20,7 +20,7 @@ from manta_gcs.record import RecordError
 from manta_gcs.replica import Replica, ReplicaOptions
 from manta_gcs.service import GcsService
 from manta_gcs.settings import GcsSettings
-from manta_gcs.store import ChunksDamaged, StoreConfigError, open_store
+from manta_gcs.store import StoreError, open_store
 from manta_gcs.store.leadership import DEFAULT_TTL_S
 from manta_gcs.store.url import redact
 
@@ -46,14 +46,14 @@ def main() -> None:
         logs.configure("gcs", settings.log_level, settings.log_file)
         token = find_token(os.environ, settings.token_file, settings.session_dir)
         uvloop.run(serve(settings, token))
-    except (CredentialError, StoreConfigError, RecordError, ChunksDamaged, OSError) as error:
+    except (CredentialError, StoreError, RecordError, OSError) as error:
         if settings.log_file:
             log.error("service_failed", error=str(error))
         sys.exit(f"manta-gcs: {error}")
 
 
 async def serve(settings: GcsSettings, token: Token) -> None:
-    """Serve until SIGTERM or SIGINT. raises: CredentialError, StoreConfigError, RecordError, OSError."""
+    """Serve until SIGTERM or SIGINT. raises: CredentialError, StoreError, RecordError, OSError."""
     stop = process.stop_on_signals(asyncio.get_running_loop())
     shown_store = redact(settings.store)
     log.info("settings_loaded", **{**describe(settings), "store": shown_store})

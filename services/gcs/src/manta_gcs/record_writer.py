@@ -42,8 +42,8 @@ class RecordWriter:
         if prepared:
             await self._store.write(prepared, self._fence)
         for digest in [digest for digest, users in self._users.items() if users <= 0]:
-            del self._users[digest]
             await self._chunks.delete(digest, self._fence)
+            del self._users[digest]  # last, so that a repeat after a failure deletes it too
 
     async def _operations(self, group: Sequence[Write]) -> list[Op]:
         operations: list[Op] = []

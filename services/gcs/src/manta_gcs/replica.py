@@ -22,10 +22,12 @@ from manta_gcs.store import (
     Leadership,
     OutcomeUnknown,
     Store,
+    StoreError,
     StoreUnavailable,
     run_compaction,
 )
 from manta_gcs.store.backoff import Backoff
+from manta_gcs.store.leadership import DEFAULT_TTL_S
 from manta_gcs.term import SteppedDown, Term, now
 
 HOLDER_TIMEOUT_S = 2.0
@@ -34,7 +36,7 @@ log = logs.get("gcs")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaOptions:
-    """address: where this replica is reached, host:port. inbox_limit: events."""
+    """address: where this replica is reached, host:port. inbox_limit: events. leader_ttl_s: seconds."""
 
     cluster: str
     address: str
@@ -43,6 +45,7 @@ class ReplicaOptions:
     inbox_limit: int
     store_name: str
     hybrid: HybridSettings = field(default_factory=HybridSettings)
+    leader_ttl_s: float = DEFAULT_TTL_S
 
 
 class Replica:
@@ -63,7 +66,9 @@ class Replica:
         """Campaign and serve until cancelled. raises: RecordError, ChunksDamaged, StoreConfigError: do not start."""
         backoff = Backoff(random.Random(), first_s=0.1)
         while True:
-            leadership = Leadership(self._store, self._root + b"leader", self._options.address.encode())
+            leadership = Leadership(
+                self._store, self._root + b"leader", self._options.address.encode(), self._options.leader_ttl_s
+            )
             self._leadership = leadership
             mirror = Mirror(self._store, self._root, without=self._root + b"chunks/")
             following = asyncio.create_task(self._follow(mirror, leadership), name="gcs-mirror")
@@ -91,7 +96,7 @@ class Replica:
     async def refusal(self) -> gcs_pb2.Error:
         """What to answer while this replica does not serve: who leads, as far as is known."""
         leader = ""
-        with contextlib.suppress(TimeoutError, StoreUnavailable):
+        with contextlib.suppress(TimeoutError, StoreError):
             async with asyncio.timeout(HOLDER_TIMEOUT_S):
                 record = await self._store.get(self._root + b"leader")
                 leader = record.value.decode(errors="replace") if record is not None else ""

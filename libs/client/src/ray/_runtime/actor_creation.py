@@ -196,7 +196,7 @@ class ActorCreator:
     ) -> Any:
         """returns: a handle of the actor that has the name already, if there is one.
 
-        raises: ActorAlreadyExistsError; ValueError for another refusal; the error among the arguments.
+        raises: ActorAlreadyExistsError; ValueError for another refusal; the error among the arguments; RpcError.
         """
         error = self._fill(spec, encoded)
         if error is not None:
@@ -215,6 +215,8 @@ class ActorCreator:
         )
 
     def _ask(self, actor: Actor, spec: actor_pb2.ActorSpec, **body: Any) -> Any:
+        from ray.exceptions import RpcError
+
         self._actors.subscribe(actor)
         try:
             with self._process.blocking():
@@ -226,6 +228,11 @@ class ActorCreator:
 
                 raise ActorAlreadyExistsError(refused.message) from None
             raise ValueError(refused.message) from None
+        except RpcError:
+            # The request may have arrived, or be under way still: whatever comes of it ends at once.
+            self._process.gcs.request(kill_actor=gcs_pb2.KillActorRequest(actor_id=actor.actor_id, no_restart=True))
+            self._forget(actor)
+            raise
         if found.existed and found.spec.actor_id != spec.actor_id:
             self._forget(actor)
             return self._actors.found(found)

@@ -1,7 +1,7 @@
 """The process's stream to the GCS: requests matched by id, repeated on a new stream until they are answered.
 
-A request names what it creates by ids that this process chose, so a repeat has one effect. While no GCS leads, requests
-wait; nothing else of the process does.
+A request names what it creates by ids that this process chose, so a repeat has one effect. While no GCS leads, or its
+store takes nothing, requests wait; nothing else of the process does. Who waits for an answer waits for a limited time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from manta_common import rpc
 from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 from ray._runtime.io_thread import IoStopped
+from ray._runtime.wait_variable import seconds_of
 
 if TYPE_CHECKING:
     from ray._runtime.io_thread import IoThread
@@ -28,6 +29,10 @@ log = logging.getLogger("ray.runtime")
 
 _GCS: Final = gcs_pb2.DESCRIPTOR.services_by_name["Gcs"]
 _SLOW_S: Final = 30.0
+WAIT_VARIABLE: Final = "MANTA_WAIT_FOR_GCS_S"
+WAIT_S: Final = 60.0
+# A GCS whose inbox was full is asked again after this, a little earlier or later.
+_FULL_S: Final = 0.2
 _FATAL: Final = (rpc.StatusCode.UNAUTHENTICATED, rpc.StatusCode.UNIMPLEMENTED)
 
 
@@ -57,6 +62,7 @@ class GcsClient:
         self._identity = identity
         self._addresses = list(addresses)
         self._tls = tls
+        self._wait_s = seconds_of(WAIT_VARIABLE, WAIT_S)
         # Told of each status of a subscribed actor.
         self.on_statuses: Callable[[Sequence[actor_pb2.ActorStatus]], None] = lambda statuses: None
         self._ids = itertools.count(2)
@@ -70,7 +76,43 @@ class GcsClient:
 
     def request(self, **body: Any) -> concurrent.futures.Future[gcs_pb2.GcsReply]:
         """Send one request, e.g. request(kv_get=KvGet(...)); the future raises GcsError when it is refused."""
+        return self._send(gcs_pb2.ClientRequest(request_id=next(self._ids), **body))
+
+    def call(self, timeout: float | None = None, **body: Any) -> gcs_pb2.GcsReply:
+        """request, and wait.
+
+        raises: GcsError; TimeoutError after timeout seconds; where none is given, RpcError after those of
+        WAIT_VARIABLE. Then the request is not sent any more, and may have had its effect all the same.
+        """
         request = gcs_pb2.ClientRequest(request_id=next(self._ids), **body)
+        future = self._send(request)
+        started = time.monotonic()
+        limit = self._wait_s if timeout is None else timeout
+        while True:
+            left = min(_SLOW_S, limit - (time.monotonic() - started))
+            try:
+                return future.result(max(left, 0.001))
+            except concurrent.futures.TimeoutError:
+                waited = time.monotonic() - started
+                if waited >= limit:
+                    self._io.loop.call_soon_threadsafe(self._unanswered.pop, request.request_id, None)
+                    raise self._unanswered_in(limit, list(body), timeout is None) from None
+                log.warning(
+                    "still_waiting for=gcs request=%s addresses=%s waited_s=%.0f", list(body), self._addresses, waited
+                )
+
+    def _unanswered_in(self, limit_s: float, names: list[str], by_variable: bool) -> Exception:
+        text = f"the GCS at {self._addresses} did not answer {names} in {limit_s:g} s"
+        if not by_variable:
+            return TimeoutError(text)
+        from ray.exceptions import RpcError
+
+        return RpcError(
+            f"{text} ({WAIT_VARIABLE}); it may be away, or its store may take no writes: its log, logs/gcs.log in the "
+            "session folder, says which. Repeat the call once it serves again."
+        )
+
+    def _send(self, request: gcs_pb2.ClientRequest) -> concurrent.futures.Future[gcs_pb2.GcsReply]:
         future: concurrent.futures.Future[gcs_pb2.GcsReply] = concurrent.futures.Future()
         self._io.loop.call_soon_threadsafe(self._put, request, future)
         if self._io.stopped:
@@ -78,24 +120,6 @@ class GcsClient:
             with contextlib.suppress(concurrent.futures.InvalidStateError):
                 future.set_exception(IoStopped())
         return future
-
-    def call(self, timeout: float | None = None, **body: Any) -> gcs_pb2.GcsReply:
-        """request, and wait. raises: GcsError; TimeoutError after timeout seconds."""
-        future = self.request(**body)
-        started = time.monotonic()
-        while True:
-            left = _SLOW_S if timeout is None else min(_SLOW_S, timeout - (time.monotonic() - started))
-            try:
-                return future.result(max(left, 0.001))
-            except concurrent.futures.TimeoutError:
-                waited = time.monotonic() - started
-                if timeout is not None and waited >= timeout:
-                    raise TimeoutError(
-                        f"the GCS at {self._addresses} did not answer {list(body)} in {timeout} s"
-                    ) from None
-                log.warning(
-                    "still_waiting for=gcs request=%s addresses=%s waited_s=%.0f", list(body), self._addresses, waited
-                )
 
     def subscribe(self, actor_id: bytes) -> None:
         """Have statuses of the actor pushed, now and on every later stream."""
@@ -209,13 +233,24 @@ class GcsClient:
             return
         if reply.HasField("error"):
             error = reply.error
-            if error.code in (gcs_pb2.Error.NOT_LEADER, gcs_pb2.Error.UNAVAILABLE):
+            if error.code == gcs_pb2.Error.NOT_LEADER:
                 return  # sent again on the next stream
+            if error.code == gcs_pb2.Error.UNAVAILABLE:
+                # The stream goes on: it had too much to do to take this one.
+                delay_s = _FULL_S * random.uniform(0.5, 1.5)
+                asyncio.get_running_loop().call_later(delay_s, self._put_again, reply.request_id)
+                return
             del self._unanswered[reply.request_id]
             entry[1].set_exception(GcsError(error.code, error.message))
             return
         del self._unanswered[reply.request_id]
         entry[1].set_result(reply)
+
+    def _put_again(self, request_id: int) -> None:
+        entry = self._unanswered.get(request_id)
+        if entry is not None and self._more is not None:
+            self._outbox.append(entry[0])
+            self._more.set()
 
     def fail(self, error: Exception) -> None:
         """End all requests, now and later, with this error."""

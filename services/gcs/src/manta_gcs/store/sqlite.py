@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from manta_gcs.store.errors import LeaseEnded
+from manta_common import logs
+
+from manta_gcs.store.backoff import Backoff
+from manta_gcs.store.errors import LeaseEnded, OutcomeUnknown, StoreConfigError, StoreUnavailable
 from manta_gcs.store.history import History
 from manta_gcs.store.interface import (
     Changes,
@@ -26,6 +32,9 @@ from manta_gcs.store.sqlite_file import connect, revision_of, set_revision
 from manta_gcs.store.sqlite_lock import FileLock
 from manta_gcs.store.sqlite_thread import SqliteThread
 from manta_gcs.store.url import SqliteUrl
+
+COMPLAIN_EVERY_S: Final = 30.0
+log = logs.get("manta_gcs.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +55,13 @@ class SqliteStore(Store):
         self._url, self._thread, self._lock = url, thread, lock
         self._history = History(floor=revision)
         self._revision = revision
+        self._loop = asyncio.get_running_loop()
+        thread.on_reopened = self._reopened
         self._changed = asyncio.Event()  # replaced at each change: watches wait on the one they saw
         self._leases: dict[LeaseId, _SqliteLease] = {}
         # Above every id of earlier processes, whose leases ended with them.
         self._next_lease = time.time_ns()
+        self._sweeping: asyncio.Task[None] | None = None
         self._closed = False
 
     @classmethod
@@ -57,15 +69,15 @@ class SqliteStore(Store):
         """Lock and open the file, and end the leases of a process that died.
 
         holder: this process's address, for the message that a second process on the same file gets.
-        raises: StoreHeldError, StoreConfigError.
+        raises: StoreHeldError, StoreConfigError; StoreUnavailable, OutcomeUnknown when it cannot be written.
         """
         lock = FileLock.acquire(url.path, holder) if url.path else None
-        thread = SqliteThread(lambda: connect(url), asyncio.get_running_loop())
+        thread = SqliteThread(_Connect(url), asyncio.get_running_loop(), url.shown)
         try:
             await thread.start()
-            revision = await thread.run("open", revision_of)
+            revision = await thread.read("open", revision_of)
             store = cls(url, thread, lock, revision)
-            await store._run("end leases of an earlier process", _end_all_leases)
+            await store._delete_ended()
         except BaseException:
             await thread.close()
             if lock is not None:
@@ -76,7 +88,7 @@ class SqliteStore(Store):
     # ---- reads ----
 
     async def get(self, key: bytes) -> Record | None:
-        return await self._thread.run("get", lambda connection: _record(connection, key))
+        return await self._thread.read("get", lambda connection: _record(connection, key))
 
     async def range(self, prefix: bytes) -> tuple[list[Record], int]:
         def job(connection: sqlite3.Connection) -> tuple[list[Record], int]:
@@ -87,10 +99,10 @@ class SqliteStore(Store):
             )
             return [Record(*row) for row in rows], revision_of(connection)
 
-        return await self._thread.run("range", job)
+        return await self._thread.read("range", job)
 
     async def revision(self) -> int:
-        return await self._thread.run("revision", revision_of)
+        return await self._thread.read("revision", revision_of)
 
     # ---- writes ----
 
@@ -111,6 +123,16 @@ class SqliteStore(Store):
         self._history.append(written.events)
         self._revision = written.events[-1].revision
         self._wake_watches()
+
+    def _reopened(self, connection: sqlite3.Connection) -> None:
+        """In the thread. Watches list anew when the file holds changes that nobody was told of."""
+        self._loop.call_soon_threadsafe(self._begin_history_at, revision_of(connection))
+
+    def _begin_history_at(self, revision: int) -> None:
+        if revision != self._revision:
+            self._history.forget_through(max(revision, self._revision))
+            self._revision = revision
+            self._wake_watches()
 
     def _wake_watches(self) -> None:
         self._changed.set()
@@ -156,9 +178,41 @@ class SqliteStore(Store):
         return lease
 
     async def end_lease(self, lease_id: LeaseId) -> None:
-        """Delete a lease's keys."""
-        if self._leases.pop(lease_id, None) is not None:
-            await self._run("end lease", lambda connection: _end_lease(connection, lease_id))
+        """Delete a lease's keys. When that fails the store goes on trying by itself.
+
+        raises: StoreUnavailable, OutcomeUnknown.
+        """
+        if self._leases.pop(lease_id, None) is None:
+            return
+        try:
+            await self._delete_ended()
+        except BaseException:
+            self._sweep()
+            raise
+
+    async def _delete_ended(self) -> None:
+        """Delete the keys of all leases but those that live; so one that could not be ended goes with the next."""
+        living = tuple(self._leases)
+        await self._run("end leases", lambda connection: _end_leases(connection, living))
+
+    def _sweep(self) -> None:
+        """Keys of an ended lease are there still, as after a full disk: a leader's would keep everyone standing by."""
+        if not self._closed and (self._sweeping is None or self._sweeping.done()):
+            self._sweeping = asyncio.create_task(self._keep_deleting(), name="sqlite-lease-sweep")
+
+    async def _keep_deleting(self) -> None:
+        backoff = Backoff(random.Random(), first_s=0.05)
+        told_at = 0.0
+        while True:
+            # First of all a pause: whoever began this has just failed. No event tells that the disk has room again.
+            await asyncio.sleep(backoff.delay_s())
+            try:
+                await self._delete_ended()
+                return
+            except (StoreUnavailable, OutcomeUnknown) as error:
+                if time.monotonic() - told_at > COMPLAIN_EVERY_S:
+                    told_at = time.monotonic()
+                    log.warning("lease_end_waits_for_store", reason=str(error))
 
     async def close(self) -> None:
         if self._closed:
@@ -167,9 +221,26 @@ class SqliteStore(Store):
         self._wake_watches()
         for lease in list(self._leases.values()):
             await lease.stop()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
         await self._thread.close()
         if self._lock is not None:
             self._lock.release()
+
+
+class _Connect:
+    """Opens the file, as often as needed; memory only once, for what was in it went with its connection."""
+
+    def __init__(self, url: SqliteUrl) -> None:
+        self._url, self._opened = url, False
+
+    def __call__(self) -> sqlite3.Connection:
+        if self._opened and self._url.path is None:
+            raise StoreConfigError(self._url.shown, "was lost with its connection", "use a file")
+        connection = connect(self._url)
+        self._opened = True
+        return connection
 
 
 class _SqliteLease(Lease):
@@ -191,7 +262,8 @@ class _SqliteLease(Lease):
                 continue
         await asyncio.sleep(self.deadline - time.monotonic())
         self.lost.set()
-        await self._store.end_lease(self.id)
+        with contextlib.suppress(StoreUnavailable, OutcomeUnknown):  # the store goes on trying
+            await self._store.end_lease(self.id)
 
     async def revoke(self) -> None:
         await self.stop()
@@ -242,16 +314,11 @@ def _apply(connection: sqlite3.Connection, compares: Sequence[Compare], ops: Seq
     return _written(connection, events, revision)
 
 
-def _end_lease(connection: sqlite3.Connection, lease_id: LeaseId) -> _Written:
+def _end_leases(connection: sqlite3.Connection, living: Sequence[LeaseId]) -> _Written:
     # "lease != 0" lets SQLite use the index, which covers just those.
-    query = "DELETE FROM records WHERE lease = ? AND lease != 0 RETURNING key"
-    rows = connection.execute(query, (lease_id,)).fetchall()
-    revision = revision_of(connection) + 1
-    return _written(connection, _deletions(sorted(rows), revision), revision)
-
-
-def _end_all_leases(connection: sqlite3.Connection) -> _Written:
-    rows = connection.execute("DELETE FROM records WHERE lease != 0 RETURNING key").fetchall()
+    marks = ", ".join("?" * len(living))
+    query = f"DELETE FROM records WHERE lease != 0 AND lease NOT IN ({marks}) RETURNING key"
+    rows = connection.execute(query, living).fetchall()
     revision = revision_of(connection) + 1
     return _written(connection, _deletions(sorted(rows), revision), revision)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
 from typing import Final
 
-from manta_gcs.store.errors import StoreConfigError
+from manta_gcs.store.errors import StoreConfigError, StoreUnavailable
+from manta_gcs.store.sqlite_thread import FAILURES, damaged
 from manta_gcs.store.url import SqliteUrl
 
 APPLICATION_ID: Final = 0x4D4E5441  # "MNTA", in the file's header
@@ -26,8 +28,9 @@ COMMIT;
 
 
 def connect(url: SqliteUrl) -> sqlite3.Connection:
-    """Open the file, or make it with mode 0600; raises StoreConfigError for one that is not a sound store.
+    """Open the file, or make it with mode 0600.
 
+    raises: StoreConfigError for one that is not a sound store; StoreUnavailable when it cannot be read or written now.
     cost: reads the whole file once, to check its pages.
     """
     if url.path is None:
@@ -46,15 +49,21 @@ def connect(url: SqliteUrl) -> sqlite3.Connection:
             ) from error
     try:
         _prepare(connection, url)
+    except (sqlite3.OperationalError, MemoryError) as error:
+        _give_up(connection)
+        raise StoreUnavailable("open", f"SQLite: {error or 'out of memory'}") from error
     except sqlite3.DatabaseError as error:
-        connection.close()
-        raise StoreConfigError(
-            url.shown, f"is damaged or no SQLite file: {error}", "restore it from a backup or name another file"
-        ) from error
+        _give_up(connection)
+        raise damaged(url.shown, error) from error
     except StoreConfigError:
-        connection.close()
+        _give_up(connection)
         raise
     return connection
+
+
+def _give_up(connection: sqlite3.Connection) -> None:
+    with contextlib.suppress(*FAILURES):
+        connection.close()
 
 
 def _prepare(connection: sqlite3.Connection, url: SqliteUrl) -> None:

@@ -7,7 +7,11 @@ import json
 import os
 from pathlib import Path
 
+from manta_common import logs
+
 from manta_gcs.store.errors import StoreConfigError, StoreHeldError
+
+log = logs.get("manta_gcs.store")
 
 
 class FileLock:
@@ -35,8 +39,12 @@ class FileLock:
             pid, holder = _read_holder(descriptor)
             os.close(descriptor)
             raise StoreHeldError(path, pid, holder) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "address": address}).encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "address": address}).encode(), 0)
+        except OSError as error:
+            # The lock is held all the same; only who asks for it is not told by whom.
+            log.warning("lock_holder_not_written", path=str(lock_path), reason=str(error))
         return cls(descriptor)
 
     def release(self) -> None:
