@@ -28,6 +28,7 @@ LONG_FILES = {
     "client/_runtime/task_events.py": 480,  # what is told of tasks and when are one noun
     "client/_runtime/process.py": 500,  # joins the parts of the runtime
     "client/_runtime/submission.py": 430,  # a task's way out, and every way in which it comes back
+    "client/_runtime/actors.py": 430,  # one noun: the actors that a process knows, and all news of them
     "raylet/node.py": 500,  # joins the raylet's parts
     "gcs/actor_manager.py": 450,  # one noun: every way into and out of the states of an actor
 }

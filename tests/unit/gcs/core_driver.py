@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from manta_common.ids import ActorId, JobId, NodeId, WorkerId, new_actor_id
 from manta_common.resources import ResourceSet
+from manta_gcs.actor_table import DEAD_LIMIT
 from manta_gcs.commands import Answer, Close, Command, Forget, Note, Persist, StepDown, Tell
 from manta_gcs.core import GcsCore
 from manta_gcs.events import ClientAsked, Moment, NodeAttached, NodeDetached, NodeSaid, SessionId, TimePassed
@@ -51,6 +52,7 @@ class CoreDriver:
         self.core = core or GcsCore(ClusterIdentity("cluster", "session"), epoch, death_timeout_s, random.Random(1))
         self.time = 100.0
         self.stored: dict[Key, records_pb2.StoredRecord] = {}
+        self.forgotten: set[Key] = set()
         self.told: defaultdict[int, list[gcs_pb2.GcsToNode]] = defaultdict(list)
         self.pushed: list[actor_pb2.ActorStatus] = []
         self.answered: list[gcs_pb2.GcsReply] = []
@@ -59,7 +61,9 @@ class CoreDriver:
         self._request_id = 0
         self.take(self.core.begin(self.now))
 
-    async def restarted(self, epoch: int = 8, death_timeout_s: float = 5.0) -> CoreDriver:
+    async def restarted(
+        self, epoch: int = 8, death_timeout_s: float = 5.0, dead_actor_limit: int = DEAD_LIMIT
+    ) -> CoreDriver:
         """Another leader, from what this one stored, through a real store in memory."""
         store = await open_store("sqlite:memory")
         root = root_of("default")
@@ -67,13 +71,21 @@ class CoreDriver:
         chunks = Chunks(store, root + b"chunks/")
         writer = RecordWriter(store, chunks, root, fence)
         await writer.write([[Persist(key, record)] for key, record in self.stored.items()])
-        options = CoreOptions(session_name="another", death_timeout_s=death_timeout_s, store_name="")
+        options = CoreOptions(
+            session_name="another",
+            death_timeout_s=death_timeout_s,
+            store_name="",
+            dead_actor_limit=dead_actor_limit,
+        )
         loader = Loader(store, chunks, root, RecordWriter(store, chunks, root, fence))
         core = await load(loader, epoch, options, self.now)
         await store.close()
         successor = CoreDriver(core=core)
         successor.time = self.time
-        successor.stored = {**self.stored, **successor.stored}
+        forgotten, successor.forgotten = successor.forgotten, set()
+        successor.stored = {
+            key: record for key, record in {**self.stored, **successor.stored}.items() if key not in forgotten
+        }
         return successor
 
     @property
@@ -87,6 +99,7 @@ class CoreDriver:
                     self.stored[key] = record
                 case Forget(key=key):
                     self.stored.pop(key, None)
+                    self.forgotten.add(key)
                 case Tell(session=session, message=message):
                     self.told[session].append(message)
                 case Answer(reply=reply) if reply.request_id == 0:

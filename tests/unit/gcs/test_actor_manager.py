@@ -1,9 +1,13 @@
 """The life of actors: registration, names, placing, restarts and all the ways to die."""
 
+import random
+
 import pytest
 from manta_common.ids import new_actor_id
 from manta_gcs.actor_state import LEGAL, ActorState, IllegalMove
 from manta_gcs.commands import Note
+from manta_gcs.core import GcsCore
+from manta_gcs.identity import ClusterIdentity
 from manta_gcs.record import Key, Table, id_of
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
@@ -11,6 +15,10 @@ from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
 from tests.unit.gcs.core_driver import Cause, CoreDriver, address, attach, node_id, worker_id
 
 Error = gcs_pb2.Error
+
+
+def core_that_keeps(dead_actors: int) -> GcsCore:
+    return GcsCore(ClusterIdentity("cluster", "session"), 7, 5.0, random.Random(1), dead_actor_limit=dead_actors)
 
 
 @pytest.fixture
@@ -405,3 +413,45 @@ def test_a_circle_of_owners_is_no_trap(gcs: CoreDriver) -> None:
     actor_id = gcs.alive(spec, worker=50)
     gcs.ask(finish_job=gcs_pb2.FinishJob(job_id=job))
     assert gcs.status(actor_id).state == actor_pb2.DEAD
+
+
+async def test_the_longest_dead_are_forgotten_here_and_in_the_store_and_after_a_restart_too() -> None:
+    gcs = CoreDriver(core=core_that_keeps(2))
+    gcs.attach(1)
+    job = gcs.job()
+    dead = []
+    for number in range(4):
+        spec = gcs.spec(job, max_restarts=0)
+        gcs.register(spec)
+        create = gcs.create(1)
+        gcs.started(1, create, worker=50 + number)
+        gcs.failed(1, spec.actor_id, create.incarnation, Cause.WORKER_DIED)
+        dead.append(spec.actor_id)
+        gcs.time += 1
+    alive = gcs.spec(job)
+    gcs.register(alive)
+    assert [gcs.core.actors.table.get(actor_id) is None for actor_id in dead] == [True, True, False, False]
+    assert gcs.core.actor_counts()[ActorState.DEAD] == 2
+    kept = {id_of(actor_id) for actor_id in (*dead[2:], alive.actor_id)}
+    assert {key.id for key in gcs.stored if key.table in (Table.ACTOR, Table.ACTOR_SPEC)} == kept
+    assert gcs.status(dead[3]).death_cause.kind == Cause.WORKER_DIED
+    listed = gcs.ask(list_actors=gcs_pb2.ListActors()).actor_list
+    assert {item.status.actor_id for item in listed.items} == {*dead[2:], alive.actor_id}
+    successor = await gcs.restarted(dead_actor_limit=1)
+    assert {actor.id for actor in successor.core.actors.table} == {dead[3], alive.actor_id}
+    assert {key.id for key in successor.stored if key.table is Table.ACTOR} == {id_of(dead[3]), id_of(alive.actor_id)}
+    assert successor.core.actor_counts()[ActorState.DEAD] == 1
+
+
+def test_a_dead_actor_keeps_no_arguments_and_little_memory(gcs: CoreDriver) -> None:
+    job = gcs.job()
+    table = gcs.core.actors.table
+    for number in range(100):
+        spec = gcs.spec(job, max_restarts=0)
+        spec.args.data = b"x" * 10_000
+        gcs.register(spec)
+        create = gcs.create(1)
+        gcs.started(1, create, worker=number % 100)
+        gcs.failed(1, spec.actor_id, create.incarnation, Cause.WORKER_DIED)
+    assert gcs.core.actor_counts()[ActorState.DEAD] == 100
+    assert table.dead_bytes < 100 * 1_000

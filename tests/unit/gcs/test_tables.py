@@ -79,6 +79,21 @@ def test_kv_puts_overwrites_lists_and_deletes_by_prefix() -> None:
         kv.put(gcs_pb2.KvPut(key=b"k" * (MAX_KEY_BYTES + 1)))
 
 
+def test_finished_jobs_are_bounded_in_bytes_and_found_by_their_drivers_until_they_are_forgotten() -> None:
+    jobs = Jobs()
+    size = 100_000
+    forgotten = 0
+    for number in range(100):
+        wanted = gcs_pb2.JobRecord(driver=address(1, number), runtime_env="x" * size)
+        job, _ = jobs.register(wanted, wall=1.0)
+        assert jobs.is_running(job.job_id) and jobs.running_count == 1
+        forgotten += sum(isinstance(command, Forget) for command in jobs.finish(job.job_id, wall=2.0))
+    assert len(jobs.all()) == 100 - forgotten == 8 * 1024 * 1024 // size
+    assert jobs.of_driver(worker_id(0)) is None
+    last = jobs.of_driver(worker_id(99))
+    assert last is not None and last.finished and not jobs.is_running(last.job_id)
+
+
 def test_recent_deaths_are_bounded_and_told_once() -> None:
     deaths = WorkerDeaths(limit=2)
     dead = [common_pb2.DeadWorker(address=address(1, n)) for n in range(3)]

@@ -107,6 +107,32 @@ def test_beyond_the_limit_the_oldest_finished_of_the_largest_job_leave_first() -
     assert counts(table) == {"FINISHED": 5, "SUBMITTED_TO_WORKER": 1}
 
 
+def test_beyond_the_bytes_the_oldest_leave_too_and_what_is_gone_takes_none() -> None:
+    table = TaskTable(limit_bytes=10_000)
+    for number in range(100):
+        table.take(told(kinds=[kind(f"f{number}")], finished=[finished(number)]))
+        assert table.bytes <= 10_000
+    assert 10 < len(table) < 30 and table.dropped == 100 - len(table)
+    assert ids(listing(table))[0] == task_id(99)
+    table.take(told(live=[live(1_000 + number) for number in range(100)]))
+    assert table.bytes <= 10_000 and all(entry.kind.function == "f" for entry in table.live())
+    table.take(told(kinds=[kind("g")], finished=[finished(*(range(1_000, 1_100)), told=True)]))
+    assert [group.kind.function for group in table.finished()] == ["g"]
+    assert sum(table.counts().values()) == 200, "all that ever ended is still counted"
+
+
+def test_what_is_kept_of_a_message_holds_nothing_else_of_it() -> None:
+    table = TaskTable()
+    events = told(
+        kinds=[kind("f"), kind("g" * 100_000)],
+        live=[live(1)],
+        finished=[finished(2), finished(3)],
+    )
+    table.take(events)
+    assert table.bytes < 10_000
+    assert [group.kind.function for group in table.finished()] == ["f", "f"]
+
+
 def test_live_tasks_leave_only_when_nothing_finished_is_left() -> None:
     table = TaskTable(limit=2)
     table.take(told(live=[live(1), live(2), live(3)]))

@@ -32,6 +32,7 @@ KNOWN_SYSTEM_CONFIG: Final = frozenset(
         "idle_worker_killing_time_threshold_ms",
         "max_direct_call_object_size",
         "max_lineage_bytes",
+        "maximum_gcs_destroyed_actor_cached_count",
         "metrics_report_interval_ms",
         "num_workers_soft_limit",
         "object_manager_max_bytes_in_flight",

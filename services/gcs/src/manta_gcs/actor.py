@@ -46,6 +46,7 @@ class Actor:
     """
 
     __slots__ = (
+        "_request",
         "_state",
         "bundle_index",
         "death_cause",
@@ -57,7 +58,6 @@ class Actor:
         "pending_reason",
         "pid",
         "repr_name",
-        "request",
         "restarts",
         "spec",
         "started_at",
@@ -69,7 +69,7 @@ class Actor:
         self.id = ActorId(spec.actor_id)
         self.spec = spec
         self.definition = definition
-        self.request = placement_request(spec)
+        self._request: Request | None = None
         self._state = ActorState.DEPENDENCIES_UNREADY
         self.node_id: NodeId | None = None
         self.worker_id = b""
@@ -96,6 +96,13 @@ class Actor:
         actor.started_at, actor.ended_at = status.started_at, status.ended_at
         actor.repr_name = status.repr_name
         return actor
+
+    @property
+    def request(self) -> Request:
+        """What the policy is asked for. raises: ValueError for a malformed one; the first time, at its registration."""
+        if self._request is None:
+            self._request = placement_request(self.spec)
+        return self._request
 
     @property
     def state(self) -> ActorState:
@@ -159,6 +166,14 @@ class Actor:
     def public_spec(self) -> actor_pb2.ActorSpec:
         """What a handle needs: without the constructor's arguments."""
         return without_arguments(self.spec)
+
+    def kept(self) -> records_pb2.StoredActor:
+        """All that is kept of a dead actor, in one message."""
+        return records_pb2.StoredActor(
+            spec=without_arguments(self.spec),
+            definition_digest=bytes.fromhex(self.definition),
+            status=self.status(),
+        )
 
     def status_record(self) -> tuple[Key, records_pb2.StoredRecord]:
         status = self.status()

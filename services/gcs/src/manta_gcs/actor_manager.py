@@ -317,7 +317,9 @@ class ActorManager:
         spec.CopyFrom(wanted)
         spec.definition.ClearField("pickled")
         try:
-            return Actor(spec, definition_key(definition.pickled)), definition
+            actor = Actor(spec, definition_key(definition.pickled))
+            _ = actor.request
+            return actor, definition
         except ValueError as error:
             raise RequestRefused(INVALID, f"class {wanted.class_name!r}: {error}") from error
 
@@ -361,7 +363,8 @@ class ActorManager:
 
     def _restart(self, actor: Actor, cause: common_pb2.DeathCause) -> list[Command]:
         self.table.move(actor, ActorState.RESTARTING)
-        actor.death_cause = cause
+        actor.death_cause = Cause()  # of its own: the news that tells of it may hold much else
+        actor.death_cause.CopyFrom(cause)
         self._unplace(actor)
         restarting = note("actor_restarting", actor_id=actor.id, restarts=actor.restarts, cause=cause.message)
         return [*self._changed(actor), restarting]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from manta_common.ids import ActorId, JobId, NodeId, PlacementGroupId, WorkerId
+from manta_common.kept_messages import KeptMessages
 from manta_proto.gcs.v1 import actor_pb2, records_pb2
 from manta_proto.worker.v1 import worker_pb2
 
@@ -15,17 +16,26 @@ from manta_gcs.actor_state import ActorState
 from manta_gcs.commands import Command, Forget, Persist
 from manta_gcs.record import Key, Table, id_of, record
 
-DEAD_LIMIT = 10_000
+# Dead actors of which the record is kept, here and in the store, and their bytes here.
+DEAD_LIMIT: Final = 10_000
+DEAD_BYTES: Final = 32 * 1024 * 1024
 _K = TypeVar("_K")
 
 
 class ActorTable:
-    """The indices change only through add(), move(), put_on() and their kin, so that they cannot disagree."""
+    """The indices change only through add(), move(), put_on() and their kin, so that they cannot disagree.
 
-    def __init__(self, dead_limit: int = DEAD_LIMIT, changed: Callable[[NodeId], None] = lambda node_id: None) -> None:
+    A dead actor is but a record: who asks for one gets an Actor made from it, which nothing changes any more.
+    """
+
+    def __init__(
+        self,
+        dead_limit: int = DEAD_LIMIT,
+        changed: Callable[[NodeId], None] = lambda node_id: None,
+        dead_bytes: int = DEAD_BYTES,
+    ) -> None:
         """changed: hears of each node that gets or loses an actor."""
         self._tell = changed
-        self._dead_limit = dead_limit
         self._actors: dict[ActorId, Actor] = {}
         self._by_owner: defaultdict[WorkerId, dict[ActorId, None]] = defaultdict(dict)
         self._by_owner_node: defaultdict[NodeId, dict[ActorId, None]] = defaultdict(dict)
@@ -33,16 +43,33 @@ class ActorTable:
         self._by_node: defaultdict[NodeId, dict[ActorId, None]] = defaultdict(dict)
         self._by_group: defaultdict[PlacementGroupId, dict[ActorId, None]] = defaultdict(dict)
         self._by_worker: dict[bytes, ActorId] = {}
-        self._dead: OrderedDict[ActorId, None] = OrderedDict()
+        self._dead: KeptMessages[ActorId, records_pb2.StoredActor] = KeptMessages(
+            records_pb2.StoredActor.FromString, dead_limit, dead_bytes
+        )
+        self._surplus: list[ActorId] = []  # loaded ones that are too many
         self._definitions: dict[str, worker_pb2.Definition] = {}
         self._users: Counter[str] = Counter()
         self.counts: Counter[ActorState] = Counter()
 
     def __iter__(self) -> Iterator[Actor]:
-        return iter(self._actors.values())
+        """The living, then the dead. cost: some microseconds for each dead one."""
+        yield from self._actors.values()
+        yield from map(_restored, self._dead.values())
+
+    @property
+    def dead_bytes(self) -> int:
+        """What the records of the dead take here, about."""
+        return self._dead.bytes
+
+    def living(self) -> list[Actor]:
+        return list(self._actors.values())
 
     def get(self, actor_id: bytes) -> Actor | None:
-        return self._actors.get(ActorId(actor_id))
+        actor = self._actors.get(ActorId(actor_id))
+        if actor is None and ActorId(actor_id) in self._dead:
+            stored = self._dead.get(ActorId(actor_id))
+            return None if stored is None else _restored(stored)
+        return actor
 
     def owned_by(self, worker_id: bytes) -> list[Actor]:
         return self._of(self._by_owner.get(WorkerId(worker_id), ()))
@@ -79,11 +106,11 @@ class ActorTable:
 
     def add(self, actor: Actor) -> None:
         """Take in a new or restored actor."""
-        self._actors[actor.id] = actor
         self.counts[actor.state] += 1
         if actor.dead:
-            self._dead[actor.id] = None
+            self._surplus += self._keep(actor)
             return
+        self._actors[actor.id] = actor
         owner, spec = actor.spec.owner, actor.spec
         # A detached actor needs its creator until that has made the arguments of its constructor.
         if not spec.detached or actor.state is ActorState.DEPENDENCIES_UNREADY:
@@ -144,13 +171,14 @@ class ActorTable:
         actor.spec = without_arguments(actor.spec)
         commands: list[Command] = [Persist(*actor.status_record()), Persist(*actor.spec_record())]
         commands += self._release_definition(actor.definition)
-        self._dead[actor.id] = None
-        while len(self._dead) > self._dead_limit:
-            oldest, _ = self._dead.popitem(last=False)
-            del self._actors[oldest]
-            self.counts[ActorState.DEAD] -= 1
-            commands += [Forget(Key(Table.ACTOR, id_of(oldest))), Forget(Key(Table.ACTOR_SPEC, id_of(oldest)))]
-        return commands
+        del self._actors[actor.id]
+        return [*commands, *_forget(self._keep(actor))]
+
+    def _keep(self, actor: Actor) -> list[ActorId]:
+        """Keep a dead actor's record. returns: those that are forgotten for it."""
+        left = self._dead.add(actor.id, actor.kept())
+        self.counts[ActorState.DEAD] -= len(left)
+        return left
 
     def keep_definition(self, key: str, definition: worker_pb2.Definition) -> list[Command]:
         """Have a class kept, once for all actors that share it."""
@@ -163,12 +191,13 @@ class ActorTable:
     def restore_definition(self, key: str, definition: worker_pb2.Definition) -> None:
         self._definitions[key] = definition
 
-    def forget_unused_definitions(self) -> list[Command]:
-        """After loading: drop what no living actor needs."""
+    def drop_surplus(self) -> list[Command]:
+        """After loading: forget dead actors over the limit, and definitions that no living actor needs."""
+        surplus, self._surplus = self._surplus, []
         unused = [key for key in self._definitions if not self._users[key]]
         for key in unused:
             del self._definitions[key]
-        return [Forget(Key(Table.DEFINITION, key)) for key in unused]
+        return [*_forget(surplus), *(Forget(Key(Table.DEFINITION, key)) for key in unused)]
 
     def full_spec(self, actor: Actor) -> actor_pb2.ActorSpec:
         """What a node needs to start it: with the class, and which start it is."""
@@ -195,6 +224,15 @@ class ActorTable:
 
     def _of(self, ids: Iterable[ActorId]) -> list[Actor]:
         return [self._actors[actor_id] for actor_id in ids]
+
+
+def _restored(stored: records_pb2.StoredActor) -> Actor:
+    return Actor.restored(stored.spec, stored.definition_digest.hex(), stored.status)
+
+
+def _forget(actor_ids: Iterable[ActorId]) -> list[Command]:
+    tables = (Table.ACTOR, Table.ACTOR_SPEC)
+    return [Forget(Key(table, id_of(actor_id))) for actor_id in actor_ids for table in tables]
 
 
 def _drop(index: dict[_K, dict[ActorId, None]], key: _K, actor_id: ActorId) -> None:

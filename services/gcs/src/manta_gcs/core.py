@@ -15,7 +15,7 @@ from manta_proto.gcs.v1 import placement_group_pb2 as pb
 from manta_gcs.actor_manager import ActorManager
 from manta_gcs.actor_placement import ActorPlacement
 from manta_gcs.actor_state import ActorState
-from manta_gcs.actor_table import ActorTable
+from manta_gcs.actor_table import DEAD_LIMIT, ActorTable
 from manta_gcs.claim import Claims
 from manta_gcs.client_request import ClientRequests
 from manta_gcs.commands import Close, Command, Level, Persist, StepDown, Tell, note
@@ -59,6 +59,7 @@ class GcsCore:
         store_name: str = "",
         disproved_epoch: int = 0,
         hybrid: HybridSettings | None = None,
+        dead_actor_limit: int = DEAD_LIMIT,
     ) -> None:
         """store_name: for people, without secrets. disproved_epoch: the highest that made this replica step down."""
         self.identity = identity
@@ -71,7 +72,7 @@ class GcsCore:
         self.deaths = WorkerDeaths()
         self.tasks = TaskTable()
         promises: Promises[NodeId] = Promises(self.nodes.changed.add)
-        table = ActorTable(changed=self.nodes.changed.add)
+        table = ActorTable(dead_actor_limit, changed=self.nodes.changed.add)
         view = PlacementView(self.nodes, table, promises)
         self.groups = PlacementGroupManager(self.nodes, epoch, promises, view)
         placement = ActorPlacement(rng, promises, view, self.groups.use, hybrid)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable
+from typing import Final
 
 from manta_common.ids import JobId, NodeId, job_id
+from manta_common.kept_messages import KeptMessages
 from manta_proto.gcs.v1 import gcs_pb2
 
 from manta_gcs.commands import Command, Forget, Persist
 from manta_gcs.record import Key, Table, id_of, record
 
-FINISHED_LIMIT = 1000
+FINISHED_LIMIT: Final = 1_000
+FINISHED_BYTES: Final = 8 * 1024 * 1024
 
 
 class Jobs:
@@ -19,38 +20,42 @@ class Jobs:
 
     def __init__(self, last_number: int = 0, finished_limit: int = FINISHED_LIMIT) -> None:
         self.last_number = last_number  # the owner stores it with every new job
-        self._limit = finished_limit
-        self._jobs: dict[JobId, gcs_pb2.JobRecord] = {}
+        self._running: dict[JobId, gcs_pb2.JobRecord] = {}
+        self._finished: KeptMessages[JobId, gcs_pb2.JobRecord] = KeptMessages(
+            gcs_pb2.JobRecord.FromString, finished_limit, FINISHED_BYTES
+        )
+        # Of both, so that a repeated registration finds its job.
         self._by_driver: dict[bytes, JobId] = {}
-        self._finished: OrderedDict[JobId, None] = OrderedDict()
+        self._driver_of: dict[JobId, bytes] = {}
 
     def restore(self, job: gcs_pb2.JobRecord) -> None:
-        self._jobs[JobId(job.job_id)] = job
-        self._by_driver[job.driver.worker_id] = JobId(job.job_id)
+        key = JobId(job.job_id)
         self.last_number = max(self.last_number, int.from_bytes(job.job_id, "big"))
+        self._know(key, job.driver.worker_id)
         if job.finished:
-            self._finished[JobId(job.job_id)] = None
+            self._drop(self._finished.add(key, job))
+        else:
+            self._running[key] = job
 
     def of_driver(self, worker_id: bytes) -> gcs_pb2.JobRecord | None:
         found = self._by_driver.get(worker_id)
-        return None if found is None else self._jobs[found]
+        return None if found is None else self.get(found)
 
     def get(self, identity: bytes) -> gcs_pb2.JobRecord | None:
-        return self._jobs.get(JobId(identity))
+        return self._running.get(JobId(identity)) or self._finished.get(JobId(identity))
 
     def is_running(self, identity: bytes) -> bool:
-        job = self.get(identity)
-        return job is not None and not job.finished
+        return JobId(identity) in self._running
 
     def all(self) -> list[gcs_pb2.JobRecord]:
-        return [self._jobs[key] for key in sorted(self._jobs)]
+        return sorted((*self._running.values(), *self._finished.values()), key=lambda job: job.job_id)
 
     def running(self) -> list[gcs_pb2.JobRecord]:
-        return [job for job in self.all() if not job.finished]
+        return [self._running[key] for key in sorted(self._running)]
 
     @property
     def running_count(self) -> int:
-        return len(self._jobs) - len(self._finished)
+        return len(self._running)
 
     def with_driver_on(self, node_id: NodeId) -> list[gcs_pb2.JobRecord]:
         return [job for job in self.running() if job.driver.node_id == node_id]
@@ -62,28 +67,28 @@ class Jobs:
         job.CopyFrom(wanted)
         job.job_id = job_id(self.last_number)
         job.started_at, job.ended_at, job.finished = wall, 0.0, False
-        self._jobs[JobId(job.job_id)] = job
-        self._by_driver[job.driver.worker_id] = JobId(job.job_id)
+        self._running[JobId(job.job_id)] = job
+        self._know(JobId(job.job_id), job.driver.worker_id)
         return job, [_persist(job)]
 
     def finish(self, identity: bytes, wall: float) -> list[Command]:
         """End a running job; nothing for one that is unknown or has ended."""
-        job = self.get(identity)
-        if job is None or job.finished:
+        job = self._running.pop(JobId(identity), None)
+        if job is None:
             return []
         ended = gcs_pb2.JobRecord()
         ended.CopyFrom(job)  # what was handed out before stays as it was
         ended.finished, ended.ended_at = True, wall
-        self._jobs[JobId(identity)] = ended
-        self._finished[JobId(identity)] = None
-        return [_persist(ended), *self._forget_oldest()]
+        left = self._finished.add(JobId(identity), ended)
+        self._drop(left)
+        return [_persist(ended), *(Forget(Key(Table.JOB, id_of(oldest))) for oldest in left)]
 
-    def _forget_oldest(self) -> Iterable[Command]:
-        while len(self._finished) > self._limit:
-            oldest, _ = self._finished.popitem(last=False)
-            job = self._jobs.pop(oldest)
-            self._by_driver.pop(job.driver.worker_id, None)
-            yield Forget(Key(Table.JOB, id_of(oldest)))
+    def _know(self, key: JobId, driver: bytes) -> None:
+        self._by_driver[driver], self._driver_of[key] = key, driver
+
+    def _drop(self, keys: list[JobId]) -> None:
+        for key in keys:
+            self._by_driver.pop(self._driver_of.pop(key), None)
 
 
 def _persist(job: gcs_pb2.JobRecord) -> Persist:

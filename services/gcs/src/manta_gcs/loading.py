@@ -11,6 +11,7 @@ from manta_common.scheduling import HybridSettings
 from manta_proto.gcs.v1 import actor_pb2, placement_group_pb2, records_pb2
 
 from manta_gcs.actor import Actor
+from manta_gcs.actor_table import DEAD_LIMIT
 from manta_gcs.core import GcsCore
 from manta_gcs.events import Moment
 from manta_gcs.identity import KEY, ClusterIdentity
@@ -28,6 +29,7 @@ class CoreOptions:
     death_timeout_s: float
     store_name: str
     disproved_epoch: int = 0
+    dead_actor_limit: int = DEAD_LIMIT
     hybrid: HybridSettings = field(default_factory=HybridSettings)
 
 
@@ -78,6 +80,7 @@ async def load(loader: Loader, epoch: int, options: CoreOptions, at: Moment) -> 
         options.store_name,
         disproved_epoch=options.disproved_epoch,
         hybrid=options.hybrid,
+        dead_actor_limit=options.dead_actor_limit,
     )
     for stored in sorted((await loader.table(Table.NODE)).values(), key=lambda r: r.node.info.ended_at):
         core.nodes.restore(stored.node.info, at.steady)

@@ -79,6 +79,7 @@ async def serve(settings: GcsSettings, token: Token) -> None:
                 inbox_limit=settings.inbox_limit,
                 store_name=shown_store,
                 hybrid=settings.hybrid,
+                dead_actor_limit=settings.dead_actors_kept,
             )
             replica = Replica(store, options, gcs_metrics)
             service.open(replica)

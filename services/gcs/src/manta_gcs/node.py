@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from manta_common.ids import NodeId
+from manta_common.kept_messages import KeptMessages
 from manta_common.resources import ResourceSet
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import gcs_pb2, records_pb2
@@ -17,7 +18,8 @@ from manta_gcs.record import Key, Table, id_of, record
 ALIVE = common_pb2.NodeInfo.ALIVE
 DEAD = common_pb2.NodeInfo.DEAD
 DRAINING = common_pb2.NodeInfo.DRAINING
-DEAD_LIMIT = 1000
+DEAD_LIMIT: Final = 1_000
+DEAD_BYTES: Final = 8 * 1024 * 1024
 SHARE_INTERVAL_S = 0.1
 # Who changed, times who hears of it: beyond it a share comes later, so that the work does not grow with the square of
 # the nodes. The longest interval stays below the 2 s for which a raylet counts what it sent to a node.
@@ -56,9 +58,10 @@ class NodeTable:
 
     def __init__(self, death_timeout_s: float, dead_limit: int = DEAD_LIMIT) -> None:
         self._timeout_s = death_timeout_s
-        self._dead_limit = dead_limit
         self._nodes: dict[NodeId, Node] = {}
-        self._dead: OrderedDict[NodeId, common_pb2.NodeInfo] = OrderedDict()
+        self._dead: KeptMessages[NodeId, common_pb2.NodeInfo] = KeptMessages(
+            common_pb2.NodeInfo.FromString, dead_limit, DEAD_BYTES
+        )
         self._unshared: dict[NodeId, None] = {}  # free resources not yet shared with the other nodes
         self._share_at = float("-inf")  # not before
         self._check_at: float | None = None  # no node dies of silence before
@@ -69,7 +72,7 @@ class NodeTable:
     def restore(self, info: common_pb2.NodeInfo, serving_since: float) -> None:
         """A node's silence counts at the earliest from when this leader began to serve."""
         if info.state == DEAD:
-            self._dead[NodeId(info.node_id)] = info
+            self._dead.add(NodeId(info.node_id), info)
         else:
             self._put(Node(info, serving_since))
 
@@ -203,16 +206,13 @@ class NodeTable:
         del self._nodes[node.id]
         self._unshared.pop(node.id, None)
         self.changed.add(node.id)
-        self._dead[node.id] = info
+        left = self._dead.add(node.id, info)
         commands: list[Command] = [_persist(info)]
         if node.session is not None:
             declared = gcs_pb2.DeclaredDead(reason=cause.message)
             commands.append(Tell(node.session, gcs_pb2.GcsToNode(declared_dead=declared)))
         commands += self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))
-        while len(self._dead) > self._dead_limit:
-            oldest, _ = self._dead.popitem(last=False)
-            commands.append(Forget(Key(Table.NODE, id_of(oldest))))
-        return commands
+        return [*commands, *(Forget(Key(Table.NODE, id_of(oldest))) for oldest in left)]
 
     def tell(self, node_id: NodeId, message: gcs_pb2.GcsToNode) -> list[Command]:
         """To one node; nothing when it is out of touch: it hears all it needs when it attaches again."""

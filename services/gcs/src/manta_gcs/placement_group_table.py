@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from manta_common.ids import ActorId, JobId, NodeId, PlacementGroupId
 
@@ -12,8 +12,12 @@ from manta_gcs.commands import Command, Forget
 from manta_gcs.group_state import GroupState
 from manta_gcs.placement_group import PlacementGroup, key_of
 
-# As many removed groups can still be asked about; of older ones nothing is known.
-REMOVED_LIMIT = 1_000
+# As many removed groups, of about so many bytes, can still be asked about; of older ones nothing is known.
+REMOVED_LIMIT: Final = 1_000
+REMOVED_BYTES: Final = 16 * 1024 * 1024
+# What a group takes, and each of its bundles, beside its specification; measured.
+_GROUP_BYTES: Final = 3_000
+_BUNDLE_BYTES: Final = 800
 _K = TypeVar("_K")
 
 
@@ -23,7 +27,8 @@ class PlacementGroupTable:
     def __init__(self, removed_limit: int = REMOVED_LIMIT) -> None:
         self._removed_limit = removed_limit
         self._groups: dict[PlacementGroupId, PlacementGroup] = {}
-        self._removed: OrderedDict[PlacementGroupId, None] = OrderedDict()
+        self._removed: OrderedDict[PlacementGroupId, int] = OrderedDict()  # -> bytes, about
+        self._removed_bytes = 0
         self._by_name: dict[tuple[str, str], PlacementGroupId] = {}
         self._by_job: defaultdict[JobId, dict[PlacementGroupId, None]] = defaultdict(dict)
         self._by_owner: defaultdict[ActorId, dict[PlacementGroupId, None]] = defaultdict(dict)
@@ -108,9 +113,12 @@ class PlacementGroupTable:
 
     def _remember_removed(self, group: PlacementGroup) -> list[Command]:
         commands: list[Command] = []
-        self._removed[group.id] = None
-        while len(self._removed) > self._removed_limit:
-            oldest, _ = self._removed.popitem(last=False)
+        size = _GROUP_BYTES + _BUNDLE_BYTES * len(group.bundles) + group.spec.ByteSize()
+        self._removed[group.id] = size
+        self._removed_bytes += size
+        while len(self._removed) > self._removed_limit or self._removed_bytes > REMOVED_BYTES:
+            oldest, freed = self._removed.popitem(last=False)
+            self._removed_bytes -= freed
             del self._groups[oldest]
             self.counts[GroupState.REMOVED] -= 1
             commands.append(Forget(key_of(oldest)))

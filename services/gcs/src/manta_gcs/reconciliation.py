@@ -56,7 +56,7 @@ def reconcile_actors_on(
 def reconcile_records(jobs: Jobs, nodes: NodeTable, actors: ActorManager, at: Moment) -> list[Command]:
     """Finish what a write that was cut short left half done, and queue who waited for a node."""
     commands: list[Command] = []
-    for actor in list(actors.table):
+    for actor in actors.table.living():
         if actor.dead:
             continue
         if not actors.table.outlives_job(actor) and not jobs.is_running(actor.spec.job_id):
@@ -70,8 +70,8 @@ def reconcile_records(jobs: Jobs, nodes: NodeTable, actors: ActorManager, at: Mo
             actors.placement.enqueue(actor)
         elif actor.waiting and actor.node_id is not None:
             actors.placement.promise(actor, actor.node_id)
-    living = {actor.id for actor in actors.table if not actor.dead}
-    return [*commands, *actors.names.release_all_but(living), *actors.table.forget_unused_definitions()]
+    living = {actor.id for actor in actors.table.living()}
+    return [*commands, *actors.names.release_all_but(living), *actors.table.drop_surplus()]
 
 
 def dead_nodes_of(groups: PlacementGroupTable, nodes: NodeTable) -> set[NodeId]:

@@ -11,6 +11,7 @@ from manta_common import logs
 from manta_common.scheduling import HybridSettings
 from manta_proto.gcs.v1 import gcs_pb2
 
+from manta_gcs.actor_table import DEAD_LIMIT
 from manta_gcs.gcs_metrics import GcsMetrics
 from manta_gcs.loading import CoreOptions, Loader, RecordSource, load
 from manta_gcs.mirror import Mirror
@@ -46,6 +47,7 @@ class ReplicaOptions:
     store_name: str
     hybrid: HybridSettings = field(default_factory=HybridSettings)
     leader_ttl_s: float = DEFAULT_TTL_S
+    dead_actor_limit: int = DEAD_LIMIT
 
 
 class Replica:
@@ -119,6 +121,7 @@ class Replica:
             store_name=self._options.store_name,
             disproved_epoch=self._disproved_epoch,
             hybrid=self._options.hybrid,
+            dead_actor_limit=self._options.dead_actor_limit,
         )
         core = await load(loader, leadership.epoch, options, now())
         await loader.drop_stray_chunks(leadership.fence)

@@ -10,6 +10,8 @@ from typing import Any, Final
 from manta_common.scheduling import HybridSettings
 from manta_common.settings import ServiceSettings, SettingsError, host_of
 
+from manta_gcs.actor_table import DEAD_LIMIT
+
 # Upstream's period and number of failures, for who gives one of the two.
 _HEALTH_CHECK_DEFAULTS: Final = (3_000, 5)
 # Raylets send a heartbeat each second.
@@ -38,7 +40,17 @@ class GcsSettings(ServiceSettings):
         default=10_000, metadata={"help": "events that may wait; beyond it clients are told to repeat their requests"}
     )
 
+    dead_actor_limit: int = field(
+        default=DEAD_LIMIT, metadata={"help": "dead actors of which the record is kept, here and in the store"}
+    )
     system_config: str = field(default="{}", metadata={"help": "JSON object as of ray.init(_system_config=)"})
+
+    @property
+    def dead_actors_kept(self) -> int:
+        """The flag, unless upstream's key is given."""
+        name = "maximum_gcs_destroyed_actor_cached_count"
+        given = self._config().get(name, os.environ.get(f"RAY_{name}"))
+        return self.dead_actor_limit if given is None else _positive(name, given)
 
     @property
     def hybrid(self) -> HybridSettings:
@@ -84,8 +96,10 @@ class GcsSettings(ServiceSettings):
                 "raylets send a heartbeat each second"
             )
         _ = self.hybrid
-        if self.inbox_limit < 1:
-            raise SettingsError(f"--inbox-limit {self.inbox_limit} is below 1")
+        for flag, value in (("inbox-limit", self.inbox_limit), ("dead-actor-limit", self.dead_actor_limit)):
+            if value < 1:
+                raise SettingsError(f"--{flag} {value} is below 1")
+        _ = self.dead_actors_kept
 
 
 def _positive(name: str, value: Any) -> int:

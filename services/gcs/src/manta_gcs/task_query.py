@@ -14,7 +14,7 @@ from manta_proto.gcs.v1 import task_pb2
 from manta_gcs.actor import Actor
 from manta_gcs.actor_state import ActorState
 from manta_gcs.pending_reason import PendingReasons
-from manta_gcs.task_table import CountedAs, Finished, Live, TaskTable
+from manta_gcs.task_table import CountedAs, Finished, Live, ParsedKinds, TaskTable
 
 _OF_KIND: Final[Mapping[str, Callable[[task_pb2.TaskKind], object]]] = {
     "name": lambda kind: kind.name,
@@ -56,7 +56,8 @@ class TaskQuery:
         self._reasons = reasons
         reply = self._reply
         reply.total, reply.dropped = len(table), table.dropped
-        for live in table.live():
+        kinds = ParsedKinds()
+        for live in table.live(kinds):
             self._add_live(live)
         for actor in actors:
             reply.total += 1
@@ -65,7 +66,7 @@ class TaskQuery:
                 self._add_live(creation)
             else:
                 self._add_finished(creation)
-        for group in table.finished():
+        for group in table.finished(kinds):
             self._add_finished(group)
         return reply
 

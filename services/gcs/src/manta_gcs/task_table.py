@@ -2,6 +2,9 @@
 
 A task that is over costs no work of its own: its owner tells of many at once, in columns, and a group of columns is
 kept and dropped as a whole. Only those that were told of while they went on are looked up.
+
+What is kept is kept as bytes, and parsed for an answer: a part of a parsed message would hold all of it, and take
+several times its bytes.
 """
 
 from __future__ import annotations
@@ -11,13 +14,15 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from manta_common.ids import TASK_ID_SIZE
+from manta_common.kept_messages import ENTRY_BYTES
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import task_pb2
 
 from manta_gcs.events import Moment
 
-# Attempts of which details are kept, over all jobs.
+# Attempts of which details are kept, over all jobs, and their bytes.
 TASK_LIMIT: Final = 100_000
+BYTES_LIMIT: Final = 64 * 1024 * 1024
 # Running tasks whose owners have not told of them yet.
 EARLY_LIMIT: Final = 10_000
 # Functions that are counted by name; calls of others are counted together.
@@ -31,7 +36,7 @@ _WAITING: Final = (task_pb2.SUBMITTED_TO_WORKER, task_pb2.PENDING_ACTOR_TASK_ORD
 
 
 class Live(NamedTuple):
-    """An attempt that goes on. The message is the table's own and changes as news come."""
+    """An attempt that goes on, for an answer."""
 
     kind: task_pb2.TaskKind
     task: task_pb2.LiveTask
@@ -42,7 +47,7 @@ class Live(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """Attempts of one kind that ended alike in one place."""
+    """Attempts of one kind that ended alike in one place, for an answer."""
 
     kind: task_pb2.TaskKind
     tasks: task_pb2.FinishedTasks
@@ -50,6 +55,59 @@ class Finished(NamedTuple):
     @property
     def size(self) -> int:
         return len(self.tasks.task_ids) // TASK_ID_SIZE
+
+
+class _Kind:
+    """What attempts have in common, once for all that have it. users: entries of the table."""
+
+    __slots__ = ("function", "job_id", "raw", "type", "users")
+
+    def __init__(self, raw: bytes, kind: task_pb2.TaskKind) -> None:
+        self.raw = raw
+        self.function, self.type, self.job_id = kind.function, kind.type, kind.job_id
+        self.users = 0
+
+
+class _Group(NamedTuple):
+    """A group of finished attempts."""
+
+    kind: _Kind
+    raw: bytes  # of task_pb2.FinishedTasks
+    size: int
+
+
+class _Early(NamedTuple):
+    """What a worker told of a task of which its owner has told nothing yet."""
+
+    attempt: int
+    status: task_pb2.TaskStatus
+    started_at: float
+
+
+class _Going:
+    """An attempt that goes on: as its owner told, and what is known of it since."""
+
+    __slots__ = ("attempt", "kind", "owner", "raw", "running", "started_at", "status", "worker", "worker_pid")
+
+    def __init__(self, kind: _Kind, task: task_pb2.LiveTask, owner: bytes) -> None:
+        self.kind = kind
+        self.raw = task.SerializeToString()
+        self.attempt, self.status, self.owner = task.attempt, task.status, owner
+        self.running, self.started_at = task.running, task.started_at
+        self.worker: common_pb2.WorkerAddress | None = None
+        self.worker_pid = 0
+
+    @property
+    def shown(self) -> task_pb2.TaskStatus:
+        return self.running or self.status
+
+    def message(self) -> task_pb2.LiveTask:
+        task = task_pb2.LiveTask.FromString(self.raw)
+        task.owner, task.running, task.started_at = self.owner, self.running, self.started_at
+        if self.worker is not None:
+            task.worker.CopyFrom(self.worker)
+            task.worker_pid = self.worker_pid
+        return task
 
 
 class CountedAs(NamedTuple):
@@ -68,21 +126,64 @@ class Owner:
         self.tasks: dict[bytes, None] = {}
 
 
-class TaskTable:
-    """At most `limit` attempts. Beyond it finished ones of the job that has most leave first, the oldest first."""
+class ParsedKinds:
+    """The kinds of one answer in the making, which tells them apart by their identity."""
 
-    def __init__(self, limit: int = TASK_LIMIT, function_limit: int = FUNCTION_LIMIT) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
+        self._messages: dict[bytes, task_pb2.TaskKind] = {}
+
+    def of(self, kind: _Kind) -> task_pb2.TaskKind:
+        message = self._messages.get(kind.raw)
+        if message is None:
+            message = self._messages[kind.raw] = task_pb2.TaskKind.FromString(kind.raw)
+        return message
+
+
+class _Kinds:
+    """The kinds that entries of the table have."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[bytes, _Kind] = {}
+
+    def use(self, message: task_pb2.TaskKind) -> _Kind:
+        raw = message.SerializeToString()
+        kind = self._kinds.get(raw)
+        if kind is None:
+            kind = self._kinds[raw] = _Kind(raw, message)
+        kind.users += 1
+        return kind
+
+    def let_go(self, kind: _Kind) -> int:
+        """returns: the bytes that this frees."""
+        kind.users -= 1
+        if kind.users:
+            return 0
+        del self._kinds[kind.raw]
+        return len(kind.raw) + ENTRY_BYTES
+
+
+class TaskTable:
+    """At most `limit` attempts, in at most `limit_bytes`, about.
+
+    Beyond that finished ones of the job that has most leave first, the oldest first.
+    """
+
+    def __init__(
+        self, limit: int = TASK_LIMIT, function_limit: int = FUNCTION_LIMIT, limit_bytes: int = BYTES_LIMIT
+    ) -> None:
+        self._limit, self._limit_bytes = limit, limit_bytes
         self._function_limit = function_limit
-        self._live: dict[bytes, Live] = {}
+        self._kinds = _Kinds()
+        self._live: dict[bytes, _Going] = {}
         self._owners: dict[bytes, Owner] = {}
         self._gone: dict[bytes, float] = {}
-        self._early: dict[bytes, task_pb2.RunningTask] = {}
-        self._finished: defaultdict[bytes, deque[Finished]] = defaultdict(deque)
+        self._early: dict[bytes, _Early] = {}
+        self._finished: defaultdict[bytes, deque[_Group]] = defaultdict(deque)
         self._finished_of: Counter[bytes] = Counter()
         self._finished_count = 0
         self._functions: set[str] = set()
         self._counts: Counter[CountedAs] = Counter()
+        self.bytes = 0  # in use, about
         # Attempts of which the details are gone, here or at their owners.
         self.dropped = 0
         # Tasks that ran again for lost results, and lost objects that could not be computed again.
@@ -92,14 +193,18 @@ class TaskTable:
     def __len__(self) -> int:
         return len(self._live) + self._finished_count
 
-    def live(self) -> Iterator[Live]:
-        """Oldest first."""
-        return iter(self._live.values())
+    def live(self, kinds: ParsedKinds | None = None) -> Iterator[Live]:
+        """Oldest first. kinds: those of the same answer."""
+        kinds = kinds or ParsedKinds()
+        for going in self._live.values():
+            yield Live(kinds.of(going.kind), going.message())
 
-    def finished(self) -> Iterator[Finished]:
-        """The latest of each job first."""
+    def finished(self, kinds: ParsedKinds | None = None) -> Iterator[Finished]:
+        """The latest of each job first. kinds: those of the same answer."""
+        kinds = kinds or ParsedKinds()
         for groups in self._finished.values():
-            yield from reversed(groups)
+            for group in reversed(groups):
+                yield Finished(kinds.of(group.kind), task_pb2.FinishedTasks.FromString(group.raw))
 
     def counts(self) -> dict[CountedAs, int]:
         """By function, type and state: the live ones now, and all that ever ended, also those dropped since."""
@@ -113,11 +218,10 @@ class TaskTable:
             if fault:
                 wrong = fault
             else:
-                self._end(Finished(events.kinds[tasks.kind], tasks))
+                self._end(events.kinds[tasks.kind], tasks)
         for task in events.live:
             if task.kind < len(events.kinds) and len(task.task_id) == TASK_ID_SIZE:
-                task.owner = events.teller.worker_id
-                self._begin(Live(events.kinds[task.kind], task), events.teller.node_id)
+                self._begin(events.kinds[task.kind], task, events.teller)
             else:
                 wrong = f"live task {task.task_id.hex()!r} of kind {task.kind}"
         for running in events.running:
@@ -148,79 +252,96 @@ class TaskTable:
             del self._gone[worker_id]
             owner = self._owners.get(worker_id)
             for task_id in list(owner.tasks) if owner is not None else ():
-                live = self._forget(task_id)
-                if live is not None:
-                    self._end(_lost(live, at.wall))
+                going = self._live[task_id]
+                kind = task_pb2.TaskKind.FromString(going.kind.raw)
+                lost = _lost(going.message(), at.wall)
+                self._forget(task_id)
+                self._end(kind, lost)
 
-    def _begin(self, live: Live, node_id: bytes) -> None:
-        task_id = live.task.task_id
+    def _begin(self, kind: task_pb2.TaskKind, task: task_pb2.LiveTask, teller: common_pb2.WorkerAddress) -> None:
+        task_id = task.task_id
         before = self._forget(task_id)
-        if before is not None and before.task.attempt == live.task.attempt and live.task.status in _WAITING:
-            live.task.running, live.task.started_at = before.task.running, before.task.started_at
-        self._live[task_id] = live
-        owner = self._owners.setdefault(live.task.owner, Owner(node_id))
+        going = _Going(self._use(kind), task, teller.worker_id)
+        if before is not None and before.attempt == going.attempt and going.status in _WAITING:
+            going.running, going.started_at = before.running, before.started_at
+        self._live[task_id] = going
+        self.bytes += len(going.raw) + ENTRY_BYTES
+        owner = self._owners.setdefault(going.owner, Owner(teller.node_id))
         owner.tasks[task_id] = None
-        self._count(live, 1)
+        self._count(going, 1)
         early = self._early.pop(task_id, None)
-        if early is not None and early.attempt == live.task.attempt:
-            self._mark(live, early)
+        if early is not None and early.attempt == going.attempt:
+            self._mark(going, early)
 
     def _running(self, running: task_pb2.RunningTask, events: task_pb2.TaskEvents) -> None:
-        live = self._live.get(running.task_id)
-        if live is not None:
-            if live.task.attempt == running.attempt:
-                live.task.worker.CopyFrom(events.teller)
-                live.task.worker_pid = events.pid
-                self._mark(live, running)
+        news = _Early(running.attempt, running.status, running.started_at)
+        going = self._live.get(running.task_id)
+        if going is not None:
+            if going.attempt == news.attempt:
+                going.worker, going.worker_pid = common_pb2.WorkerAddress(), events.pid
+                going.worker.CopyFrom(events.teller)
+                self._mark(going, news)
             return
         # Its owner tells later, or has told already that it is over.
-        self._early[running.task_id] = running
+        self._early[running.task_id] = news
         if len(self._early) > EARLY_LIMIT:
             del self._early[next(iter(self._early))]
 
-    def _mark(self, live: Live, running: task_pb2.RunningTask) -> None:
-        self._count(live, -1)
-        live.task.running, live.task.started_at = running.status, running.started_at
-        self._count(live, 1)
+    def _mark(self, going: _Going, news: _Early) -> None:
+        self._count(going, -1)
+        going.running, going.started_at = news.status, news.started_at
+        self._count(going, 1)
 
-    def _forget(self, task_id: bytes) -> Live | None:
-        live = self._live.pop(task_id, None)
-        if live is not None:
-            self._count(live, -1)
-            owner = self._owners[live.task.owner]
+    def _use(self, message: task_pb2.TaskKind) -> _Kind:
+        kind = self._kinds.use(message)
+        if kind.users == 1:
+            self.bytes += len(kind.raw) + ENTRY_BYTES
+        return kind
+
+    def _forget(self, task_id: bytes) -> _Going | None:
+        going = self._live.pop(task_id, None)
+        if going is not None:
+            self._count(going, -1)
+            self.bytes -= len(going.raw) + ENTRY_BYTES + self._kinds.let_go(going.kind)
+            owner = self._owners[going.owner]
             del owner.tasks[task_id]
             if not owner.tasks:
-                del self._owners[live.task.owner]
-        return live
+                del self._owners[going.owner]
+        return going
 
-    def _end(self, group: Finished) -> None:
-        tasks, count = group.tasks, group.size
+    def _end(self, message: task_pb2.TaskKind, tasks: task_pb2.FinishedTasks) -> None:
         if tasks.told:
             for start in range(0, len(tasks.task_ids), TASK_ID_SIZE):
                 self._forget(tasks.task_ids[start : start + TASK_ID_SIZE])
-        self._finished[group.kind.job_id].append(group)
-        self._finished_of[group.kind.job_id] += count
-        self._finished_count += count
-        self._counts[self._counted_as(group.kind, tasks.status)] += count
+        kind = self._use(message)
+        group = _Group(kind, tasks.SerializeToString(), len(tasks.task_ids) // TASK_ID_SIZE)
+        self._finished[kind.job_id].append(group)
+        self._finished_of[kind.job_id] += group.size
+        self._finished_count += group.size
+        self.bytes += len(group.raw) + ENTRY_BYTES
+        self._counts[self._counted_as(kind, tasks.status)] += group.size
 
     def _make_room(self) -> None:
-        while len(self) > self._limit:
+        while len(self) > self._limit or (self.bytes > self._limit_bytes and len(self)):
             if self._finished_count:
-                job_id = max(self._finished_of, key=lambda job: self._finished_of[job])
-                count = self._finished[job_id].popleft().size
-                self._finished_count -= count
-                self._finished_of[job_id] -= count
-                if not self._finished[job_id]:
-                    del self._finished[job_id], self._finished_of[job_id]
-                self.dropped += count
+                self._drop_oldest(max(self._finished_of, key=lambda job: self._finished_of[job]))
             else:
                 self._forget(next(iter(self._live)))
                 self.dropped += 1
 
-    def _count(self, live: Live, by: int) -> None:
-        self._counts[self._counted_as(live.kind, live.status)] += by
+    def _drop_oldest(self, job_id: bytes) -> None:
+        group = self._finished[job_id].popleft()
+        self.bytes -= len(group.raw) + ENTRY_BYTES + self._kinds.let_go(group.kind)
+        self._finished_count -= group.size
+        self._finished_of[job_id] -= group.size
+        if not self._finished[job_id]:
+            del self._finished[job_id], self._finished_of[job_id]
+        self.dropped += group.size
 
-    def _counted_as(self, kind: task_pb2.TaskKind, status: task_pb2.TaskStatus) -> CountedAs:
+    def _count(self, going: _Going, by: int) -> None:
+        self._counts[self._counted_as(going.kind, going.shown)] += by
+
+    def _counted_as(self, kind: _Kind, status: task_pb2.TaskStatus) -> CountedAs:
         function = kind.function
         if function not in self._functions:
             if len(self._functions) >= self._function_limit:
@@ -240,10 +361,9 @@ def _fault(tasks: task_pb2.FinishedTasks, kinds: int) -> str:
     return "" if tasks.kind < kinds else f"finished tasks are of kind {tasks.kind}, and {kinds} were told"
 
 
-def _lost(live: Live, wall: float) -> Finished:
+def _lost(task: task_pb2.LiveTask, wall: float) -> task_pb2.FinishedTasks:
     """An attempt whose end nobody will tell."""
-    task = live.task
-    tasks = task_pb2.FinishedTasks(
+    return task_pb2.FinishedTasks(
         worker=task.worker if task.HasField("worker") else common_pb2.WorkerAddress(),
         worker_pid=task.worker_pid,
         status=task_pb2.FAILED,
@@ -258,4 +378,3 @@ def _lost(live: Live, wall: float) -> Finished:
         ended_at=[wall],
         execution_us=[int(max(0.0, wall - task.started_at) * 1e6) if task.started_at else 0],
     )
-    return Finished(live.kind, tasks)

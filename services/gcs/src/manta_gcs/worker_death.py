@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Final
 
 from manta_common.ids import WorkerId
+from manta_common.kept_messages import KeptMessages
 from manta_proto.common.v1 import common_pb2
 
-LIMIT = 1000
+LIMIT: Final = 1_000
+LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 
 class WorkerDeaths:
@@ -18,8 +20,9 @@ class WorkerDeaths:
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
-        self._limit = limit
-        self._dead: OrderedDict[WorkerId, common_pb2.DeadWorker] = OrderedDict()
+        self._dead: KeptMessages[WorkerId, common_pb2.DeadWorker] = KeptMessages(
+            common_pb2.DeadWorker.FromString, limit, LIMIT_BYTES
+        )
 
     def add(self, workers: Iterable[common_pb2.DeadWorker]) -> list[common_pb2.DeadWorker]:
         """Take deaths in; returns those that were not known."""
@@ -28,10 +31,8 @@ class WorkerDeaths:
             worker_id = WorkerId(worker.address.worker_id)
             if worker_id in self._dead:
                 continue
-            self._dead[worker_id] = worker
+            self._dead.add(worker_id, worker)
             fresh.append(worker)
-        while len(self._dead) > self._limit:
-            self._dead.popitem(last=False)
         return fresh
 
     def get(self, worker_id: bytes) -> common_pb2.DeadWorker | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Final
 
 from manta_common.ids import ActorId, JobId, NodeId
+from manta_common.kept_messages import KeptMessages
 from manta_common.resources import ResourceSet
 from manta_common.scheduling import PlacementGroup, strategy_from_proto
 from manta_proto.common.v1 import common_pb2
@@ -24,6 +24,7 @@ END_GRACE_S: Final = 5.0
 START_ATTEMPTS: Final = 3
 # Failures that are told again after a reconnect, since the GCS may have lost the first report.
 FAILURES_KEPT: Final = 1_000
+FAILURES_BYTES: Final = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -58,7 +59,9 @@ class ActorHost:
         # Those whose start began since the GCS was told last, and whether any of them holds something.
         self._taken: list[gcs_pb2.ActorReport] = []
         self.has_taken = False
-        self._failures: OrderedDict[tuple[ActorId, int], gcs_pb2.ActorReport] = OrderedDict()
+        self._failures: KeptMessages[tuple[ActorId, int], gcs_pb2.ActorReport] = KeptMessages(
+            gcs_pb2.ActorReport.FromString, FAILURES_KEPT, FAILURES_BYTES
+        )
 
     def __len__(self) -> int:
         return len(self._hosted)
@@ -226,9 +229,7 @@ class ActorHost:
 
     def _gone(self, hosted: Hosted, cause: common_pb2.DeathCause, pid: int) -> ReportActor:
         self._free(hosted)
-        report = self._failed(hosted.id, hosted.incarnation, cause, pid)
-        report.repr_name = hosted.repr_name
-        return ReportActor(report)
+        return ReportActor(self._failed(hosted.id, hosted.incarnation, cause, pid, hosted.repr_name))
 
     def _free(self, hosted: Hosted) -> None:
         if self._hosted.get(hosted.id) is hosted:
@@ -237,13 +238,13 @@ class ActorHost:
             self._ledger.free(hosted.allocation.number)
 
     def _failed(
-        self, actor_id: ActorId, incarnation: int, cause: common_pb2.DeathCause, pid: int
+        self, actor_id: ActorId, incarnation: int, cause: common_pb2.DeathCause, pid: int, repr_name: str = ""
     ) -> gcs_pb2.ActorReport:
-        report = gcs_pb2.ActorReport(actor_id=actor_id, incarnation=incarnation, failure=cause, pid=pid)
+        report = gcs_pb2.ActorReport(
+            actor_id=actor_id, incarnation=incarnation, failure=cause, pid=pid, repr_name=repr_name
+        )
         report.failure.node_id = self._node_id
-        self._failures[actor_id, incarnation] = report
-        if len(self._failures) > FAILURES_KEPT:
-            self._failures.popitem(last=False)
+        self._failures.add((actor_id, incarnation), report)
         return report
 
     def _report(self, hosted: Hosted) -> gcs_pb2.ActorReport:

@@ -37,11 +37,11 @@ class JobTable:
     def started(self, record: gcs_pb2.JobRecord) -> None:
         job_id = JobId(record.job_id)
         if job_id not in self._ended:
-            self._records[job_id] = record
+            self._records[job_id] = _copy(record)
 
     def outlived(self, record: gcs_pb2.JobRecord) -> None:
         """The record of a job that is over, again: something of it is to live here."""
-        self._records[JobId(record.job_id)] = record
+        self._records[JobId(record.job_id)] = _copy(record)
         self.ended(JobId(record.job_id))
 
     def ended(self, job_id: JobId) -> None:
@@ -67,3 +67,10 @@ class JobTable:
         for job_id in gone:
             del self._records[job_id]
         return gone
+
+
+def _copy(record: gcs_pb2.JobRecord) -> gcs_pb2.JobRecord:
+    """Without the batch of news that it came in, which a part of it would hold."""
+    copy = gcs_pb2.JobRecord()
+    copy.CopyFrom(record)
+    return copy

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
 from typing import Final
 
 from manta_common.ids import NodeId
+from manta_common.kept_messages import KeptMessages
 from manta_common.resources import ResourceSet
 from manta_common.scheduling import ClusterIndex, NodeView
 from manta_proto.common.v1 import common_pb2
@@ -17,6 +17,7 @@ _PROMISE_TICKS: Final = 2
 
 # Enough to answer a watcher that asks late; older ones are unknown nodes.
 DEAD_NODES_KEPT: Final = 1_000
+DEAD_NODES_BYTES: Final = 4 * 1024 * 1024
 
 
 class NodeTable:
@@ -32,7 +33,9 @@ class NodeTable:
         self._spreads = False  # whether SPREAD has sent anything anywhere yet
         # Nodes that were sent something since their last news: what they had told, and how many ticks it is ago.
         self._told: dict[NodeId, tuple[ResourceSet, int]] = {}
-        self._dead: OrderedDict[NodeId, common_pb2.NodeInfo] = OrderedDict()
+        self._dead: KeptMessages[NodeId, common_pb2.NodeInfo] = KeptMessages(
+            common_pb2.NodeInfo.FromString, DEAD_NODES_KEPT, DEAD_NODES_BYTES
+        )
 
     def put(self, info: common_pb2.NodeInfo) -> bool:
         """Learn of a node. returns: whether it died by this news; death is final and told once."""
@@ -43,9 +46,7 @@ class NodeTable:
             self._infos.pop(node_id, None)
             self._told.pop(node_id, None)
             self.view.remove(node_id)
-            self._dead[node_id] = info
-            if len(self._dead) > DEAD_NODES_KEPT:
-                self._dead.popitem(last=False)
+            self._dead.add(node_id, info)
             return True
         known = self.view.get(node_id) if node_id in self._infos else None
         self._infos[node_id] = info

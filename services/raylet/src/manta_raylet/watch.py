@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from manta_common.ids import NodeId, WorkerId
+from manta_common.kept_messages import KeptMessages
 from manta_proto.common.v1 import common_pb2
 
 from manta_raylet.lease import ClientId
 
 DEATHS_KEPT: Final = 10_000
+DEATHS_BYTES: Final = 8 * 1024 * 1024
 
 
 class RecentDeaths:
     """The last deaths by worker id, oldest first; bounded."""
 
     def __init__(self, limit: int = DEATHS_KEPT) -> None:
-        self._limit = limit
-        self._deaths: OrderedDict[WorkerId, common_pb2.DeadWorker] = OrderedDict()
+        self._deaths: KeptMessages[WorkerId, common_pb2.DeadWorker] = KeptMessages(
+            common_pb2.DeadWorker.FromString, limit, DEATHS_BYTES
+        )
 
     def add(self, death: common_pb2.DeadWorker) -> bool:
         """returns: False when it is known already."""
         worker_id = WorkerId(death.address.worker_id)
         if worker_id in self._deaths:
             return False
-        self._deaths[worker_id] = death
-        if len(self._deaths) > self._limit:
-            self._deaths.popitem(last=False)
+        self._deaths.add(worker_id, death)
         return True
 
     def get(self, worker_id: WorkerId) -> common_pb2.DeadWorker | None:
@@ -36,8 +37,9 @@ class RecentDeaths:
 
     def last(self, count: int, node_id: NodeId | None = None) -> list[common_pb2.DeadWorker]:
         """The newest `count`, oldest first; of one node when it is named."""
-        found = [death for death in self._deaths.values() if node_id is None or death.address.node_id == node_id]
-        return found[-count:]
+        newest = self._deaths.newest(node_id or b"")
+        found = (death for death in newest if node_id is None or death.address.node_id == node_id)
+        return list(islice(found, count))[::-1]
 
 
 class WatchTable:

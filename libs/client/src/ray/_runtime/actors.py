@@ -234,7 +234,9 @@ class Actors:
         with process.lock:
             if actor.calls.state is ActorState.DEAD or status.incarnation < actor.calls.incarnation:
                 return
-            actor.status = status
+            # Of its own: it lives as long as the actor, and would hold the batch of news that it came in.
+            actor.status = actor_pb2.ActorStatus()
+            actor.status.CopyFrom(status)
             actor.peer = process.peers.get(status.address.worker_id, status.address.node_id)
             actor.peer.pid = status.pid
             process.watch(actor.peer)
@@ -271,7 +273,8 @@ class Actors:
         with process.lock:
             if actor.calls.state is ActorState.DEAD:
                 return
-            actor.cause = cause
+            actor.cause = common_pb2.DeathCause()
+            actor.cause.CopyFrom(cause)
             failed = actor.calls.dead().fail
             held, actor.held = actor.held, ()
             if held:

@@ -25,7 +25,7 @@ log = logging.getLogger("ray.runtime")
 FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 1.0
 # Leases given back that a raylet may not have heard of: each new stream begins with what it believes we hold.
-_RETURNS_KEPT: Final = 10_000
+_RETURNS_KEPT: Final = 1_000
 
 
 class RayletLink:

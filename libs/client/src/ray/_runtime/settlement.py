@@ -21,7 +21,7 @@ from ray._runtime.reference_command import (
     WatchProcess,
 )
 
-REMEMBERED_DEATHS: Final = 65_536  # beyond it a straggler's sender is watched again, and so declared dead again
+REMEMBERED_DEATHS: Final = 10_000  # beyond it a straggler's sender is watched again, and so declared dead again
 
 
 class Counts(NamedTuple):

@@ -7,8 +7,10 @@ from typing import Final
 
 from manta_gcs.store.interface import Changes, WatchEvent
 
-LIMIT_EVENTS: Final = 20_000
-LIMIT_BYTES: Final = 32 * 1024 * 1024
+LIMIT_EVENTS: Final = 10_000
+LIMIT_BYTES: Final = 4 * 1024 * 1024
+# What an event takes beside its key and value: itself, three objects, and its place in the list.
+_EVENT_BYTES: Final = 250
 
 
 class History:
@@ -67,4 +69,4 @@ class History:
 
 
 def _size(event: WatchEvent) -> int:
-    return len(event.key) + len(event.value) + 100
+    return len(event.key) + len(event.value) + _EVENT_BYTES
