@@ -323,3 +323,18 @@ def test_a_cancelled_task_that_comes_back_ends_instead_of_waiting() -> None:
     manager.worker_gone(lease.lease_id)
     assert manager.requeue(key, [tasks[0]])[0] == EndCancelled([tasks[0]])
     assert tasks[0] not in key.queue
+
+
+def test_a_key_that_nothing_waits_for_is_forgotten_and_known_again_once_it_asks() -> None:
+    manager = LeaseManager()
+    key = manager.new_key(None)
+    manager.submit(key, a_task(1))
+    assert not manager.forget(key), "a worker is asked for"
+    lease = granted(manager, key)
+    assert not manager.forget(key), "it holds a lease"
+    manager.finished(lease.lease_id, [a_task(1).task_id])
+    manager.lease_idle(lease, lease.idle_mark)
+    assert manager.forget(key)
+    assert manager.key_of(key.request_id) is None and list(manager.keys()) == []
+    assert manager.submit(key, a_task(2)) == [AskLeases(key, 1)]
+    assert manager.key_of(key.request_id) is key

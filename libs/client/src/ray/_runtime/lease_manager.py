@@ -118,6 +118,13 @@ class LeaseManager:
         self._keys[key.request_id] = key
         return key
 
+    def forget(self, key: SchedulingKey) -> bool:
+        """Drop a key that nothing waits for; whoever holds it may use it again. returns: whether it was idle."""
+        if key.queue or key.leases or key.asked.total or key.timer_set:
+            return False
+        self._keys.pop(key.request_id, None)
+        return True
+
     def key_of(self, request_id: int) -> SchedulingKey | None:
         return self._keys.get(request_id)
 
@@ -196,6 +203,7 @@ class LeaseManager:
                 commands.append(CancelLeases(key, asked.clear()))
         # A message for each change would cost more than it tells: the raylet needs "some", "more" and "none".
         elif asked.total == 0 or wanted > (1 if key.one_each else 2) * asked.total:
+            self._keys[key.request_id] = key  # perhaps forgotten meanwhile
             at_home = wanted - (asked.total - asked.at(HOME))
             asked.set(HOME, at_home)
             commands.append(AskLeases(key, at_home))

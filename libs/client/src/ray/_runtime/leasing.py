@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # A grant comes within half of it where there is room and a worker.
 _WANT_S: Final = 0.001
+# Beyond so many kinds of tasks those that nothing waits for are forgotten; they may come back.
+KEYS_KEPT: Final = 1_000
 _TASKS_FIELD: Final = worker_pb2.Tasks.DESCRIPTOR.fields_by_name["tasks"].number
 
 
@@ -68,6 +70,7 @@ class Leasing:
         self._process = process
         self.manager = lease_manager.LeaseManager()
         self._keys: dict[tuple[Any, ...], SchedulingKey] = {}
+        self._forget_at = KEYS_KEPT
         self._to_assign: set[SchedulingKey] = set()
 
     def key_for(self, options: TaskOptions, name: str) -> SchedulingKey:
@@ -80,6 +83,8 @@ class Leasing:
         with process.lock:
             key = self._keys.get(shape)
             if key is None:
+                if len(self._keys) >= self._forget_at:
+                    self._forget_idle()
                 demand = raylet_pb2.LeasesWanted(
                     job_id=process.job_id,
                     resources=resources.to_proto(),
@@ -91,6 +96,18 @@ class Leasing:
                 key = self._keys[shape] = self.manager.new_key(Demand(demand), one_each=spread)
                 demand.request_id = key.request_id
         return key
+
+    def _forget_idle(self) -> None:
+        """Drop the keys that nothing waits for, such as those of placement groups that are gone; the lock is held."""
+        for shape, key in list(self._keys.items()):
+            demand: Demand = key.demand  # type: ignore[assignment]
+            for node_id, near in list(demand.near.items()):
+                if self.manager.forget(near):
+                    del demand.near[node_id]
+            if not demand.near and self.manager.forget(key):
+                del self._keys[shape]
+        # Where many are in use, looking through them has to stay rare.
+        self._forget_at = max(KEYS_KEPT, 2 * len(self._keys))
 
     def key_near(self, key: SchedulingKey, refs: Iterable[ObjectRef]) -> SchedulingKey:
         """The key of tasks like those of `key` that take these arguments; another one when some are large.
@@ -260,7 +277,10 @@ class Leasing:
         with process.lock:
             key = self.manager.key_of(message.request_id)
             if key is None:
-                raise LookupError(f"a lease was granted for request {message.request_id}, which was never made")
+                # Of a key that was forgotten since: it was granted while it was taken back.
+                link.give_back(message.lease_id, raylet_pb2.LeaseReturned(lease_id=message.lease_id))
+                process.dirty.add(link)
+                return
             # On a new stream a raylet names the leases that it believes we hold.
             if self.manager.lease(message.lease_id) is not None or link.give_back_again(message.lease_id):
                 return
