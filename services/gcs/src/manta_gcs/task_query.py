@@ -91,10 +91,17 @@ class TaskQuery:
                     added.pending_reason = self._reasons.of(kind)
 
     def _add_finished(self, group: Finished) -> None:
-        kind, tasks = group
-        name = task_pb2.TaskStatus.Name(tasks.status)
-        if not all_pass(self._of_groups, lambda column: name if column == "state" else _group_value(column, *group)):
+        def value_of(column: str) -> object:
+            if column == "state":
+                return task_pb2.TaskStatus.Name(group.status)
+            return _OF_KIND[column](group.kind) if column in _OF_KIND else _group_value(column, group.kind, group.tasks)
+
+        if not all_pass(self._of_groups, value_of):
             return
+        if self._room <= 0 and not self._of_rows:
+            self._reply.matched += group.size
+            return
+        kind, tasks = group.kind, group.tasks
         if not all(task_id in tasks.task_ids for task_id in self._task_ids):
             return
         # The latest are the last of a group.
@@ -195,7 +202,7 @@ def creation_task(actor: Actor) -> Live | Finished:
         ended_at=[actor.ended_at if failed else actor.started_at],
         execution_us=[0],
     )
-    return Finished(kind, tasks)
+    return Finished(kind, tasks.status, 1, lambda: tasks)
 
 
 def _group_value(column: str, kind: task_pb2.TaskKind, tasks: task_pb2.FinishedTasks | task_pb2.LiveTask) -> object:

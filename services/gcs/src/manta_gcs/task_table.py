@@ -10,7 +10,7 @@ several times its bytes.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from manta_common.ids import TASK_ID_SIZE
@@ -46,15 +46,27 @@ class Live(NamedTuple):
         return self.task.running or self.task.status
 
 
-class Finished(NamedTuple):
-    """Attempts of one kind that ended alike in one place, for an answer."""
+class Finished:
+    """Attempts of one kind that ended alike in one place, for an answer. The columns are parsed if that needs them."""
 
-    kind: task_pb2.TaskKind
-    tasks: task_pb2.FinishedTasks
+    __slots__ = ("_parse", "_tasks", "kind", "size", "status")
+
+    def __init__(
+        self,
+        kind: task_pb2.TaskKind,
+        status: task_pb2.TaskStatus,
+        size: int,
+        parse: Callable[[], task_pb2.FinishedTasks],
+    ) -> None:
+        self.kind, self.status, self.size = kind, status, size
+        self._parse = parse
+        self._tasks: task_pb2.FinishedTasks | None = None
 
     @property
-    def size(self) -> int:
-        return len(self.tasks.task_ids) // TASK_ID_SIZE
+    def tasks(self) -> task_pb2.FinishedTasks:
+        if self._tasks is None:
+            self._tasks = self._parse()
+        return self._tasks
 
 
 class _Kind:
@@ -72,8 +84,12 @@ class _Group(NamedTuple):
     """A group of finished attempts."""
 
     kind: _Kind
-    raw: bytes  # of task_pb2.FinishedTasks
+    status: task_pb2.TaskStatus
     size: int
+    raw: bytes
+
+    def parse(self) -> task_pb2.FinishedTasks:
+        return task_pb2.FinishedTasks.FromString(self.raw)
 
 
 class _Early(NamedTuple):
@@ -204,7 +220,7 @@ class TaskTable:
         kinds = kinds or ParsedKinds()
         for groups in self._finished.values():
             for group in reversed(groups):
-                yield Finished(kinds.of(group.kind), task_pb2.FinishedTasks.FromString(group.raw))
+                yield Finished(kinds.of(group.kind), group.status, group.size, group.parse)
 
     def counts(self) -> dict[CountedAs, int]:
         """By function, type and state: the live ones now, and all that ever ended, also those dropped since."""
@@ -314,7 +330,7 @@ class TaskTable:
             for start in range(0, len(tasks.task_ids), TASK_ID_SIZE):
                 self._forget(tasks.task_ids[start : start + TASK_ID_SIZE])
         kind = self._use(message)
-        group = _Group(kind, tasks.SerializeToString(), len(tasks.task_ids) // TASK_ID_SIZE)
+        group = _Group(kind, tasks.status, len(tasks.task_ids) // TASK_ID_SIZE, tasks.SerializeToString())
         self._finished[kind.job_id].append(group)
         self._finished_of[kind.job_id] += group.size
         self._finished_count += group.size
