@@ -12,28 +12,15 @@ from typing import Any
 
 import pytest
 from manta_common.metrics import Metrics
-from manta_gcs.events import ClientAsked
 from manta_gcs.gcs_metrics import GcsMetrics
-from manta_gcs.replica import Replica, ReplicaOptions
+from manta_gcs.replica import Replica
 from manta_gcs.store import OutcomeUnknown, Put, Store, StoreConfigError, StoreUnavailable, open_store, sqlite
 from manta_gcs.store.sqlite_file import connect as connect_really
 from manta_gcs.store.url import SqliteUrl
-from manta_gcs.term import Term, now
-from manta_proto.gcs.v1 import gcs_pb2
 
-ROOT = b"/manta/v1/default/"
-LARGE = b"x" * 300_000  # kept in chunks
-DEADLINE_S = 30.0
+from tests.unit.gcs.replica_life import DEADLINE_S, OPTIONS, ROOT, live
+
 SIDE_BY_SIDE = 40
-OPTIONS = ReplicaOptions(
-    cluster="default",
-    address="127.0.0.1:1",
-    session_name="s",
-    death_timeout_s=5,
-    inbox_limit=100,
-    store_name="sqlite",
-    leader_ttl_s=0.15,
-)
 
 
 def full() -> Exception:
@@ -121,64 +108,12 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, Plan]:
     return found
 
 
-class Client:
-    """Asks whichever term serves, again and again until it is answered, as a process of the cluster does."""
-
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
-        self._number = 0
-
-    async def ask(self, **body: Any) -> gcs_pb2.GcsReply:
-        while True:
-            await self._replica.served.wait()
-            term = self._replica.term
-            reply = await self._ask(term, **body) if term is not None else None
-            if reply is not None and not reply.HasField("error"):
-                return reply
-            await asyncio.sleep(0)
-
-    async def _ask(self, term: Term, **body: Any) -> gcs_pb2.GcsReply | None:
-        self._number += 1
-        session, outbox = term.open_client()
-        request = gcs_pb2.ClientRequest(request_id=self._number, **body)
-        term.inbox.offer(ClientAsked(now(), session, request))
-        try:
-            async for replies in outbox.batches():
-                return gcs_pb2.GcsReply.FromString(replies[0])
-            return None
-        finally:
-            term.forget(session)
-
-
 async def a_life(path: Path, plan: Plan) -> None:
-    """Open, lead, write small and large values, delete, hand over. The plan counts from the campaign on."""
+    """The plan counts from the campaign on."""
     store = await open_store(f"sqlite://{path}?synchronous=off")
-    plan.armed = True
-    replica = Replica(store, OPTIONS, GcsMetrics(Metrics("gcs")))
-    running = asyncio.create_task(replica.run())
-    client = Client(replica)
-    try:
-        await client.ask(kv_put=gcs_pb2.KvPut(key=b"small", value=b"v"))
-        await client.ask(kv_put=gcs_pb2.KvPut(key=b"large", value=LARGE))
-        await client.ask(kv_put=gcs_pb2.KvPut(key=b"large", value=LARGE + b"y", overwrite=True))
-        await client.ask(kv_put=gcs_pb2.KvPut(key=b"gone", value=b"v"))
-        await client.ask(kv_delete=gcs_pb2.KvDelete(key=b"gone"))
-        plan.armed = False  # there is room again
-        await client.ask(kv_put=gcs_pb2.KvPut(key=b"last", value=b"v"))
-        values = {key: (await client.ask(kv_get=gcs_pb2.KvGet(key=key))).kv_value for key in KEYS}
-        assert not running.done()
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await replica.stop()
-    assert {key: value.value for key, value in values.items()} == KEYS
-    assert not values[b"gone"].found
-    assert await store.get(ROOT + b"leader") is None
+    await live(store, lambda armed: setattr(plan, "armed", armed))
     await store.close()
     assert await stored(path) == {b"small", b"large", b"last"}
-
-
-KEYS = {b"small": b"v", b"large": LARGE + b"y", b"last": b"v", b"gone": b""}
 
 
 async def stored(path: Path) -> set[bytes]:
