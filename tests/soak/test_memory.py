@@ -19,7 +19,7 @@ from tests.soak.steady_work import SteadyWork
 SECONDS = float(os.environ.get("MANTA_SOAK_SECONDS", "1800"))
 WARM_S = SECONDS / 2
 SAMPLES = 180
-# 250 bytes for each actor that dies meanwhile. What stays below is the allocator's, and what small tables still take in;
+# 250 bytes for each actor that dies meanwhile. What stays below is the allocator's, and what small tables take in yet;
 # before the large ones are full it is a kilobyte an actor.
 FULL_RUN_S = 1500.0
 GROWTH_A_MINUTE = 0.2 * MIB if SECONDS >= FULL_RUN_S else 2 * MIB

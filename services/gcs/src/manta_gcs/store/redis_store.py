@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
+from manta_gcs.store.backoff import Backoff
 from manta_gcs.store.errors import LeaseEnded, StoreUnavailable
 from manta_gcs.store.interface import (
     Changes,
@@ -131,6 +134,7 @@ class RedisStore(Store):
         if from_revision < 1:
             raise ValueError(f"a watch from revision {from_revision}: the first revision is 1")
         next_revision, history = from_revision, ""
+        backoff = Backoff(random.Random())
         while not self._channel.closed.is_set():
             changed = self._tail.changed()
             try:
@@ -143,9 +147,13 @@ class RedisStore(Store):
                     yield Resync(tuple(records), revision)
                     continue
             except StoreUnavailable:
-                await self._tail.wait(changed)
+                # Of what could not be read just now the tail may have told already: nothing else would wake us.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(backoff.delay_s()):
+                        await self._tail.wait(changed)
                 continue
             history = answer.history
+            backoff.reset()
             if not entries:
                 await self._tail.wait(changed)
                 continue
