@@ -70,6 +70,82 @@ def test_calls_run_at_once_on_one_loop() -> None:
     assert plain[0]
 
 
+@ray.remote(num_cpus=0, concurrency_groups={"compute": 2, "health": 1})
+class Grouped:
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.release = threading.Event()
+
+    def block(self) -> int:
+        return self.block_in_thread()
+
+    @ray.method(concurrency_group="compute")
+    async def block_group(self) -> int:
+        return self.block_in_thread()
+
+    def block_in_thread(self) -> int:
+        self.begun.release()
+        assert self.release.wait(60)
+        return threading.get_ident()
+
+    @ray.method(concurrency_group="health")
+    async def when_blocked(self, count: int) -> bool:
+        return all(self.begun.acquire(timeout=60) for _ in range(count))
+
+    @ray.method(concurrency_group="health")
+    def let_go(self) -> None:
+        self.release.set()
+
+    async def where(self) -> tuple[int, int]:
+        return threading.get_ident(), id(asyncio.get_running_loop())
+
+    def where_plain(self) -> tuple[int, int]:
+        return threading.get_ident(), id(asyncio.get_event_loop())
+
+    @ray.method(concurrency_group="compute")
+    async def wait_for_task(self) -> int:
+        result: int = ray.get(late.remote(threading.get_ident()))
+        return result
+
+    @ray.method(concurrency_group="compute")
+    async def sleep(self) -> None:
+        await asyncio.sleep(3600)
+
+
+def test_a_blocked_group_holds_up_no_other() -> None:
+    actor = Grouped.remote()
+    blocked = [actor.block.remote(), actor.block_group.remote()]
+    assert ray.get(actor.when_blocked.remote(2), timeout=60)
+    # Of a group that is blocked, behind which it waits; it is answered all the same once the group is free.
+    behind = actor.block_in_thread.remote()
+    assert ray.wait([*blocked, behind], timeout=0.1)[0] == []
+    ray.get(actor.let_go.remote(), timeout=60)
+    threads = ray.get([*blocked, behind], timeout=60)
+    assert threads[0] != threads[1]
+    assert threads[0] == threads[2]
+
+
+def test_each_group_has_one_loop_and_one_thread() -> None:
+    actor = Grouped.remote()
+
+    def of(group: str) -> set[tuple[int, int]]:
+        calls = [actor.where.options(concurrency_group=group), actor.where_plain.options(concurrency_group=group)]
+        return set(ray.get([call.remote() for call in calls for _ in range(3)], timeout=60))
+
+    of_groups = [of(name) for name in ("compute", "health")]
+    default = set(ray.get([actor.where.remote(), actor.where_plain.remote()], timeout=60))
+    assert [len(found) for found in (*of_groups, default)] == [1, 1, 1]
+    threads, loops = zip(*default.union(*of_groups), strict=True)
+    assert len(set(threads)) == len(set(loops)) == 3
+    # Calls of a named group wait, and are cancelled, as those of the default one.
+    assert ray.get(actor.wait_for_task.remote(), timeout=60) in threads
+    sleeping = [actor.sleep.remote() for _ in range(3)]
+    for ref in sleeping:
+        ray.cancel(ref)
+        with pytest.raises(ray.exceptions.TaskCancelledError):
+            ray.get(ref, timeout=60)
+
+
 def test_max_concurrency_limits_them() -> None:
     meeting = Meeting.options(max_concurrency=2).remote()
     assert max(ray.get([meeting.stay.remote(0.02) for _ in range(8)], timeout=30)) == 2

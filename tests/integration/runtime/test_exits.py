@@ -40,6 +40,10 @@ class Leaver:
         time.sleep(seconds)
         return "stayed"
 
+    def stay_until(self, path: str) -> str:
+        wait_for(lambda: os.path.exists(path), "it may go on", 60)
+        return "stayed"
+
     def at_exit(self, path: str) -> None:
         atexit.register(lambda: Path(path).write_text("left"))
 
@@ -70,6 +74,10 @@ class AsyncLeaver:
 
     async def stay(self, seconds: float) -> str:
         await asyncio.sleep(seconds)
+        return "stayed"
+
+    async def stay_until(self, path: str) -> str:
+        await asyncio.to_thread(wait_for, lambda: os.path.exists(path), "it may go on", 60)
         return "stayed"
 
     async def leave_later(self) -> str:
@@ -139,6 +147,32 @@ def test_calls_that_run_when_their_actor_leaves_come_to_their_end(kind: str) -> 
     running, leaving = actor.stay.remote(0.3), actor.leave.remote()
     with pytest.raises(ActorDiedError):
         ray.get(leaving, timeout=20)
+    assert ray.get(running, timeout=20) == "stayed"
+
+
+@pytest.mark.parametrize("kind", ["threaded", "async"])
+def test_an_actor_that_leaves_while_a_call_runs_says_so_at_once_and_takes_no_more(kind: str, tmp_path: Path) -> None:
+    actor = an_actor(kind)
+    path = tmp_path / "go on"
+    running = actor.stay_until.remote(str(path))
+    assert ray.get(actor.pid.remote(), timeout=20)
+    # While the call runs, which none of these waits for: it has thirty seconds, and each of them ten at the most.
+    for name in ("leave", "pid"):
+        with pytest.raises(ActorDiedError, match=r"exit_actor"):
+            ray.get(getattr(actor, name).remote(), timeout=10)
+    path.touch()
+    assert ray.get(running, timeout=20) == "stayed"
+
+
+def test_calls_that_wait_in_line_when_their_actor_leaves_fail_at_once(tmp_path: Path) -> None:
+    actor = ray.remote(AsyncLeaver).options(num_cpus=0, max_concurrency=2).remote()
+    path = tmp_path / "go on"
+    running = actor.stay_until.remote(str(path))
+    refs = [actor.leave.remote(), *(actor.stay.remote(0) for _ in range(3000))]
+    for ref in refs:
+        with pytest.raises(ActorDiedError, match="exit_actor"):
+            ray.get(ref, timeout=20)
+    path.touch()
     assert ray.get(running, timeout=20) == "stayed"
 
 

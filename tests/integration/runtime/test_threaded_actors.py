@@ -161,6 +161,8 @@ class OnLoop:
     @ray.method(concurrency_group="compute")
     async def compute(self) -> str:
         self.busy += 1
+        # Made before the group's loop; what it belongs to is the loop that first waits for it.
+        self.loop = asyncio.get_running_loop()
         await asyncio.wait_for(self.release.wait(), 20)
         return "done"
 
@@ -169,7 +171,7 @@ class OnLoop:
         return self.busy
 
     async def let_go(self) -> None:
-        self.release.set()
+        self.loop.call_soon_threadsafe(self.release.set)
 
 
 @pytest.mark.parametrize("kind", [Threaded, OnLoop])

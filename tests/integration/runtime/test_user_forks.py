@@ -1,10 +1,12 @@
 """User code that forks: the children have no runtime, and their parents keep theirs."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -97,6 +99,67 @@ def test_a_task_may_start_programs() -> None:
         return subprocess.run([sys.executable, "-c", "print('out')"], capture_output=True, text=True, check=True).stdout
 
     assert ray.get(start.remote(), timeout=30) == "out\n"
+
+
+def ended(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def fork_and_leave(how: str) -> tuple[str, int]:
+    """In the parent, how its child ended; the child comes back, in one way or another, to whoever called."""
+    child = os.fork()
+    if child:
+        return "parent", ended(child)
+    if how == "exit":
+        sys.exit(3)
+    if how == "raise":
+        raise ValueError("in the child")
+    return "child", 0
+
+
+STATUSES = {"return": 0, "exit": 3, "raise": 1}
+
+
+class Forker:
+    def method(self, how: str) -> tuple[str, int]:
+        return fork_and_leave(how)
+
+    def items(self, how: str) -> Iterator[tuple[str, int]]:
+        yield fork_and_leave(how)
+
+
+class AsyncForker:
+    async def method(self, how: str) -> tuple[str, int]:
+        return fork_and_leave(how)
+
+    async def items(self, how: str) -> AsyncIterator[tuple[str, int]]:
+        yield fork_and_leave(how)
+
+    async def wait_in_child(self) -> tuple[str, int]:
+        future = asyncio.get_running_loop().create_future()
+        child = os.fork()
+        if child:
+            return "parent", ended(child)
+        await future
+        return "child", 0
+
+
+def test_a_forked_child_that_comes_back_to_the_runtime_ends_there() -> None:
+    task = ray.remote(num_cpus=0, max_retries=0)(fork_and_leave)
+    plain = ray.remote(num_cpus=0)(Forker)
+    actors = [plain.remote(), plain.options(max_concurrency=2).remote(), ray.remote(num_cpus=0)(AsyncForker).remote()]
+    for how, status in STATUSES.items():
+        wanted = ("parent", status)
+        assert ray.get(task.remote(how), timeout=30) == wanted
+        for actor in actors:
+            assert ray.get(actor.method.remote(how), timeout=30) == wanted
+            # Of the other calls that are under way, none is run or answered by the child.
+            assert ray.get([actor.method.remote("return") for _ in range(5)], timeout=30) == [("parent", 0)] * 5
+            items = actor.items.options(num_returns="streaming").remote(how)
+            assert [ray.get(item, timeout=30) for item in items] == [wanted]
+    # The loop is the parent's, and the child has nothing to wait for there.
+    assert ray.get(actors[2].wait_in_child.remote(), timeout=30) == ("parent", 0)
+    assert ray.get(ray.remote(square).remote(4), timeout=30) == 16
 
 
 def test_a_child_left_by_a_task_does_not_hold_it_up() -> None:

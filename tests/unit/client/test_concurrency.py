@@ -38,6 +38,16 @@ def test_a_call_that_waits_can_be_withdrawn_and_one_that_runs_cannot() -> None:
     assert groups.ended(groups.group("io")) is None
 
 
+def test_all_calls_that_wait_can_be_withdrawn_at_once_and_those_that_run_go_on() -> None:
+    groups: ConcurrencyGroups[str] = ConcurrencyGroups(1, {"io": 1})
+    for call in "abc":
+        groups.arrived(groups.group("io"), call)
+        groups.arrived(groups.group(DEFAULT_GROUP), call)
+    assert sorted(groups.withdraw_all()) == ["b", "b", "c", "c"]
+    assert groups.running() == 2
+    assert list(groups.waiting()) == []
+
+
 def test_an_unknown_group_is_named_with_those_that_exist() -> None:
     groups: ConcurrencyGroups[str] = ConcurrencyGroups(1, {"io": 1})
     with pytest.raises(UnknownGroup, match=r"'nope'.*\['io'\]"):

@@ -26,6 +26,7 @@ class StandIn:
         self.address = self.owner = (b"node", b"worker")
         self.node_id = b"node"
         self.process = self
+        self.is_fork = False
         self.caller = b"caller"
         self.name = "arrays"
         self.cancelled = False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from manta_proto.common.v1 import common_pb2
 from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
 from ray._runtime.definitions import DefinitionCache
@@ -98,7 +100,16 @@ class CallRunner:
     def refuse(self, incoming: Incoming) -> bool:
         """Answer a call that cannot be for this process. returns: whether it was one."""
         actor = self.actor
-        why = actor.refusal(incoming.task) if actor is not None else ""
+        if actor is None:
+            return False
+        why = actor.refusal(incoming.task)
+        executor = self._process.executor
+        if not why and executor.exit_reason:
+            if executor.left:
+                self.leave(incoming, None)
+                return True
+            # Whoever called learns from the cluster what comes of the actor.
+            why = executor.exit_reason
         if not why:
             return False
         task = incoming.task
@@ -106,6 +117,30 @@ class CallRunner:
         reply = worker_pb2.TaskReply(task_id=task.task_id, outcome=outcome, message=why, attempt=task.attempt)
         self.replies.finish(incoming, reply.SerializeToString(), {})
         return True
+
+    def leave(self, incoming: Incoming, execution: Execution | None) -> None:
+        """Answer a call of an actor that chose to end, ahead of the news of its death: others still run here.
+
+        execution: of the call that ended it; None: it never started.
+        """
+        from ray.exceptions import ActorDiedError
+
+        actor = self.actor
+        assert actor is not None, "a task's worker does not choose to end"
+        process, task = self._process, incoming.task
+        cause = common_pb2.DeathCause(
+            kind=common_pb2.DeathCause.INTENDED,
+            message=process.executor.exit_reason,
+            pid=os.getpid(),
+            node_id=process.node_id,
+        )
+        error = ActorDiedError(cause, actor_id=actor.actor_id.hex(), class_name=actor.spec.class_name)
+        reply = worker_pb2.TaskReply(
+            task_id=task.task_id, attempt=task.attempt, outcome=worker_pb2.TaskReply.ACTOR_LEFT
+        )
+        if execution is None:
+            execution = Execution(process, incoming.peer, incoming.batch, task)
+        self._finish(incoming, reply, pack_returns(execution, reply, error, []))
 
     def _give_back(self, incoming: Incoming, execution: Execution, lost: ArgumentLost) -> None:
         """Answer a task that cannot start before its caller has had an argument made again."""

@@ -86,6 +86,14 @@ class ConcurrencyGroups(Generic[T]):
                 return True
         return False
 
+    def withdraw_all(self) -> list[T]:
+        """Take out all calls that wait."""
+        taken: list[T] = []
+        for group in self._groups.values():
+            taken.extend(group.waiting)
+            group.waiting.clear()
+        return taken
+
     def waiting(self) -> Iterator[T]:
         for group in self._groups.values():
             yield from group.waiting

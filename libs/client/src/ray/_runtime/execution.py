@@ -16,6 +16,7 @@ from ray import _bare_error
 from ray._own_code import is_ours
 from ray._runtime import arguments, serialization
 from ray._runtime.arena_errors import ObjectNotFound
+from ray._runtime.forked_child import end_forked_child, exit_status
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.ref_pickling import receiving
 from ray._runtime.stored import load_stored
@@ -162,6 +163,8 @@ class Execution:
 
     def ended_by(self, error: BaseException) -> Failure:
         """The user's code raised: what the caller is to see, and whether the worker ends."""
+        if self.process.is_fork:
+            end_forked_child(error)
         from ray.exceptions import AsyncioActorExit
 
         if _bare_error.is_a(error, AsyncioActorExit):
@@ -173,7 +176,7 @@ class Execution:
             else:
                 code = _bare_error.exit_code(error)
                 self.exits = f"sys.exit({shown(code)}) was called in {self.name}"
-                self.exit_code = _exit_code(code)
+                self.exit_code = exit_status(code)
         elif _bare_error.is_a(error, KeyboardInterrupt, CancelledError):
             return self.cancellation(error)
         return self.failure(error)
@@ -218,13 +221,6 @@ def _end_at_user_code(trace: TracebackType | None) -> None:
         trace = trace.tb_next
 
 
-def _exit_code(code: Any) -> int:
-    """The status with which a process would end, as the interpreter computes it."""
-    if code is None:
-        return 0
-    return code & 0xFF if type(code) in (int, bool) else 1
-
-
 def shown(value: Any) -> str:
     """repr() of a value of the user's, or its class's name where that raises."""
     try:
@@ -249,9 +245,12 @@ def run(execution: Execution, function: Callable[..., Any], args: tuple[Any, ...
     """Call the user's code. raises: Failure with what it raised."""
     execution.begin(function)
     try:
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
     except BaseException as error:
         raise execution.ended_by(error) from None
+    if execution.process.is_fork:
+        end_forked_child()
+    return result
 
 
 END: Final = object()
@@ -260,9 +259,12 @@ END: Final = object()
 def advance(execution: Execution, iterator: Iterator[Any]) -> Any:
     """Run the user's generator to its next yield; END when it returned. raises: Failure with what it raised."""
     try:
-        return next(iterator, END)
+        value = next(iterator, END)
     except BaseException as error:
         raise execution.ended_by(error) from None
+    if execution.process.is_fork:
+        end_forked_child()
+    return value
 
 
 USER_CODE_BEGINS: Final = frozenset({run.__code__, advance.__code__})

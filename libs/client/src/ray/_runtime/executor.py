@@ -40,6 +40,8 @@ class Executor:
         self.lane: Lane = self.serial
         self.exit_reason = ""
         self.exit_code = 0
+        # The actor in it chose to end, for good: calls that come from here on fail with that.
+        self.left = False
         # It ends because it has served its time: first it waits until nobody needs what it owns.
         self.retires = False
         # An actor whose constructor the main thread has to run.
@@ -122,6 +124,11 @@ class Executor:
             self.exit_reason = reason
         self.look_around()
 
+    def leave(self, reason: str) -> None:
+        """As exit, for an actor that chose to end."""
+        self.left = self.left or not self.exit_reason
+        self.exit(reason)
+
     def retire(self, reason: str) -> None:
         """As exit, but what this process owns stays as long as others need it."""
         self.retires = True
@@ -131,6 +138,8 @@ class Executor:
         """A call is over; end if it wants that."""
         if execution.retires:
             self.retire(execution.exits)
+        elif execution.exits and self.actor is not None and not execution.exit_code:
+            self.leave(execution.exits)
         elif execution.exits:
             self.exit(execution.exits, execution.exit_code)
 

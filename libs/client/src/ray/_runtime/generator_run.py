@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ray._runtime.execution import END, advance
+from ray._runtime.forked_child import end_forked_child
 from ray._runtime.item_sender import ItemSender
 
 if TYPE_CHECKING:
@@ -87,9 +88,12 @@ def _iterator(execution: Execution, result: Any) -> Iterator[Any]:
 
 async def _advance_async(execution: Execution, iterator: Any) -> Any:
     try:
-        return await anext(iterator, END)
+        value = await anext(iterator, END)
     except BaseException as error:
         raise execution.ended_by(error) from None
+    if execution.process.is_fork:
+        end_forked_child()
+    return value
 
 
 def _close(execution: Execution, iterator: Any) -> None:

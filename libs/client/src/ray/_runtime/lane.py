@@ -42,6 +42,9 @@ class Lane(Protocol):
     def hand_back(self) -> None:
         """A call has run for long: name what will not be started here, and let replies leave."""
 
+    def drop_in_child(self) -> None:
+        """In a process that user code forked: run none of what the parent had to run."""
+
     def begin_wait(self, gate: Gate | None) -> bool:
         """This thread is about to wait in get or wait. returns: whether its call's CPUs are lent meanwhile."""
 

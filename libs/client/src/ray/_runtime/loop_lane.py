@@ -1,30 +1,30 @@
-"""Calls as coroutines on one event loop, on the main thread: actors with an async method.
+"""Calls as coroutines: actors with an async method. Each concurrency group has an event loop of its own, on a thread.
 
-The loop's selector reads the channels, so a call becomes a task of the loop without a hand-over between threads.
-Methods that are not async run on the loop too and hold up the others.
+The loop of the default group is the main thread's, and its selector reads the channels, so that a call becomes a task
+of the loop without a hand-over between threads. Calls of named groups are handed to the threads of those, which are
+started when they are first needed: a method that blocks its group's loop holds up no other group. While the main thread
+is the one that is blocked, the stand-in reads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 import threading
 import time
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ray._bare_error import exit_code
-from ray._runtime.concurrency import ConcurrencyGroups, Group, UnknownGroup
-from ray._runtime.execution import RUNNING, Execution, Failure, shown
-from ray._runtime.generator_run import run_async_generator
-from ray._runtime.loop_selector import LoopSelector
-from ray._runtime.threaded_lane import END_GRACE_S
+from ray._runtime.concurrency import DEFAULT_GROUP, ConcurrencyGroups, UnknownGroup
+from ray._runtime.execution import RUNNING, Execution
+from ray._runtime.forked_child import end_forked_child
+from ray._runtime.group_loop import GroupLoop
+from ray._runtime.loop_selector import GroupSelector, LoopSelector
+from ray._runtime.threaded_lane import END_GRACE_S, tell_of_the_end
 
 if TYPE_CHECKING:
     from ray._runtime.actor_host import ActorHost
-    from ray._runtime.call_runner import Call
     from ray._runtime.executor import Executor
     from ray._runtime.gate import Gate
     from ray._runtime.incoming import Incoming
@@ -34,185 +34,117 @@ log = logging.getLogger("ray.runtime")
 
 
 class LoopLane:
-    """See ray._runtime.lane.Lane. All but `arrived`, `cancel` and `look_around` is for the main thread."""
+    """See ray._runtime.lane.Lane."""
 
     def __init__(self, process: Process, executor: Executor, groups: ConcurrencyGroups[Incoming]) -> None:
         self._process = process
         self._executor = executor
         self._calls = executor.calls
         self._groups = groups
-        self._running: dict[bytes, tuple[Execution, asyncio.Task[None]]] = {}
-        self._main = threading.get_ident()
-        selector = LoopSelector(process.reactor, process.reading, self._calls.replies.flush)
-        self._loop = asyncio.SelectorEventLoop(selector)
-        # Calls begin in a copy of this, so that what one sets in its context is not seen by another.
-        self._context = contextvars.copy_context()
-        self._ending = False
+        selector = LoopSelector(process.reactor, process.reading, self._before_wait)
+        self._main = self._new(DEFAULT_GROUP, asyncio.SelectorEventLoop(selector))
+        self._main.thread = threading.get_ident()
+        # By group. Loops are added on the thread that reads alone.
+        self._loops: dict[str, GroupLoop] = {DEFAULT_GROUP: self._main}
         self._warned = False
-        self._blocked: Execution | None = None
+        # Guards who lent the CPUs.
+        self._guard = threading.RLock()
+        self.lent: Execution | None = None
+        # When the main thread goes, whatever runs; 0.0 while the actor does not end.
+        self._end_by = 0.0
+
+    def _new(self, name: str, loop: asyncio.AbstractEventLoop) -> GroupLoop:
+        return GroupLoop(self, self._process, self._executor, self._groups, self._groups.group(name), loop)
 
     # -- on whichever thread reads
 
     def arrived(self, calls: Sequence[Incoming]) -> None:
-        if threading.get_ident() == self._main:
-            self._admit(calls)
+        if self._executor.exit_reason:
+            # Here, for a loop may be blocked.
+            for incoming in calls:
+                self._calls.refuse(incoming)
+            self._calls.replies.flush()
+            return
+        by_loop: dict[GroupLoop, list[Incoming]] = {}
+        for incoming in calls:
+            name = incoming.task.concurrency_group
+            loop = self._loops.get(name) or self._start(name, incoming)
+            if loop is not None:
+                by_loop.setdefault(loop, []).append(incoming)
+        for loop, of_loop in by_loop.items():
+            loop.arrived(of_loop)
+
+    def _start(self, name: str, incoming: Incoming) -> GroupLoop | None:
+        """The loop of a group whose first call comes; None when the call is answered with why there is none."""
+        try:
+            self._groups.group(name)
+            event_loop = asyncio.SelectorEventLoop(GroupSelector(self._before_wait))
+            loop = self._new(name, event_loop)
+            try:
+                threading.Thread(target=loop.serve, name=f"manta-{name}", daemon=True).start()
+            except RuntimeError:
+                event_loop.close()
+                raise
+        except UnknownGroup as error:
+            self._calls.reject(incoming, ValueError(str(error)))
+        except (OSError, RuntimeError) as error:
+            # No thread or descriptor is to be had; the next call of the group tries again.
+            log.warning("group_not_started group=%s error=%r", name, error)
+            self._calls.reject(incoming, RuntimeError(f"no event loop for concurrency group {name!r}: {error}"))
         else:
-            self._loop.call_soon_threadsafe(self._admit, calls)
+            self._loops[name] = loop
+            return loop
+        self._calls.replies.flush()
+        return None
 
     def cancel(self, task_id: bytes, force: bool) -> bool:
-        if threading.get_ident() == self._main:
-            self._cancel(task_id)
-        else:
-            self._loop.call_soon_threadsafe(self._cancel, task_id)
+        for loop in list(self._loops.values()):
+            loop.cancel(task_id)
         return True
 
     def hand_back(self) -> None:
         self._calls.replies.flush()
 
     def look_around(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the worker is about to end
-            self._loop.call_soon_threadsafe(self._look)
+        for loop in list(self._loops.values()):
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the worker is about to end
+                loop.look_around()
 
-    # -- calls
+    def drop_in_child(self) -> None:
+        for loop in list(self._loops.values()):
+            loop.drop_in_child()
 
-    def _admit(self, calls: Sequence[Incoming]) -> None:
-        for incoming in calls:
-            if self._calls.refuse(incoming):
-                continue
-            try:
-                group = self._groups.group(incoming.task.concurrency_group)
-            except UnknownGroup as error:
-                self._calls.reject(incoming, ValueError(str(error)))
-                continue
-            if self._groups.arrived(group, incoming):
-                self._start(group, incoming)
-
-    def _start(self, group: Group[Incoming], incoming: Incoming) -> None:
-        execution = Execution(self._process, incoming.peer, incoming.batch, incoming.task)
-        # Without create_task, which takes longer to name a task than the rest takes.
-        call = self._run(group, incoming, execution)
-        task = asyncio.Task(call, loop=self._loop, name="call", context=self._context.copy())
-        self._running[incoming.task.task_id] = (execution, task)
-
-    def _cancel(self, task_id: bytes) -> None:
-        running = self._running.get(task_id)
-        if running is not None:
-            execution, task = running
-            execution.cancelled = True
-            # One whose code has not begun looks by itself; our own code is not to be cancelled.
-            if execution.function_name and not execution.returned:
-                task.cancel()
-            return
-        waiting = next((call for call in self._groups.waiting() if call.task.task_id == task_id), None)
-        if waiting is not None:
-            self._groups.withdraw(waiting)
-            self._calls.cancel(waiting)
-
-    async def _run(self, group: Group[Incoming], incoming: Incoming, execution: Execution) -> None:
-        RUNNING.set(execution)
-        executor = self._executor
-        try:
-            await self._perform(incoming, execution)
-        except BaseException:
-            # A bug of ours: who waits for this call's reply has to learn that none will come.
-            log.exception("call_failed name=%s", execution.name)
-            executor.exit(f"the runtime failed in a call of {execution.name}", 1)
-        executor.end_after(execution)
-        del self._running[incoming.task.task_id]
-        following = self._groups.ended(group)
-        if executor.exit_reason:
-            self._look()
-        elif following is not None:
-            self._start(group, following)
-
-    async def _perform(self, incoming: Incoming, execution: Execution) -> None:
-        call: Call | None = None
-        result: Any = None
-        error: BaseException | None = None
-        started = time.perf_counter_ns()
-        try:
-            if _is_large(incoming):
-                # It may have to be brought from another node; other calls go on meanwhile.
-                prepare = self._calls.prepare
-                call = await self._loop.run_in_executor(self._process.helpers, prepare, incoming, execution)
-            else:
-                call = self._calls.prepare(incoming, execution)
-            if not execution.cancelled:
-                started = time.perf_counter_ns()
-                result = await self._call(execution, *call)
-                if incoming.task.num_returns < 0:
-                    await run_async_generator(self._process, incoming, execution, result)
-                    result = None
-        except Failure as failure:
-            error = failure.value
-        took_us = (time.perf_counter_ns() - started) // 1000
-        # What the call still holds of its arguments is counted in a moment.
-        call = None
-        if error is not None:
-            self._calls.failed(incoming, execution, error, took_us)
-            return
-        packed = self._calls.pack(incoming, execution, result, took_us)
-        if packed is None:
-            return
-        if packed.large:
-            # A copy, and perhaps a wait for room; other calls go on meanwhile.
-            await self._loop.run_in_executor(self._process.helpers, self._calls.store, packed)
-        self._calls.finish(packed)
-
-    async def _call(self, execution: Execution, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The user's code. raises: Failure with what it raised."""
-        execution.begin(function)
-        try:
-            result = function(*args, **kwargs)
-            return await result if isinstance(result, Coroutine) else result
-        except BaseException as error:
-            raise execution.ended_by(error) from None
-        finally:
-            # An async generator has still to be run.
-            execution.returned = execution.task.num_returns >= 0
+    def _before_wait(self) -> None:
+        """A loop, on its thread, has run all that was ready."""
+        if self._process.is_fork:
+            end_forked_child()
+        self._calls.replies.flush()
 
     # -- the main thread
 
     def construct(self, actor: ActorHost) -> None:
-        """Have the loop begin with the constructor, which may be async and may use the loop."""
-        self._construction = self._loop.create_task(self._construct(actor), context=self._context.copy())
-
-    async def _construct(self, actor: ActorHost) -> None:
-        execution = actor.execution()
-        RUNNING.set(execution)
-        try:
-            cls, args, kwargs = actor.prepare(execution)
-            if asyncio.iscoroutinefunction(cls.__init__):
-                instance = cls.__new__(cls)
-                await self._call(execution, cls.__init__, (instance, *args), kwargs)
-            else:
-                instance = await self._call(execution, cls, args, kwargs)
-        except Failure as failure:
-            actor.failed(execution, failure.value)
-        else:
-            actor.constructed(instance)
+        self._main.construct(actor)
 
     def serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        # The reason may have come while another lane was asked to look around.
-        self._loop.call_soon(self._look)
-        while not self._ending or self._running:
-            try:
-                self._loop.run_forever()
-                return
-            except SystemExit as error:
-                # Out of a task or callback of the user's own, where no call can end by it.
-                self._executor.exit(f"sys.exit({shown(exit_code(error))}) was called on the event loop")
+        self._main.serve()
 
-    def _look(self) -> None:
-        """Stop when the actor is to end and no call runs any more, or takes too long."""
-        if not self._executor.exit_reason:
-            return
-        if not self._running:
-            self._loop.stop()
-        elif not self._ending:
-            self._loop.call_later(END_GRACE_S, self._loop.stop)
-        self._ending = True
+    def ended_here(self, loop: GroupLoop) -> None:
+        """The actor ends, and a loop has looked at that, on its own thread."""
+        if loop is self._main:
+            self._end()
+        elif loop.over:
+            self._main.loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        """Stop the main thread's loop when no call runs any more, or they take too long."""
+        now = time.monotonic()
+        still = [loop for loop in list(self._loops.values()) if not loop.over]
+        if not still or (self._end_by and now >= self._end_by):
+            self._main.loop.stop()
+        elif not self._end_by:
+            self._end_by = now + END_GRACE_S
+            self._main.loop.call_later(END_GRACE_S, self._end)
+            tell_of_the_end(self._executor, sum(len(loop.calls_running()) for loop in still))
 
     # -- waiting
 
@@ -220,31 +152,46 @@ class LoopLane:
         return RUNNING.get()
 
     def running(self) -> list[tuple[Execution, bool]]:
-        # In one step for the interpreter, for this may be another thread than the loop's.
-        return [(execution, execution is self._blocked) for execution, _ in list(self._running.values())]
+        loops = list(self._loops.values())
+        return [(execution, execution is loop.blocked) for loop in loops for execution in loop.calls_running()]
 
     def begin_wait(self, gate: Gate | None) -> bool:
         execution = RUNNING.get()
-        if execution is None or threading.get_ident() != self._main:
+        loop = self._loop_here()
+        if execution is None or loop is None:
             return False
         if gate is not None and not self._warned:
             self._warned = True
             log.warning(
-                "ray.get or ray.wait blocks the event loop of async actor %s, and with it all its calls; "
-                "await the references instead, several with asyncio.gather or asyncio.wait",
+                "ray.get or ray.wait blocks the event loop of async actor %s, and with it all calls of its concurrency "
+                "group; await the references instead, several with asyncio.gather or asyncio.wait",
                 execution.name,
             )
         self._calls.replies.flush()
-        self._blocked = execution
-        self._executor.tell_blocked(execution, True)
+        loop.blocked = execution
+        with self._guard:
+            # The CPUs are needed as long as any loop with calls computes.
+            others = [other for other in list(self._loops.values()) if other is not loop]
+            if self.lent is None and not any(other.blocked is None and other.calls_running() for other in others):
+                self.lent = execution
+                self._executor.queue_blocked(execution, True)
+        self._process.raylet.flush()
         return True
 
     def end_wait(self, lent: bool) -> None:
-        if lent and self._blocked is not None:
-            execution, self._blocked = self._blocked, None
-            self._executor.tell_blocked(execution, False)
+        loop = self._loop_here()
+        if lent and loop is not None:
+            loop.blocked = None
+            self.resume()
 
+    def resume(self) -> None:
+        """A call computes: have the CPUs back at once if they are lent."""
+        with self._guard:
+            lender, self.lent = self.lent, None
+            if lender is not None:
+                self._executor.queue_blocked(lender, False)
+        self._process.raylet.flush()
 
-def _is_large(incoming: Incoming) -> bool:
-    """Whether an argument has to be brought."""
-    return any(not argument.HasField("value") for argument in incoming.task.arguments)
+    def _loop_here(self) -> GroupLoop | None:
+        here = threading.get_ident()
+        return next((loop for loop in list(self._loops.values()) if loop.thread == here), None)

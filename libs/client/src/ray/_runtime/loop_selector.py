@@ -58,3 +58,16 @@ class LoopSelector(selectors.EpollSelector):
         # Somebody else reads, and it stays readable until the loop looks, which may take long.
         self._watched = False
         self._reactor.modify(self.fileno(), 0)
+
+
+class GroupSelector(selectors.EpollSelector):
+    """Of a loop on another thread, which reads no channels. `before_wait` as above."""
+
+    def __init__(self, before_wait: Callable[[], None]) -> None:
+        super().__init__()
+        self._before_wait = before_wait
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """As in selectors; timeout in seconds."""
+        self._before_wait()
+        return super().select(timeout)

@@ -23,6 +23,7 @@ Large = list[tuple[worker_pb2.Return, Serialized]]
 
 # What the state tables show of an error, characters.
 ERROR_TEXT_LIMIT: Final = 4000
+_ERRORS: Final = (worker_pb2.TaskReply.RAISED, worker_pb2.TaskReply.ACTOR_LEFT)
 # Values whose pickles hold no refs, buffers or code; and how long those are at most, with their message.
 _NUMBERS: Final = frozenset((int, float, bool, type(None)))
 _NUMBER_BYTES: Final = 48
@@ -37,7 +38,7 @@ def pack_returns(
     pickled, or is not as many values as num_returns says.
     """
     count = execution.task.num_returns
-    if reply.outcome == worker_pb2.TaskReply.RAISED:
+    if reply.outcome in _ERRORS:
         error = pack_error(execution, result)
         reply.message = str(result)[-ERROR_TEXT_LIMIT:]
         value = error.to_proto()

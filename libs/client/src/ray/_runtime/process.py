@@ -25,6 +25,7 @@ from ray._runtime.drops import Drops
 from ray._runtime.executor import Executor
 from ray._runtime.fetching import Fetcher
 from ray._runtime.finalizer_calls import FinalizerCalls
+from ray._runtime.forked_child import end_forked_child
 from ray._runtime.frees import Frees
 from ray._runtime.gate import Gate
 from ray._runtime.gcs_client import GcsClient
@@ -121,6 +122,8 @@ class Process:
         self.output_name: Callable[[Any, str], None] = lambda _actor, _name: None
         self.on_raylet_lost: Callable[[str], None] = lambda reason: None
         self.closing = False
+        # User code forked this process from a worker or driver.
+        self.is_fork = False
         self.tuning = tuning.DEFAULT
         self.tuned_by: bytes | None = None
         # While this worker has served its time.
@@ -469,7 +472,9 @@ class Process:
 
     def drop_in_child(self) -> None:
         """In a process that user code forked: have nothing more to do with the cluster, and tell nobody."""
-        self.closing = True
+        self.closing = self.is_fork = True
+        self.executor.lane.drop_in_child()
+        self.reactor.drop_in_child(end_forked_child)
         self.reading.drop_in_child()
         self.arena.drop_in_child()
         current.set_forked()

@@ -14,7 +14,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from ray._runtime.spinning import OTHERS_RAN_S, SPIN_S, Spinning
 
@@ -204,6 +204,22 @@ class Reactor:
         except Exception:
             # It must not end the thread that reads, nor keep the calls behind it from running.
             log.exception("reactor_call_failed call=%r", call)
+
+    def drop_in_child(self, end: Callable[[], NoReturn]) -> None:
+        """In a forked child: its descriptors are the parent's connections, and are not to be read or written to here.
+
+        Others take their numbers, lest what still knows them hits something else. end: for whoever comes to read.
+        """
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for fd in (*self._handlers, *self._own()):
+            os.dup2(null, fd, inheritable=False)
+        os.close(null)
+        self.poll = lambda *_arguments, **_options: end()  # type: ignore[method-assign]
+
+    def _own(self) -> list[int]:
+        if self.closed:
+            return []
+        return [self._epoll.fileno(), *([] if self._wake is None else [self._wake.fd])]
 
     def close(self) -> None:
         """End it for good. A thread that still polls is woken and let go first."""

@@ -124,6 +124,9 @@ class SerialLane:
         if gate is not None:
             gate.open()
 
+    def drop_in_child(self) -> None:
+        self._queue.clear()
+
     # -- the main thread
 
     def serve(self) -> None:

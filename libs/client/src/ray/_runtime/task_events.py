@@ -189,6 +189,8 @@ class TaskEvents:
             )
             if len(values) >= GROUP_LIMIT * _WIDTH:
                 self._close_groups()
+        elif reply.outcome == worker_pb2.TaskReply.ACTOR_LEFT and reply.returns:
+            self._failed(record, 0, "", "", reply.returns[0].value)
         else:
             cancelled = reply.outcome == worker_pb2.TaskReply.CANCELLED
             error_type = "TASK_CANCELLED" if cancelled else _RAISED

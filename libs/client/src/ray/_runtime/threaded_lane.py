@@ -31,6 +31,18 @@ log = logging.getLogger("ray.runtime")
 END_GRACE_S: Final = 30.0
 
 
+
+def tell_of_the_end(executor: Executor, calls: int) -> None:
+    """Say in the actor's log why its process stays for a while."""
+    log.warning(
+        "the actor ends (%s) once the %d calls that still run have come to their end, after %.0f s at the latest; "
+        "it takes no more calls",
+        executor.exit_reason,
+        calls,
+        END_GRACE_S,
+    )
+
+
 Admitted = tuple[Incoming, Execution]
 
 
@@ -115,6 +127,9 @@ class ThreadedLane:
     def look_around(self) -> None:
         self._idle.open()
 
+    def drop_in_child(self) -> None:
+        """No thread of ours is there; the one that forked comes back where a call ends."""
+
     # -- the main thread
 
     def construct(self, actor: ActorHost) -> None:
@@ -131,6 +146,14 @@ class ThreadedLane:
                 break
             self._process.reading.wait(gate, LOOK_S)
         deadline = time.monotonic() + END_GRACE_S
+        with self._guard:
+            still = len(self._running)
+            waiting = self._groups.withdraw_all()
+        if still:
+            for incoming in waiting:
+                self._calls.refuse(incoming)
+            self._replies.flush()
+            tell_of_the_end(self._executor, still)
         while (left := deadline - time.monotonic()) > 0:
             with self._guard:
                 if not self._running:
@@ -158,13 +181,18 @@ class ThreadedLane:
             # A bug of ours: who waits for this call's reply has to learn that none will come.
             log.exception("call_failed name=%s", execution.name)
             executor.exit(f"the runtime failed in a call of {execution.name}", 1)
-        executor.end_after(execution)
         RUNNING.set(None)
         with self._guard:
             del self._running[incoming.task.task_id]
+            executor.end_after(execution)
             following = self._groups.ended(group)
             ending = bool(executor.exit_reason)
             admitted = self._admit(following) if following is not None and not ending else None
+            others_run = bool(self._running)
+        if following is not None and ending:
+            self._calls.refuse(following)
+        if execution.exits and executor.left and others_run:
+            self._calls.leave(incoming, execution)
         if admitted is None or self._replies.overdue():
             self._replies.flush()
         elif not self._look_set:

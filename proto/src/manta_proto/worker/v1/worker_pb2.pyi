@@ -184,12 +184,14 @@ class TaskReply(_message.Message):
         REFUSED: _ClassVar[TaskReply.Outcome]
         ARGUMENT_LOST: _ClassVar[TaskReply.Outcome]
         EXITING: _ClassVar[TaskReply.Outcome]
+        ACTOR_LEFT: _ClassVar[TaskReply.Outcome]
     DONE: TaskReply.Outcome
     RAISED: TaskReply.Outcome
     CANCELLED: TaskReply.Outcome
     REFUSED: TaskReply.Outcome
     ARGUMENT_LOST: TaskReply.Outcome
     EXITING: TaskReply.Outcome
+    ACTOR_LEFT: TaskReply.Outcome
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     RETURNS_FIELD_NUMBER: _ClassVar[int]
