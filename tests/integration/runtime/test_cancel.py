@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import ray
 from ray.exceptions import RayTaskError, TaskCancelledError
+from ray.util.state import list_tasks
 
 from tests.integration.conditions import wait_for
 
@@ -291,6 +292,43 @@ def test_the_children_of_a_call_are_cancelled(tmp_path: Path) -> None:
     assert ray.get(actor.ping.remote(), timeout=20) == "pong"
 
 
+@ray.remote(num_cpus=0)
+class Sleeper:
+    def __init__(self) -> None:
+        self.ended = 0
+
+    async def sleep(self, path: str) -> None:
+        touch(path)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            self.ended += 1
+
+    async def ends(self) -> int:
+        return self.ended
+
+
+def test_calls_of_actors_that_a_task_made_are_cancelled_with_it(tmp_path: Path) -> None:
+    @ray.remote(num_cpus=0)
+    def call(actors: list[Any], path: str) -> None:
+        ray.get([actor.sleep.remote(path) for actor in actors] + [actors[0].sleep.remote(path=path)])
+
+    actors = [Sleeper.remote(), Sleeper.remote()]
+    path = tmp_path / "started"
+    ref = call.remote(actors, str(path))
+    wait_for(lambda: size(path) == 3, "all calls run")
+    ray.cancel(ref)
+    assert cancelled(ref)
+    wait_for(lambda: ray.get([actor.ends.remote() for actor in actors], timeout=20) == [2, 1], "its calls have ended")
+    assert size(path) == 3
+
+    def listed() -> list[tuple[Any, ...]]:
+        rows = list_tasks(filters=[("name", "=", "Sleeper.sleep")])
+        return [(row.state, row.error_type, row.attempt_number) for row in rows]
+
+    wait_for(lambda: listed() == [("FAILED", "TASK_CANCELLED", 0)] * 3, "each is listed once")
+
+
 def test_calls_cannot_be_forced() -> None:
     actor = Plain.remote()
     with pytest.raises(ValueError, match="force=True is not supported"):
@@ -298,18 +336,20 @@ def test_calls_cannot_be_forced() -> None:
 
 
 def test_a_coroutine_is_cancelled(tmp_path: Path) -> None:
-    @ray.remote(num_cpus=0, max_concurrency=2)
+    @ray.remote(num_cpus=0, max_concurrency=3)
     class Async:
         def __init__(self) -> None:
             self.seen: list[str] = []
 
-        async def sleep(self, swallow: bool, path: str) -> str:
+        async def sleep(self, answer: str, path: str) -> str:
             touch(path)
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 self.seen.append("cancelled")
-                if not swallow:
+                if answer == "other":
+                    raise ValueError(answer) from None
+                if answer != "swallow":
                     raise
             return "done"
 
@@ -318,12 +358,16 @@ def test_a_coroutine_is_cancelled(tmp_path: Path) -> None:
 
     actor = Async.remote()
     path = tmp_path / "started"
-    refs = [actor.sleep.remote(bool(n % 2), str(path)) for n in range(4)]
-    wait_for(lambda: size(path) == 2, "two run")
+    refs = [actor.sleep.remote(answer, str(path)) for answer in ("pass on", "swallow", "other", "never runs")]
+    wait_for(lambda: size(path) == 3, "three run")
     for ref in reversed(refs):
         ray.cancel(ref)
     assert all(cancelled(ref) for ref in refs)
-    assert ray.get(actor.saw.remote(), timeout=20) == ["cancelled", "cancelled"]
+    assert ray.get(actor.saw.remote(), timeout=20) == ["cancelled"] * 3
+    # Whatever the coroutine makes of it, its caller sees one class, with the method that was cancelled.
+    for ref in refs[:3]:
+        with pytest.raises(RayTaskError, match="Async"):
+            ray.get(ref, timeout=20)
 
 
 def test_an_interrupt_never_reaches_the_task_that_comes_next() -> None:

@@ -117,6 +117,8 @@ class ActorCaller:
         task_id = task_id or process.ids.next_actor_task(calls.actor_id)
         record = TaskRecord(task_id, plain.name, 1, None, None, _NO_TIMING, plain.retries)
         record.actor_id = calls.actor_id
+        if not process.is_driver:
+            record.parent = process.executor.running_id()
         record.group = method.concurrency_group
         record.retry_exceptions = plain.retry_exceptions
         record.message = plain_task(plain.template, task_id, stream)
@@ -176,6 +178,8 @@ class ActorCaller:
         task_id = task_id or process.ids.next_actor_task(actor.actor_id)
         record = TaskRecord(task_id, name, num_returns, None, None, _NO_TIMING, retries)
         record.actor_id = actor.actor_id
+        if not process.is_driver:
+            record.parent = process.executor.running_id()
         record.group = options.get("concurrency_group") or method.concurrency_group
         if process.task_events.wanted and options.get("enable_task_events", method.enable_task_events):
             process.task_events.begun(record, self._kind(actor, method.name, name))
