@@ -225,6 +225,54 @@ def test_finalizers_and_buffered_lines_of_logs_come_to_their_end_with_the_proces
     )
 
 
+class Tidy:
+    """Writes down what of its end is run."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        atexit.register(self.note, path, "atexit")
+
+    @staticmethod
+    def note(path: str, what: str) -> None:
+        with open(path, "a") as file:
+            file.write(f"{what} ")
+
+    def __ray_shutdown__(self) -> None:
+        self.note(self.path, "shutdown")
+
+    def ready(self) -> None: ...
+
+    def leave(self) -> None:
+        ray.actor.exit_actor()
+
+
+class AsyncTidy(Tidy):
+    async def leave(self) -> None:
+        ray.actor.exit_actor()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_actor_that_ends_on_purpose_is_told_once(kind: str, tmp_path: Path) -> None:
+    cls: Any = ray.remote(AsyncTidy if kind == "async" else Tidy)
+    cls = cls.options(num_cpus=0, **({"max_concurrency": 2} if kind == "threaded" else {}))
+    ends: dict[str, Any] = {
+        "scope": lambda actor: None,
+        "terminate": lambda actor: actor.__ray_terminate__.remote(),
+        "leave": lambda actor: actor.leave.remote(),
+        "kill": ray.kill,
+    }
+    actors = {name: cls.remote(str(tmp_path / name)) for name in ends}
+    ray.get([actor.ready.remote() for actor in actors.values()], timeout=30)
+    for name, end in ends.items():
+        end(actors.pop(name))
+
+    def told() -> dict[str, list[str]]:
+        return {path.name: sorted(path.read_text().split()) for path in tmp_path.iterdir()}
+
+    # One that is killed is told nothing.
+    wait_for(lambda: told() == {key: ["atexit", "shutdown"] for key in ("scope", "terminate", "leave")}, "all are told")
+
+
 def test_exit_actor_in_the_constructor_is_a_death_on_purpose() -> None:
     @ray.remote(num_cpus=0, max_restarts=-1)
     class Never:

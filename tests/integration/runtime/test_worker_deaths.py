@@ -2,13 +2,17 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import ray
-from ray.exceptions import WorkerCrashedError
+from ray.exceptions import ActorDiedError, WorkerCrashedError
+
+from tests.integration.conditions import wait_for
+from tests.integration.faults.gates import Gate
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -51,6 +55,57 @@ def test_max_retries_is_honoured(tmp_path: Path, retries: int) -> None:
 
 def test_endless_retries(tmp_path: Path) -> None:
     assert ray.get(die_until.options(max_retries=-1).remote(str(tmp_path / "log"), 8), timeout=60) == 9
+
+
+def test_a_crash_in_native_code_is_told_with_the_stack_of_the_user_s_code() -> None:
+    import ctypes
+
+    def crash(depth: int) -> None:
+        if depth:
+            crash(depth - 1)
+        ctypes.string_at(1)
+
+    class Crasher:
+        def method(self) -> None:
+            crash(3)
+
+    with pytest.raises(WorkerCrashedError) as of_task:
+        ray.get(ray.remote(max_retries=0)(crash).remote(3), timeout=30)
+    with pytest.raises(ActorDiedError) as of_actor:
+        ray.get(ray.remote(Crasher).remote().method.remote(), timeout=30)
+    for error in (str(of_task.value), str(of_actor.value)):
+        assert "Fatal Python error: Segmentation fault" in error
+        assert error.count("in crash") == 4
+        assert "in string_at" in error
+        assert "_runtime" not in error
+
+
+def titles() -> set[str]:
+    """What ps shows of the processes below this one, of those that have a title."""
+    listed = subprocess.run(["ps", "-eo", "comm=,args="], capture_output=True, text=True, check=True).stdout
+    return {line.split(None, 1)[1].strip() for line in listed.splitlines() if line.startswith("ray::")}
+
+
+def test_workers_are_shown_by_what_they_run(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+
+    @ray.remote(num_cpus=0)
+    def shown_task() -> None:
+        gate.come("task")
+
+    @ray.remote(num_cpus=0)
+    class Shown:
+        def method(self) -> None:
+            gate.come("actor")
+
+    actor = Shown.remote()
+    refs = [shown_task.remote(), actor.method.remote()]
+    gate.wait_for("task", "actor")
+    wait_for(lambda: titles() >= {"ray::shown_task", "ray::Shown.method"}, f"those that run are named: {titles()}")
+    gate.open()
+    ray.get(refs, timeout=30)
+    wait_for(lambda: "ray::Shown" in titles() and "ray::IDLE" in titles(), f"then they are idle: {titles()}")
+    assert not titles() & {"ray::shown_task", "ray::Shown.method", "ray::Rehearsed"}
 
 
 def test_a_death_does_not_touch_other_tasks(tmp_path: Path) -> None:

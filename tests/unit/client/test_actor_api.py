@@ -121,6 +121,19 @@ def test_a_call_reaches_the_runtime(runtime: RecordingRuntime) -> None:
     assert third.args == (1, 2)
 
 
+def test_a_parameter_may_have_any_name(runtime: RecordingRuntime) -> None:
+    class Odd:
+        def __init__(me, self: int, cls: int) -> None: ...
+
+        def method(me, self: int, args: int, kwargs: int, info: int) -> None: ...
+
+    handle: Any = ray.remote(Odd).remote(self=1, cls=2)
+    names = {"self": 1, "args": 2, "kwargs": 3, "info": 4}
+    handle.method.remote(**names)
+    handle.method.options(num_returns=2).remote(**names)
+    assert [call.kwargs for call in runtime.calls] == [names, names]
+
+
 def test_every_actor_has_the_system_methods(runtime: RecordingRuntime) -> None:
     handle = Counter.remote()
     handle.__ray_ready__.remote()

@@ -40,7 +40,9 @@ class Worker:
     def execution(self) -> Execution:
         process: Any = SimpleNamespace(
             is_fork=False,
-            ip_address="127.0.0.1", output_name=lambda _actor, _name: None, executor=SimpleNamespace(actor=None)
+            ip_address="127.0.0.1",
+            output_name=lambda _actor, _name: None,
+            executor=SimpleNamespace(actor=None),
         )
         task: Any = SimpleNamespace(task_id=b"t" * 24, name="f", method="", actor_id=b"")
         batch: Any = SimpleNamespace(caller=SimpleNamespace(node_id=b"", worker_id=b""))

@@ -35,6 +35,17 @@ def test_a_call_reaches_the_runtime_with_its_arguments_and_options(runtime: Reco
     assert task.function.name.endswith("f")
 
 
+def test_a_parameter_may_have_any_name(runtime: RecordingRuntime) -> None:
+    @ray.remote
+    def f(self: int, args: int, kwargs: int, options: int, function: int) -> int:
+        return self + args + kwargs + options + function
+
+    names = {"self": 1, "args": 2, "kwargs": 3, "options": 4, "function": 5}
+    f.remote(**names)
+    f.options(num_cpus=2).remote(**names)
+    assert [task.kwargs for task in runtime.tasks] == [names, names]
+
+
 def test_options_change_one_call_and_share_the_pickled_function(runtime: RecordingRuntime) -> None:
     @ray.remote(num_cpus=2, max_calls=3)
     def f() -> None: ...

@@ -80,13 +80,13 @@ class ActorMethod:
         self._info = info
         self._changed = changed
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> NoReturn:
         name = self._info.name
         raise TypeError(
             f"Actor methods cannot be called directly. Instead of actor.{name}(), use actor.{name}.remote()."
         )
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a call; never waits. Calls of one caller run in their order.
 
         returns: as RemoteFunction.remote. raises: TypeError for arguments that do not fit the method.
@@ -266,14 +266,14 @@ class ActorClass(Generic[T]):
         """The plain class; others may inherit from it."""
         return self._descriptor.cls
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> NoReturn:
         name = self._descriptor.cls.__name__
         raise TypeError(f"Actors cannot be instantiated directly. Instead of {name}(...), use {name}.remote(...).")
 
     def __instancecheck__(self, instance: object) -> bool:
         return isinstance(instance, self._descriptor.cls)
 
-    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:
+    def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle[T]:
         """Make an actor; never waits for it. raises: TypeError for arguments that do not fit __init__."""
         check = self._check
         if check is None:

@@ -65,15 +65,17 @@ class RemoteFunction(Generic[P, R]):
         # inspect.signature follows this.
         self.__wrapped__ = function
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> NoReturn:
         name = getattr(self._function, "__name__", "f")
         raise TypeError(f"Remote functions cannot be called directly. Instead of {name}(...), use {name}.remote(...).")
 
     @overload
-    def remote(self: RemoteFunction[P, Generator[Any, Any, Any]], *args: Any, **kwargs: Any) -> ObjectRefGenerator: ...
+    def remote(
+        self: RemoteFunction[P, Generator[Any, Any, Any]], /, *args: Any, **kwargs: Any
+    ) -> ObjectRefGenerator: ...
     @overload
-    def remote(self, *args: Any, **kwargs: Any) -> ObjectRef[R]: ...
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> ObjectRef[R]: ...
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a call; never waits. raises: TypeError for arguments that do not fit the function.
 
         returns: an ObjectRef; None, a list of ObjectRefs or an ObjectRefGenerator by num_returns.

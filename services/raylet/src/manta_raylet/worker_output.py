@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -12,10 +11,10 @@ from typing import Final
 from manta_common.ids import JobId, WorkerId
 from manta_common.logs import get
 
+from manta_raylet.last_errors import LastErrors
 from manta_raylet.log_backlog import LogBatch
 from manta_raylet.log_lines import LineSplitter
 
-LAST_LINES: Final = 20
 _READ_BYTES: Final = 64 * 1024
 # Reads per pipe when a process has ended: what a pipe can hold, and a bound on what grandchildren go on writing.
 _FINAL_READS: Final = 32
@@ -46,7 +45,7 @@ class WorkerOutput:
         self._sink = sink
         self._pid = 0
         self._loop = asyncio.get_running_loop()
-        self.last_errors: deque[str] = deque(maxlen=LAST_LINES)
+        self._last_errors = LastErrors()
         self.write_ends: list[int] = []
         self._pipes: dict[bool, _Pipe] = {}
         for is_error in (False, True):
@@ -86,7 +85,7 @@ class WorkerOutput:
         self.read_now()
         for is_error in list(self._pipes):
             self._end(is_error)
-        return list(self.last_errors)
+        return self._last_errors.lines()
 
     def _readable(self, is_error: bool) -> bool:
         """Read once. returns: whether there may be more."""
@@ -117,7 +116,7 @@ class WorkerOutput:
         if not lines:
             return
         if is_error:
-            self.last_errors.extend(line for _, line in lines)
+            self._last_errors.extend(line for _, line in lines)
         if self._pid:  # a worker whose fork nobody told of has no name for a file
             self._write(is_error, pipe, "".join(f"{line}\n" for _, line in lines))
         start = 0

@@ -38,6 +38,8 @@ class ActorHost:
         group = message.spec.strategy.placement_group
         process.group_context.enter(group.placement_group_id, group.capture_child_tasks)
         self.instance: Any = None
+        # By name, as they were found first.
+        self._methods: dict[str, Callable[..., Any]] = {}
         self.repr_name = message.spec.class_name
         self._names: dict[str, str] = {}
 
@@ -98,6 +100,8 @@ class ActorHost:
             self.failed(execution, failure.value)
         else:
             self.constructed(instance)
+        finally:
+            self._process.executor.over(execution)
 
     def constructed(self, instance: Any) -> None:
         self.instance = instance
@@ -147,11 +151,51 @@ class ActorHost:
         return ""
 
     def method(self, name: str) -> Callable[..., Any]:
-        if name.startswith("__ray_"):
+        """raises: AttributeError."""
+        method = self._methods.get(name)
+        if method is None:
+            method = self._methods[name] = self._find(name)
+        return method
+
+    def _find(self, name: str) -> Callable[..., Any]:
+        """The class's function, as handles show it: an attribute of the instance with its name does not hide it."""
+        instance = self.instance
+        found = _bound(instance, name)
+        if found is None and name.startswith("__ray_"):
             from ray.actor import SYSTEM_METHODS
 
             system = SYSTEM_METHODS.get(name)
-            if system is not None and not hasattr(type(self.instance), name):
-                return functools.partial(system, self.instance)
-        method: Callable[..., Any] = getattr(self.instance, name)
+            found = None if system is None else functools.partial(system, instance)
+        if found is None:
+            # What __new__ made is no instance of the class, a proxy say.
+            found = getattr(instance, name)
+        method: Callable[..., Any] = found
         return method
+
+    # -- the end
+
+    def shut_down(self) -> None:
+        """It ends on purpose: run its class's __ray_shutdown__, if it has one."""
+        try:
+            shutdown = _bound(self.instance, "__ray_shutdown__")
+            if shutdown is not None:
+                shutdown()
+        except BaseException:
+            # Whatever it is: the process ends here anyway.
+            log.exception("actor_shutdown_failed class=%s", self.spec.class_name)
+
+    def let_go(self) -> None:
+        """Drop the instance; nobody else may hold it, and then its __del__ runs."""
+        self._methods.clear()
+        self.instance = None
+
+
+def _bound(instance: Any, name: str) -> Any:
+    """What a class has under a name, bound to its instance; None if nothing. None of the class's own hooks is asked."""
+    cls = type(instance)
+    for base in cls.__mro__:
+        if name in vars(base):
+            found = vars(base)[name]
+            bind = getattr(type(found), "__get__", None)
+            return found if bind is None else bind(found, instance, cls)
+    return None

@@ -72,6 +72,8 @@ class Execution:
         self.returned = False
         # ray.cancel reached it; its result is not wanted.
         self.cancelled = False
+        # Its lane is done with it.
+        self.over = False
         # Its code is to be interrupted, and was not yet.
         self.to_interrupt = False
         # Of a generator, while it runs and after: how many items it made.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ray._runtime.gate import Gate
     from ray._runtime.links import Peer
     from ray._runtime.process import Process
+    from ray._runtime.process_title import WorkerTitle
 
 
 _INTENDED: Final = common_pb2.DeathCause.INTENDED
@@ -44,6 +46,7 @@ class Executor:
         self.left = False
         # It ends because it has served its time: first it waits until nobody needs what it owns.
         self.retires = False
+        self.title: WorkerTitle | None = None
         # An actor whose constructor the main thread has to run.
         self.to_start: ActorHost | None = None
 
@@ -88,8 +91,14 @@ class Executor:
         execution = self.lane.current()
         return execution.task.task_id if execution is not None else b""
 
-    def hand_back(self) -> None:
+    def taken_over(self) -> None:
+        """User code has run for some milliseconds; on the stand-in's thread."""
         self.lane.hand_back()
+        self.look_at_title()
+
+    def look_at_title(self) -> None:
+        if self.title is not None:
+            self.title.look(time.time())
 
     # -- the main thread
 
@@ -111,6 +120,8 @@ class Executor:
         actor, self.to_start = self.to_start, None
         assert actor is not None
         self.lane = actor.make_lane(self)
+        if self.title is not None:
+            self.title.idle(actor.spec.class_name)
         self.lane.construct(actor)
 
     def look_around(self) -> None:
@@ -134,8 +145,16 @@ class Executor:
         self.retires = True
         self.exit(reason)
 
+    def over(self, execution: Execution) -> None:
+        """A call, or the constructor, has come to its end."""
+        execution.over = True
+        title = self.title
+        if title is not None and title.named is execution:
+            title.idle()
+
     def end_after(self, execution: Execution) -> None:
         """A call is over; end if it wants that."""
+        self.over(execution)
         if execution.retires:
             self.retire(execution.exits)
         elif execution.exits and self.actor is not None and not execution.exit_code:

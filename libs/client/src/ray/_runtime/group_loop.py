@@ -216,6 +216,8 @@ class GroupLoop:
             actor.failed(execution, failure.value)
         else:
             actor.constructed(instance)
+        finally:
+            self._executor.over(execution)
 
     def drop_in_child(self) -> None:
         """In a forked child: whatever was about to run here runs in the parent. A child that comes here ends."""

@@ -111,7 +111,7 @@ class Process:
         self.losses = Losses(self)
         self.executor = Executor(self)
         start = start_thread if is_driver else start_bare_thread
-        self.reading = Reading(self.reactor, self.executor.hand_back, start)
+        self.reading = Reading(self.reactor, self.executor.taken_over, start)
         self.actors = Actors(self)
         self.reads = Reads(self)
         self._helpers: ThreadPoolExecutor | None = None

@@ -31,7 +31,6 @@ log = logging.getLogger("ray.runtime")
 END_GRACE_S: Final = 30.0
 
 
-
 def tell_of_the_end(executor: Executor, calls: int) -> None:
     """Say in the actor's log why its process stays for a while."""
     log.warning(

@@ -27,6 +27,7 @@ from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Identity
 from ray._runtime.metric_table import TABLE
 from ray._runtime.process import Process
+from ray._runtime.process_title import ProcessTitle, WorkerTitle
 from ray._runtime.rehearsal import rehearse
 from ray._runtime.retirement import Retirement
 
@@ -129,6 +130,8 @@ class Worker:
         process.output_name = self._name_output
         process.on_raylet_lost = lambda reason: exit_process(0)
         self._retirement = Retirement(process)
+        executor = process.executor
+        executor.title = WorkerTitle(ProcessTitle(), lambda: executor.lane.running())
         self.children = ForkedChildren(self)
 
     def prepare(self, fork: zygote_pb2.Fork) -> None:
@@ -159,6 +162,12 @@ class Worker:
         process.identity.name = f"worker-{os.getpid()}"
         process.become(worker_id)
         current.set_runtime(process)
+
+    def show_title(self) -> None:
+        """What ps shows of it is a worker's from now on."""
+        title = self.process.executor.title
+        assert title is not None, "a worker has a title"
+        title.begin()
 
     def print_by_name(self) -> None:
         """What user code prints goes through the named streams from now on."""
@@ -214,8 +223,14 @@ class Worker:
         process = self.process
         if process.executor.retires:
             self._retirement.wait()
+        actor = process.executor.actor
+        if actor is not None:
+            actor.shut_down()
         # What user code registered; it may still say something to the cluster.
         atexit._run_exitfuncs()
+        if actor is not None:
+            # Not before: what the actor alone holds, a handler of logs say, is flushed by such functions.
+            actor.let_go()
         process.task_events.tell()
         if not process.executor.exit_code:
             process.executor.say_exiting(reason)
@@ -259,6 +274,7 @@ def run(fork: zygote_pb2.Fork, prepared: Worker | None = None) -> NoReturn:
     """Be the worker that the raylet asked for; called in the new process, after it has left its parent behind."""
     worker = prepared or prepare(fork)
     worker.become(fork.worker_id)
+    worker.show_title()
     worker.print_by_name()
     _set_up_logging(fork)
     _end_with_raylet(worker.process, fork.raylet_pid)

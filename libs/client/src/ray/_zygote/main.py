@@ -25,7 +25,7 @@ from ray._zygote.control import Control, close_all
 from ray._zygote.fork_hooks import ForkHooks
 from ray._zygote.forking import Forking, ForkRefused
 from ray._zygote.holes import fill_holes_between_blocks, fill_holes_between_objects
-from ray._zygote.worker_process import DEFAULT_WORKER, open_standard_streams
+from ray._zygote.worker_process import DEFAULT_WORKER, open_standard_streams, show_crashes
 
 # Set before numpy is imported: a BLAS that starts with one thread starts none. Children get their own values, see
 # worker_process.
@@ -71,6 +71,7 @@ def main() -> None:
     inherited = dict(os.environ)
     os.environ.update(_ONE_THREAD)
     open_standard_streams()
+    show_crashes()
     control_socket = socket.socket(fileno=descriptor)
     control_socket.set_inheritable(False)
     for name in (worker, *_OF_THE_API):

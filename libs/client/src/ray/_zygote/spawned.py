@@ -17,6 +17,7 @@ def main() -> NoReturn:
         sys.exit("usage: python -m ray._zygote.spawned --fd N --worker MODULE; it is started by manta-zygote")
     request, worker = read_request(int(sys.argv[2])), sys.argv[4]
     worker_process.open_standard_streams()
+    worker_process.show_crashes()
     try:
         # Another interpreter may have another version of this package.
         check(Version(request.version_major, request.version_minor), peer="the zygote's raylet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import faulthandler
 import importlib
 import logging
 import os
@@ -109,6 +110,14 @@ def open_standard_streams() -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc] # noqa: SIM115
+
+
+def show_crashes() -> None:
+    """Have the stack of the thread that dies by a signal (a segfault, an abort) written to descriptor 2.
+
+    Set once, in the zygote: its children write to descriptors of their own.
+    """
+    faulthandler.enable(file=2, all_threads=False)
 
 
 def forget_exit_functions() -> None:
