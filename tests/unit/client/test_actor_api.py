@@ -134,6 +134,21 @@ def test_a_parameter_may_have_any_name(runtime: RecordingRuntime) -> None:
     assert [call.kwargs for call in runtime.calls] == [names, names]
 
 
+def test_class_attributes_are_not_asked_what_they_are(runtime: RecordingRuntime) -> None:
+    class Guarded:
+        def __getattribute__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+    class Holder:
+        guarded = Guarded()
+
+        def method(self) -> None: ...
+
+    handle: Any = ray.remote(Holder).remote()
+    handle.method.remote()
+    assert [call.method.name for call in runtime.calls] == ["method"]
+
+
 def test_every_actor_has_the_system_methods(runtime: RecordingRuntime) -> None:
     handle = Counter.remote()
     handle.__ray_ready__.remote()

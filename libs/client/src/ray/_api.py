@@ -63,7 +63,8 @@ def put(value: T, *, _owner: Any = None, _tensor_transport: str = "object_store"
     _owner: the handle of an actor whose life the object shares. raises: TypeError for a reference, or a value that
     cannot be pickled; ObjectStoreFullError.
     """
-    if isinstance(value, ObjectRef):
+    # By its type: isinstance also asks the value's own __class__, and runs the user's code by it.
+    if issubclass(type(value), ObjectRef):
         raise TypeError(
             "ray.put does not take an ObjectRef: it is a reference already. To store the reference itself, put it in "
             "a list: ray.put([ref])"
@@ -205,5 +206,7 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
 
 
 def _described(value: Any) -> str:
-    text = repr(value)
+    from ray._runtime.serialization import shown
+
+    text = shown(value)
     return f"{type(value).__name__}: {text if len(text) <= 100 else text[:100] + '...'}"

@@ -340,8 +340,10 @@ def _describe(plain: type) -> ClassDescriptor:
 
 def _method_info(name: str, attribute: Any) -> CheckedMethod | None:
     """What a handle shows of a class attribute; None when it is no method."""
-    skip_first = not isinstance(attribute, staticmethod)
-    function = attribute.__func__ if isinstance(attribute, (staticmethod, classmethod)) else attribute
+    # By types, here and below: isinstance also asks an attribute's own __class__, and runs the user's code by it.
+    kind = type(attribute)
+    skip_first = not issubclass(kind, staticmethod)
+    function = attribute.__func__ if issubclass(kind, (staticmethod, classmethod)) else attribute
     if not _is_function(function):
         return None
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
@@ -360,7 +362,8 @@ def _method_info(name: str, attribute: Any) -> CheckedMethod | None:
 
 
 def _is_function(value: Any) -> bool:
-    return isinstance(value, (FunctionType, BuiltinFunctionType)) or type(value).__name__ == "cython_function_or_method"
+    kind = type(value)
+    return kind is FunctionType or kind is BuiltinFunctionType or kind.__name__ == "cython_function_or_method"
 
 
 def _constructor_check(plain: type) -> ArgumentCheck:

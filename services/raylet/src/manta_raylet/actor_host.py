@@ -21,6 +21,8 @@ from manta_raylet.worker_pool import WorkerPool
 from manta_raylet.worker_table import Worker
 
 END_GRACE_S: Final = 5.0
+# As long, but for an actor that nobody has a handle of: its own code, __ray_shutdown__, runs at its end.
+SHUTDOWN_GRACE_S: Final = 30.0
 START_ATTEMPTS: Final = 3
 # Failures that are told again after a reconnect, since the GCS may have lost the first report.
 FAILURES_KEPT: Final = 1_000
@@ -159,7 +161,7 @@ class ActorHost:
             return [KillWorker(worker.id)]
         if not self._pool.end(worker, at):
             return []
-        return [EndWorker(worker.id, cause.message or "the actor ends", False, END_GRACE_S)]
+        return [EndWorker(worker.id, cause.message or "the actor ends", False, SHUTDOWN_GRACE_S)]
 
     def evict(self, allocations: Set[int], cause: common_pb2.DeathCause, at: float) -> list[Command]:
         """What these hold is wanted back: the actors end, and the GCS decides what comes of them."""

@@ -137,7 +137,8 @@ class ActorHost:
         if of_class is object.__repr__:
             return self.spec.class_name
         try:
-            return repr(self.instance)
+            # As messages can carry it, whatever it holds.
+            return repr(self.instance).encode(errors="backslashreplace").decode()
         except BaseException as error:  # whatever the user's code raises: the actor runs without it
             log.warning("actor_repr_failed class=%s error=%s", self.spec.class_name, type(error).__name__)
             return self.spec.class_name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
-from ray._runtime.serialization import ERROR, inline, serialize
+from ray._runtime.serialization import ERROR, inline, serialize, shown
 from ray._runtime.system_errors import error_value
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ def encode(
     raises: TypeError when an argument cannot be pickled; ObjectStoreFullError when a large one finds no room.
     """
     refs: list[ObjectRef] = []
+    # By their types, here and below: isinstance also asks a value's own __class__, and runs the user's code by it.
     for arg in args:
-        if isinstance(arg, ObjectRef):
+        if issubclass(type(arg), ObjectRef):
             return _encode_with_refs(process, args, kwargs, name, limit)
     for arg in kwargs.values():
-        if isinstance(arg, ObjectRef):
+        if issubclass(type(arg), ObjectRef):
             return _encode_with_refs(process, args, kwargs, name, limit)
     serialized = _serialize(args, kwargs, (args, kwargs), name)
     if serialized.size > (inline.limit if limit is None else limit):
@@ -78,13 +79,13 @@ def _encode_with_refs(
     keywords: list[str] = []
     plain = list(args)
     for position, arg in enumerate(args):
-        if isinstance(arg, ObjectRef):
+        if issubclass(type(arg), ObjectRef):
             positions.append(position)
             refs.append(arg)
             plain[position] = None
     plain_kwargs = dict(kwargs)
     for keyword, arg in kwargs.items():
-        if isinstance(arg, ObjectRef):
+        if issubclass(type(arg), ObjectRef):
             keywords.append(keyword)
             refs.append(arg)
             plain_kwargs[keyword] = None
@@ -111,9 +112,7 @@ def _serialize(args: tuple[Any, ...], kwargs: dict[str, Any], whole: object, nam
             try:
                 serialize(argument)
             except TypeError as its_own:
-                shown = repr(argument)
-                shown = shown if len(shown) < 200 else shown[:200] + "..."
-                raise TypeError(f"Could not serialize the argument {shown} of {name}: {its_own}") from None
+                raise TypeError(f"Could not serialize the argument {shown(argument)} of {name}: {its_own}") from None
         raise error
 
 
@@ -128,7 +127,7 @@ def _put_large(
 
 
 def _put_if_large(process: Process, value: Any, most: int) -> Any:
-    if isinstance(value, ObjectRef):
+    if issubclass(type(value), ObjectRef):
         return value
     serialized = serialize(value)
     if serialized.size <= most:

@@ -220,18 +220,23 @@ class CallRunner:
             # It never started; or it is a method, which nothing interrupts, and nobody wants its result.
             self.cancel(incoming)
             return None
-        if task.num_returns == 1 and not execution.exits:
-            stream = None if serialization.is_large_array(result) else serialization.plain(result)
-            if stream is not None:
-                self.replies.finish(incoming, plain_reply(task.task_id, stream, took_us, task.attempt), {})
-                return None
         reply = worker_pb2.TaskReply(task_id=task.task_id, attempt=task.attempt, execution_us=took_us)
         large: Large = []
         error: BaseException | None = None
+        stream: bytes | None = None
         try:
-            contained = pack_returns(execution, reply, result, large)
+            if task.num_returns == 1 and not execution.exits and not serialization.is_large_array(result):
+                stream = serialization.plain(result)
+            if stream is None:
+                contained = pack_returns(execution, reply, result, large)
         except Failure as failure:
             error = failure.value
+        except BaseException as problem:
+            # Of a hook of the result's class: to pickle a value is to run them.
+            error = execution.ended_by(problem).value
+        if stream is not None:
+            self.replies.finish(incoming, plain_reply(task.task_id, stream, took_us, task.attempt), {})
+            return None
         if error is not None:
             self.failed(incoming, execution, error, took_us)
             return None

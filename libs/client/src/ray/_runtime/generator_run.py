@@ -84,6 +84,8 @@ def _iterator(execution: Execution, result: Any) -> Iterator[Any]:
         text = f"{execution.name} was called as a generator and returned {kind}, which cannot be iterated here{advice}"
         error = TypeError(text)
         raise execution.failure(error) from None
+    except BaseException as problem:
+        raise execution.ended_by(problem) from None
 
 
 async def _advance_async(execution: Execution, iterator: Any) -> Any:
@@ -98,11 +100,10 @@ async def _advance_async(execution: Execution, iterator: Any) -> Any:
 
 def _close(execution: Execution, iterator: Any) -> None:
     """Have the user's code clean up behind its last yield; nothing for one that ended. raises: Failure."""
-    close = getattr(iterator, "close", None)
-    if close is None:
-        return
     try:
-        close()
+        close = getattr(iterator, "close", None)
+        if close is not None:
+            close()
     except BaseException as error:
         raise execution.ended_by(error) from None
 

@@ -180,7 +180,8 @@ class GroupLoop:
         execution.begin(function)
         try:
             result = function(*args, **kwargs)
-            if isinstance(result, Coroutine):
+            # By its type: isinstance also asks the value's own __class__.
+            if issubclass(type(result), Coroutine):
                 result = await result
             if execution.cancelled:
                 raise asyncio.CancelledError

@@ -115,15 +115,19 @@ class ItemSender:
         index = self.flow.next_item()
         if index is None or self.flow.dropped:
             return None
-        plain = None if serialization.is_large_array(value) else serialization.plain(value)
-        if plain is not None:
-            return _Packed(index, plain_item(plain), None, [], [])
         message = worker_pb2.Return(object_id=item_id(self.task_id, index))
         try:
+            plain = None if serialization.is_large_array(value) else serialization.plain(value)
+            if plain is not None:
+                return _Packed(index, plain_item(plain), None, [], [])
             owners, large = pack_item(self._execution, message, value)
         except Failure:
             self.flow.unmade()
             raise
+        except BaseException as problem:
+            # Of a hook of the item's class: to pickle a value is to run them.
+            self.flow.unmade()
+            raise self._execution.ended_by(problem) from None
         return _Packed(index, b"", message, owners, large)
 
     def _store(self, packed: _Packed) -> None:

@@ -87,7 +87,8 @@ def _return_id(execution: Execution, index: int) -> bytes:
 
 def _single(execution: Execution, result: Any) -> Any:
     """The one result of a call; of a generator that is told to have one, its first item."""
-    if not isinstance(result, Generator):
+    # By its type: isinstance also asks the value's own __class__.
+    if not issubclass(type(result), Generator):
         return result
     value = advance(execution, result)
     if value is END:
@@ -97,9 +98,9 @@ def _single(execution: Execution, result: Any) -> Any:
 
 def _several(execution: Execution, result: Any, count: int) -> list[Any]:
     """The results of a call that has `count` of them; of a generator, the first so many items."""
-    if isinstance(result, Generator):
+    if issubclass(type(result), Generator):
         values = _first_items(execution, result, count)
-    elif isinstance(result, Iterable):
+    elif issubclass(type(result), Iterable):
         values = list(result)
     else:
         raise execution.failure(

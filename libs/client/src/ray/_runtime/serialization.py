@@ -135,7 +135,8 @@ def plain(value: Any) -> bytes | None:
 def is_large_array(value: Any) -> bool:
     """Whether `plain` would pickle it in vain."""
     # By its name: numpy may not be imported.
-    return type(value).__name__ == "ndarray" and getattr(value, "nbytes", 0) > inline.limit
+    kind = type(value)
+    return kind.__name__ == "ndarray" and kind.__module__ == "numpy" and value.nbytes > inline.limit
 
 
 def serialize(value: Any) -> Serialized:
@@ -211,7 +212,15 @@ def _call(function: Callable[[Any], Any], argument: Any) -> Any:
 
 
 def _describe(value: Any) -> str:
-    text = repr(type(value)) if not callable(value) else repr(value)
+    return shown(value) if callable(value) else shown(type(value))
+
+
+def shown(value: Any) -> str:
+    """A value of the user's in an error about it, which its own __repr__ must not replace by another."""
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"<{type(value).__name__} whose repr() raises {type(error).__name__}>"
     return text if len(text) < 200 else text[:200] + "..."
 
 
