@@ -45,27 +45,27 @@ def a_call(name: str, started_at: float) -> Any:
 
 def test_only_a_call_that_runs_for_long_is_named_and_the_oldest_first() -> None:
     written, running = Title(), list[tuple[Any, bool]]()
-    title = WorkerTitle(written, lambda: running)
-    title.look(100.0)
+    title = WorkerTitle(written)
+    title.look(100.0, running)
     assert written.shown == []
     title.begin()
     short, long, longer = a_call("short", 99.999), a_call("test.<locals>.A.long", 99.9), a_call("longer", 99.8)
     running.append((short, False))
-    title.look(100.0)
+    title.look(100.0, running)
     assert title.named is None
     running += [(long, False), (longer, True)]
-    title.look(100.0)
-    title.look(100.1)
+    title.look(100.0, running)
+    title.look(100.1, running)
     assert written.shown == ["ray::IDLE", "ray::longer"]
     longer.over = True
     running.remove((longer, True))
-    title.look(100.2)
+    title.look(100.2, running)
     assert written.shown[-1] == "ray::A.long"
 
 
 def test_a_worker_that_has_an_actor_is_shown_by_its_class() -> None:
     written = Title()
-    title = WorkerTitle(written, list)
+    title = WorkerTitle(written)
     title.begin()
     title.idle("A")
     call = a_call("A.method", 0.0)
@@ -76,7 +76,7 @@ def test_a_worker_that_has_an_actor_is_shown_by_its_class() -> None:
 
 def test_a_call_that_ends_while_it_is_named_is_not_left_in_the_title() -> None:
     written = Title()
-    title = WorkerTitle(written, list)
+    title = WorkerTitle(written)
     title.begin()
     call = a_call("f", 0.0)
     call.over = True

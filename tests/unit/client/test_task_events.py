@@ -41,7 +41,7 @@ class Teller:
             call_later=lambda _delay, call: self.timers.append(call), call_soon=lambda call: self.timers.append(call)
         )
         self.submitter = SimpleNamespace(pending={})
-        self.executor = SimpleNamespace(look_at_title=lambda: None, lane=SimpleNamespace(running=lambda: self.running))
+        self.executor = SimpleNamespace(look=lambda: self.running)
         self.identity = SimpleNamespace(address=lambda: common_pb2.WorkerAddress(worker_id=b"o" * 28))
         self.raylet = SimpleNamespace(send=lambda _kind, raw: self.told.append(task_pb2.TaskEvents.FromString(raw)))
         self.events = TaskEvents(self)  # type: ignore[arg-type]

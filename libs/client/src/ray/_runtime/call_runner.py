@@ -220,7 +220,6 @@ class CallRunner:
             # It never started; or it is a method, which nothing interrupts, and nobody wants its result.
             self.cancel(incoming)
             return None
-        reply = worker_pb2.TaskReply(task_id=task.task_id, attempt=task.attempt, execution_us=took_us)
         large: Large = []
         error: BaseException | None = None
         stream: bytes | None = None
@@ -228,6 +227,7 @@ class CallRunner:
             if task.num_returns == 1 and not execution.exits and not serialization.is_large_array(result):
                 stream = serialization.plain(result)
             if stream is None:
+                reply = worker_pb2.TaskReply(task_id=task.task_id, attempt=task.attempt, execution_us=took_us)
                 contained = pack_returns(execution, reply, result, large)
         except Failure as failure:
             error = failure.value

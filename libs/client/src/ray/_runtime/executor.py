@@ -94,11 +94,14 @@ class Executor:
     def taken_over(self) -> None:
         """User code has run for some milliseconds; on the stand-in's thread."""
         self.lane.hand_back()
-        self.look_at_title()
+        self.look()
 
-    def look_at_title(self) -> None:
+    def look(self) -> list[tuple[Execution, bool]]:
+        """As running() of the lane; what has run for long is named in the process's title from now on."""
+        running = self.lane.running()
         if self.title is not None:
-            self.title.look(time.time())
+            self.title.look(time.time(), running)
+        return running
 
     # -- the main thread
 

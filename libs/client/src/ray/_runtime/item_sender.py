@@ -115,11 +115,11 @@ class ItemSender:
         index = self.flow.next_item()
         if index is None or self.flow.dropped:
             return None
-        message = worker_pb2.Return(object_id=item_id(self.task_id, index))
         try:
             plain = None if serialization.is_large_array(value) else serialization.plain(value)
             if plain is not None:
                 return _Packed(index, plain_item(plain), None, [], [])
+            message = worker_pb2.Return(object_id=item_id(self.task_id, index))
             owners, large = pack_item(self._execution, message, value)
         except Failure:
             self.flow.unmade()

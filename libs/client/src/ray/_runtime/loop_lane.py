@@ -65,6 +65,14 @@ class LoopLane:
                 self._calls.refuse(incoming)
             self._calls.replies.flush()
             return
+        of_default = [incoming for incoming in calls if not incoming.task.concurrency_group]
+        if len(of_default) < len(calls):
+            self._hand_over([incoming for incoming in calls if incoming.task.concurrency_group])
+        if of_default:
+            self._main.arrived(of_default)
+
+    def _hand_over(self, calls: Sequence[Incoming]) -> None:
+        """Give calls of named groups to the loops of those."""
         by_loop: dict[GroupLoop, list[Incoming]] = {}
         for incoming in calls:
             name = incoming.task.concurrency_group

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ray._runtime.reading import TAKE_OVER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from ray._runtime.execution import Execution
 
@@ -48,14 +48,10 @@ class ProcessTitle:
 
 
 class WorkerTitle:
-    """Which title a worker has; none of its own before `begin`: a zygote makes workers ahead, and keeps its own title.
+    """Which title a worker has; none before `begin`: a zygote makes workers ahead, and keeps its own title."""
 
-    running: the calls that run, on any thread.
-    """
-
-    def __init__(self, title: ProcessTitle, running: Callable[[], list[tuple[Execution, bool]]]) -> None:
+    def __init__(self, title: ProcessTitle) -> None:
         self._title = title
-        self._running = running
         self._begun = False
         self._idle = IDLE
         # The call that is shown.
@@ -80,11 +76,11 @@ class WorkerTitle:
         if execution.over:  # meanwhile, and whoever ended it may have looked before it was named
             self.idle()
 
-    def look(self, now: float) -> None:
-        """Show the call that has run longest, if it has run for some milliseconds. now: Unix time."""
+    def look(self, now: float, calls: Sequence[tuple[Execution, bool]]) -> None:
+        """Show the call that has run longest, if it has run for some milliseconds. now: Unix time; calls: that run."""
         if not self._begun or (self.named is not None and not self.named.over):
             return
-        running = [execution for execution, _ in self._running() if now - execution.started_at >= TAKE_OVER_S]
+        running = [execution for execution, _ in calls if now - execution.started_at >= TAKE_OVER_S]
         if running:
             self.name(min(running, key=_started_at))
 

@@ -319,8 +319,7 @@ class TaskEvents:
             lineage = process.recovery.lineage
             before, self._recoveries = self._recoveries, (lineage.reruns, lineage.failures)
             news, goes_on = self._pending_news() if self.wanted else ([], False)
-        running = process.executor.lane.running()
-        process.executor.look_at_title()
+        running = process.executor.look()
         if not self.wanted:
             return False
         message = self._message()

@@ -130,8 +130,7 @@ class Worker:
         process.output_name = self._name_output
         process.on_raylet_lost = lambda reason: exit_process(0)
         self._retirement = Retirement(process)
-        executor = process.executor
-        executor.title = WorkerTitle(ProcessTitle(), lambda: executor.lane.running())
+        process.executor.title = WorkerTitle(ProcessTitle())
         self.children = ForkedChildren(self)
 
     def prepare(self, fork: zygote_pb2.Fork) -> None:
