@@ -40,7 +40,7 @@ class Title(ProcessTitle):
 
 
 def a_call(name: str, started_at: float) -> Any:
-    return SimpleNamespace(name=name, started_at=started_at, over=False)
+    return SimpleNamespace(name=name, function_name=name, started_at=started_at, over=False)
 
 
 def test_only_a_call_that_runs_for_long_is_named_and_the_oldest_first() -> None:
@@ -50,7 +50,7 @@ def test_only_a_call_that_runs_for_long_is_named_and_the_oldest_first() -> None:
     assert written.shown == []
     title.begin()
     short, long, longer = a_call("short", 99.999), a_call("test.<locals>.A.long", 99.9), a_call("longer", 99.8)
-    running.append((short, False))
+    running += [(short, False), (a_call("", 99.0), False)]
     title.look(100.0, running)
     assert title.named is None
     running += [(long, False), (longer, True)]

@@ -80,9 +80,11 @@ class WorkerTitle:
         """Show the call that has run longest, if it has run for some milliseconds. now: Unix time; calls: that run."""
         if not self._begun or (self.named is not None and not self.named.over):
             return
-        running = [execution for execution, _ in calls if now - execution.started_at >= TAKE_OVER_S]
-        if running:
-            self.name(min(running, key=_started_at))
+        long = [execution for execution, _ in calls if now - execution.started_at >= TAKE_OVER_S]
+        # One whose arguments are still on their way has no name yet.
+        named = [execution for execution in long if execution.function_name]
+        if named:
+            self.name(min(named, key=_started_at))
 
 
 def _started_at(execution: Execution) -> float:
