@@ -94,7 +94,9 @@ class Executor:
     def taken_over(self) -> None:
         """User code has run for some milliseconds; on the stand-in's thread."""
         self.lane.hand_back()
-        self.look()
+        if self.lane is self.serial:
+            # Where many run side by side that takes longer, and is left to who looks once a second.
+            self.look()
 
     def look(self) -> list[tuple[Execution, bool]]:
         """As running() of the lane; what has run for long is named in the process's title from now on."""

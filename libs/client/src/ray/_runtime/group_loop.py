@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Coroutine, Sequence
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ray._bare_error import exit_code
@@ -181,7 +182,8 @@ class GroupLoop:
         try:
             result = function(*args, **kwargs)
             # By its type: isinstance also asks the value's own __class__.
-            if issubclass(type(result), Coroutine):
+            kind = type(result)
+            if kind is CoroutineType or issubclass(kind, Coroutine):
                 result = await result
             if execution.cancelled:
                 raise asyncio.CancelledError

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from typing import TYPE_CHECKING, Final
 
 from ray._runtime.reading import TAKE_OVER_S
@@ -43,8 +44,13 @@ class ProcessTitle:
         shown = raw[: self._size - 1].ljust(self._size, b"\0")
         ctypes.memmove(self._start, shown, self._size)
         # Not prctl, which names the thread that calls it.
-        with contextlib.suppress(OSError), open("/proc/self/comm", "wb", buffering=0) as file:
-            file.write(raw[:_NAME_BYTES])
+        with contextlib.suppress(OSError):
+            # Without a file object: each worker comes here right after its fork, when all that it touches is copied.
+            name = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(name, raw[:_NAME_BYTES])
+            finally:
+                os.close(name)
 
 
 class WorkerTitle:
