@@ -110,8 +110,12 @@ class Executor:
     def serve(self) -> str:
         """Run what comes until the worker is to end; returns why."""
         self.serial.interrupts.install()
-        while not self.exit_reason:
-            self.lane.serve()
+        served: Lane | None = None
+        # A lane has calls that run on other threads, and the actor may end by one before this thread comes here: they
+        # have their time to come to an end all the same.
+        while not self.exit_reason or served is not self.lane:
+            served = self.lane
+            served.serve()
         self.calls.replies.flush()
         return self.exit_reason
 
