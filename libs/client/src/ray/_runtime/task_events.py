@@ -277,7 +277,7 @@ class TaskEvents:
         message = self._message()
         quiet = message.ByteSize()
         self._add_live(message, news, {})
-        self._add_running(message, process.executor.lane.running(), EARLY_LIMIT)
+        self._add_running(message, process.executor.look(), EARLY_LIMIT)
         if message.ByteSize() > quiet:
             process.raylet.send(raylet_pb2.TASK_EVENTS, message.SerializeToString())
 
