@@ -19,7 +19,7 @@ def end_forked_child(error: BaseException | None = None) -> NoReturn:
     """End this process. error: what its code raised: SystemExit gives the status, others are printed and give 1."""
     status = 0
     try:
-        if _bare_error.is_a(error, SystemExit):
+        if error is not None and _bare_error.is_a(error, SystemExit):
             code = _bare_error.exit_code(error)
             status = exit_status(code)
             if status and type(code) is str:
