@@ -124,6 +124,8 @@ class SimRaylet:
                 core.spillback.groups.news(message.placement_group)
             case "claims":
                 core.claimed(message.claims.claims, now)
+            case "drain":
+                core.drain()
             case "job_ended":
                 pass  # the simulated job outlives everything
             case "declared_dead":
@@ -237,6 +239,17 @@ class SimRaylet:
                 self.core.actor_started(worker, None, "", self._now())
         self.settle()
 
+    def stop(self) -> None:
+        """As Node.stop, and its link's last words."""
+        self.core.drain()
+        self.out.append(gcs_pb2.NodeToGcs(heartbeat=gcs_pb2.Heartbeat(leaves=True)))
+        for worker in list(self.core.pool.table):
+            if worker.state is not WorkerState.DEAD:
+                self._died(worker)
+        self.settle()
+        self.heartbeat()
+        self.out.append(gcs_pb2.NodeToGcs(drain_done=gcs_pb2.DrainDone()))
+
     def crash(self) -> None:
         """One process that has an actor or a lease dies by itself."""
         there = [w for w in self.core.pool.table if w.state in (WorkerState.ACTOR, WorkerState.LEASED)]
@@ -252,7 +265,7 @@ class SimRaylet:
 
     def _take(self, waiting: list[WorkerId], all_of_them: bool) -> list[Worker]:
         """Out of the list, those that are not dead."""
-        taken = list(waiting) if all_of_them else self._rng.sample(waiting, min(1, len(waiting)))
+        taken = list(dict.fromkeys(waiting)) if all_of_them else self._rng.sample(waiting, min(1, len(waiting)))
         waiting[:] = [worker_id for worker_id in waiting if worker_id not in taken]
         found = [self.core.worker(worker_id) for worker_id in taken]
         return [worker for worker in found if worker is not None and worker.state is not WorkerState.DEAD]

@@ -55,7 +55,9 @@ class Schedule:
             (8, self._work),
             (5, self._use),
             (6, self._kill_machine),
-            (3, self._return_machine),
+            (3, self._stop_machine),
+            (1, self._drain_machine),
+            (4, self._return_machine),
             (4, self._cut_stream),
             (8, self._attach),
             (6, self._silence),
@@ -136,6 +138,18 @@ class Schedule:
         alive = [raylet for raylet in self.world.raylets if raylet.alive]
         if len(alive) > 2:
             self.world.kill(self.rng.choice(alive))
+
+    def _stop_machine(self) -> None:
+        """By a signal, or because it has drained."""
+        alive = [raylet for raylet in self.world.raylets if raylet.alive]
+        drained = [raylet for raylet in alive if raylet.core.drained]
+        if len(alive) > 2:
+            self.world.stop(self.rng.choice(drained or alive))
+
+    def _drain_machine(self) -> None:
+        attached = [stream.raylet for stream in self.world.streams.values() if stream.attached and stream.raylet.alive]
+        if len(attached) > 2:
+            self.world.drain(self.rng.choice(attached))
 
     def _return_machine(self) -> None:
         gone = [raylet for raylet in self.world.raylets if not raylet.alive]

@@ -40,6 +40,7 @@ class Stream:
 
     raylet: SimRaylet
     session: SessionId
+    node_id: NodeId
     up: deque[gcs_pb2.NodeToGcs] = field(default_factory=deque)
     down: deque[gcs_pb2.GcsToNode] = field(default_factory=deque)
     attached: bool = False
@@ -127,18 +128,18 @@ class World:
     # ---- streams
 
     def stream_of(self, raylet: SimRaylet) -> Stream | None:
-        return next((s for s in self.streams.values() if s.raylet is raylet), None)
+        return next((s for s in self.streams.values() if s.node_id == raylet.node_id), None)
 
     def attach(self, raylet: SimRaylet) -> None:
         session = SessionId(next(self._sessions))
-        stream = self.streams[session] = Stream(raylet, session)
+        stream = self.streams[session] = Stream(raylet, session, raylet.node_id)
         stream.up.extend(raylet.first_messages(self.gcs.epoch))
 
     def cut(self, stream: Stream) -> None:
         """What is on the way is lost; the GCS notices."""
         del self.streams[stream.session]
         if stream.attached:
-            self.events(NodeDetached(self.now, stream.session, stream.raylet.node_id))
+            self.events(NodeDetached(self.now, stream.session, stream.node_id))
 
     def collect(self, raylet: SimRaylet) -> None:
         """What the raylet has to say goes onto its stream; without one it is dropped, as GcsLink does."""
@@ -157,17 +158,21 @@ class World:
         events: list[Event] = []
         for _ in range(min(several, len(stream.up))):
             message = stream.up.popleft()
-            node_id = stream.raylet.node_id
+            if message.HasField("drain_done"):
+                self.streams.pop(stream.session, None)
             if message.HasField("attach"):
                 stream.attached = True
                 events.append(NodeAttached(self.now, stream.session, message.attach))
             else:
-                events.append(NodeSaid(self.now, stream.session, node_id, message))
+                events.append(NodeSaid(self.now, stream.session, stream.node_id, message))
         self.events(*events, dies=dies)
 
     def deliver_down(self, stream: Stream) -> None:
         raylet = stream.raylet
-        if raylet.obey(stream.down.popleft()):
+        message = stream.down.popleft()
+        if not raylet.alive or raylet.node_id != stream.node_id:
+            return  # it has stopped, and said so
+        if raylet.obey(message):
             del self.streams[stream.session]
             raylet.reborn()
         self.collect(raylet)
@@ -181,6 +186,16 @@ class World:
         if stream is not None:
             self.cut(stream)
 
+    def stop(self, raylet: SimRaylet) -> None:
+        """The machine is told to stop: it says so, ends what runs there, and says goodbye."""
+        raylet.stop()
+        self.collect(raylet)
+        raylet.alive = False
+
+    def drain(self, raylet: SimRaylet) -> None:
+        wanted = gcs_pb2.DrainNode(node_id=raylet.node_id, reason=gcs_pb2.DrainNode.PREEMPTION)
+        self.ask(drain_node=wanted)
+
     def machine_returns(self, raylet: SimRaylet) -> None:
         raylet.alive = True
         raylet.reborn()
@@ -193,7 +208,7 @@ class World:
     def beat_all(self) -> None:
         """Empty heartbeats: of those who have nothing new to say."""
         beats = [
-            NodeSaid(self.now, s.session, s.raylet.node_id, gcs_pb2.NodeToGcs(heartbeat=gcs_pb2.Heartbeat()))
+            NodeSaid(self.now, s.session, s.node_id, gcs_pb2.NodeToGcs(heartbeat=gcs_pb2.Heartbeat()))
             for s in self.streams.values()
             if s.attached
         ]

@@ -31,6 +31,19 @@ def group(gcs: CoreDriver, job: bytes, cpus: float = 1, number: int = 1) -> byte
     return spec.placement_group_id
 
 
+def created(gcs: CoreDriver, job: bytes) -> bytes:
+    """A group of one bundle of 1 CPU, which node 1 holds."""
+    group_id = group(gcs, job)
+    for outcome in (pb.BundleOutcome.PREPARED, pb.BundleOutcome.COMMITTED):
+        (orders,) = gcs.take_told(1, "bundle_orders")
+        answered = [
+            pb.BundleOutcome(placement_group_id=group_id, index=0, attempt=order.attempt, outcome=outcome)
+            for order in orders.orders  # type: ignore[attr-defined]
+        ]
+        gcs.say(1, bundle_report=pb.BundleReport(outcomes=answered, available=resources({"CPU": 1})))
+    return group_id
+
+
 def asked_to_prepare(gcs: CoreDriver) -> list[bytes]:
     told = gcs.take_told(1, "bundle_orders")
     return [
@@ -135,14 +148,7 @@ def test_groups_of_an_actor_that_nothing_can_place_go_with_it_at_once(gcs: CoreD
 def test_those_who_watch_a_group_hear_of_a_promise_that_ended(gcs: CoreDriver) -> None:
     """A raylet with tasks for the group would take the bundle for full for ever."""
     job = gcs.job(driver_node=9)
-    group_id = group(gcs, job)
-    for outcome in (pb.BundleOutcome.PREPARED, pb.BundleOutcome.COMMITTED):
-        (orders,) = gcs.take_told(1, "bundle_orders")
-        answered = [
-            pb.BundleOutcome(placement_group_id=group_id, index=0, attempt=order.attempt, outcome=outcome)
-            for order in orders.orders  # type: ignore[attr-defined]
-        ]
-        gcs.say(1, bundle_report=pb.BundleReport(outcomes=answered, available=resources({"CPU": 1})))
+    group_id = created(gcs, job)
     gcs.say(9, watch_placement_groups=pb.WatchPlacementGroups(add=[group_id]))
     spec = gcs.spec(job, held=1)
     spec.strategy.placement_group.placement_group_id = group_id
@@ -157,3 +163,17 @@ def free_in_bundle(gcs: CoreDriver) -> float:
     news = gcs.take_told(9, "placement_group")[-1]
     assert isinstance(news, pb.PlacementGroupStatus)
     return news.bundles[0].available.amounts["CPU"] / 10_000
+
+
+def test_an_actor_for_a_bundle_on_a_node_that_drains_waits(gcs: CoreDriver) -> None:
+    """It would be sent there and refused at each heartbeat."""
+    job = gcs.job(driver_node=9)
+    group_id = created(gcs, job)
+    gcs.ask(drain_node=gcs_pb2.DrainNode(node_id=attach(1).info.node_id, reason=gcs_pb2.DrainNode.PREEMPTION))
+    spec = gcs.spec(job, held=1)
+    spec.strategy.placement_group.placement_group_id = group_id
+    spec.strategy.placement_group.bundle_index = -1
+    gcs.register(spec)
+    gcs.heartbeat(1)
+    assert gcs.take_told(1, "create_actor") == []
+    assert "drain" in gcs.status(spec.actor_id).pending_reason

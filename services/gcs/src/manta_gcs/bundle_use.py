@@ -30,8 +30,8 @@ class BundleUse:
 
     @property
     def version(self) -> int:
-        """Rises whenever something may fit into a bundle that did not before."""
-        return self._changes + self._nodes.returns
+        """Rises whenever something may fit into a bundle that did not before; news of its node are the nodes' own."""
+        return self._changes
 
     def changed(self, group_id: PlacementGroupId) -> None:
         """Its views are not what they were: who waits for a bundle looks again, who watches the group is told."""
@@ -73,9 +73,9 @@ class BundleUse:
             else:
                 node = self._nodes.get(node_id)
                 left = self.left_of(group, index, node_id) - self.promises.out_of((group.id, index))
-                reachable = node is not None and node.session is not None and not node.outdated
+                takes_new = node is not None and node.schedulable
                 view = BundleView(
-                    index=index, node_id=node_id, total=bundle.resources, available=left, usable=reachable
+                    index=index, node_id=node_id, total=bundle.resources, available=left, usable=takes_new
                 )
             found.append(view)
         return found

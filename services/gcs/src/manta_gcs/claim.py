@@ -159,8 +159,10 @@ class Claims:
                 taken[actor.bundle_index] = taken.get(actor.bundle_index, ResourceSet()) + actor.lifetime
         for view in self._bundles.views(group):
             left = view.total - taken.get(view.index, ResourceSet())
-            named = use.bundle_index in (-1, view.index)
-            if named and view.node_id in rooms and left.covers(resources):
+            if use.bundle_index not in (-1, view.index) or view.node_id is None or not left.covers(resources):
+                continue
+            room = rooms.get(view.node_id)
+            if room is not None and room.schedulable:
                 strategy = common_pb2.SchedulingStrategy()
                 strategy.placement_group.placement_group_id = group.id
                 strategy.placement_group.bundle_index = view.index

@@ -67,7 +67,6 @@ class NodeTable:
         self._check_at: float | None = None  # no node dies of silence before
         # Nodes that look different to who places something on them than when they were last taken out of this.
         self.changed: set[NodeId] = set()
-        self.returns = 0  # how often a node came (back) into touch, or spoke after it was distrusted
 
     def restore(self, info: common_pb2.NodeInfo, serving_since: float) -> None:
         """A node's silence counts at the earliest from when this leader began to serve."""
@@ -110,7 +109,6 @@ class NodeTable:
             commands.append(_persist(info))
             commands += self.tell_others(node.id, gcs_pb2.GcsToNode(node=info))
         node.session, node.last_heard, node.outdated = session, at.steady, False
-        self.returns += 1
         node.arena_used = 0  # told anew, if it is more
         node.available = ResourceSet.from_proto(message.available)
         self._count_anew(node)
@@ -138,7 +136,6 @@ class NodeTable:
             node.demands = list(beat.demands)
         if node.outdated:
             node.outdated = False
-            self.returns += 1
             self.changed.add(node.id)
         if beat.HasField("available"):
             node.available = ResourceSet.from_proto(beat.available)

@@ -17,7 +17,7 @@ class BundleView:
     node_id: NodeId | None
     total: ResourceSet
     available: ResourceSet
-    usable: bool = True  # False while its node is out of touch
+    usable: bool = True  # False while its node is out of touch, or drains
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def choose_bundle(
     if not placed:
         return BundleRefusal("waiting: the bundles that could hold it have no node")
     if not any(bundle.usable for bundle in placed):
-        return BundleRefusal("waiting: the nodes of its bundles are out of touch")
+        return BundleRefusal("waiting: the nodes of its bundles are out of touch, or drain")
     return BundleRefusal(f"waiting: of {len(placed)} bundles that could hold it none has room")
 
 
