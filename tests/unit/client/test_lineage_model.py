@@ -2,6 +2,9 @@
 
 The world below is an owner with tasks, puts and arenas. It does what the commands say, as recovery.py does, and knows
 by itself what can still be asked for and what can be computed.
+
+Items of generators come one by one, while their task runs and the program drops those before; a worker that dies makes
+another attempt of the same run.
 """
 
 from __future__ import annotations
@@ -31,10 +34,18 @@ class Task:
     arguments: tuple[bytes, ...]
     returns: tuple[bytes, ...]
     retries: int
+    generator: bool = False
     running: bool = True
+    # The owner has the specification, which a Release gives back.
     kept: bool = False
+    # It was kept once.
+    once_kept: bool = False
+    attempts: int = 0
     runs: int = 0
     held: set[bytes] = field(default_factory=set)
+
+    def may_run_again(self) -> bool:
+        return self.once_kept or bool(self.retries) or bool(self.attempts)
 
 
 class Owner(RuleBasedStateMachine):
@@ -66,6 +77,7 @@ class Owner(RuleBasedStateMachine):
             assert task.kept and task.retries != 0
             task.running = True
             task.retries -= 1
+            task.attempts += 1
             for argument in task.arguments:
                 self.objects[argument].refs += 1  # a KeyError: it takes what is gone
         elif isinstance(command, Fail):
@@ -75,6 +87,7 @@ class Owner(RuleBasedStateMachine):
             lost.state, lost.lost_for = "failed", command.reason
         elif isinstance(command, Release):
             task = self.tasks[command.task_id]
+            assert task.kept, "only what is kept can be let go"
             task.kept = False
             held, task.held = task.held, set()
             for object_id in held:
@@ -90,27 +103,35 @@ class Owner(RuleBasedStateMachine):
     def finish(self, task: Task, stored: bool) -> None:
         task.running = False
         task.runs += 1
+        ended = set()
         for object_id in task.returns:
             entry = self.objects.get(object_id)
-            if entry is not None and entry.state == "pending":
+            # Items come ahead of the end; of those that did not, an error takes the place, or another run.
+            if entry is not None and entry.state == "pending" and not (task.generator and stored):
                 entry.state = "stored" if stored else "failed"
-        alive = [object_id for object_id in task.returns if object_id in self.objects]
-        here = [object_id for object_id in alive if self.objects[object_id].state == "stored"]
-        if (here or task.kept or task.id in self.lineage.specs) and (task.retries or task.runs > 1):
-            for object_id in alive:
-                if object_id not in here:
-                    self.lineage.made(object_id)
+                ended.add(object_id)
+        here = [object_id for object_id in task.returns if object_id in ended and stored]
+        if (here or task.once_kept or task.id in self.lineage.specs) and task.may_run_again():
+            for object_id in ended.difference(here):
+                self.lineage.made(object_id)
             held = {argument for argument in task.arguments if not self.lineage.makes(argument)}
             before, task.held = task.held, held
             for object_id in held:
                 self.objects[object_id].refs += 1
-            task.kept = True
+            task.kept = task.once_kept = True
             reasons = dict.fromkeys(task.arguments, Reason.PUT)
             self.perform(self.lineage.finished(task.id, here, reasons, SIZE, task.retries))
             for object_id in before:
                 self.drop(object_id)
         for argument in task.arguments:
             self.drop(argument)
+
+    def make_item(self, task: Task, object_id: bytes, stored: bool) -> None:
+        self.objects[object_id].state = "stored" if stored else "failed"
+        if not stored:
+            self.lineage.made(object_id)
+        elif task.may_run_again():
+            self.lineage.item_stored(task.id, object_id)
 
     # -- what the world knows
 
@@ -129,7 +150,7 @@ class Owner(RuleBasedStateMachine):
             task = self.tasks.get(current[:24])
             if task is None:
                 return True
-            if task.running:
+            if task.running and task.may_run_again():
                 continue
             if not task.kept or not task.retries:
                 return True
@@ -162,6 +183,47 @@ class Owner(RuleBasedStateMachine):
         for object_id in made:
             self.objects[object_id] = Object()
 
+    @rule(arguments=st.lists(st.integers(0, 30), max_size=2), retries=st.sampled_from((0, 1, 2, -1)))
+    def call_generator(self, arguments: list[int], retries: int) -> None:
+        usable = sorted(self.objects)
+        taken = tuple(dict.fromkeys(usable[number % len(usable)] for number in arguments)) if usable else ()
+        self.serial += 1
+        task_id = self.serial.to_bytes(24, "big")
+        self.tasks[task_id] = Task(task_id, taken, (), retries, generator=True)
+        for argument in taken:
+            self.objects[argument].refs += 1
+
+    def generators(self) -> list[Task]:
+        return [task for task in self.ready_to_end() if task.generator]
+
+    @precondition(lambda self: self.generators())
+    @rule(number=st.integers(0, 30), stored=st.sampled_from((True, True, True, False)), read=st.booleans())
+    def yield_item(self, number: int, stored: bool, read: bool) -> None:
+        """An item comes: a new one, or in a further run one that was lost. read: and is read and dropped at once."""
+        generators = self.generators()
+        task = generators[number % len(generators)]
+        lost = [one for one in task.returns if one in self.objects and self.objects[one].state == "pending"]
+        if lost:
+            object_id = lost[number % len(lost)]
+        elif not task.runs:
+            object_id = task.id + (len(task.returns) + 2).to_bytes(4, "little")
+            task.returns += (object_id,)
+            self.objects[object_id] = Object()
+        else:
+            return
+        self.make_item(task, object_id, stored)
+        if read and self.program_refs(object_id) > 0:
+            self.drop(object_id)
+
+    @precondition(lambda self: any(task.retries for task in self.generators()))
+    @rule(number=st.integers(0, 30))
+    def lose_the_worker(self, number: int) -> None:
+        """Another attempt of the same run goes on where the dead one ended."""
+        generators = [task for task in self.generators() if task.retries]
+        task = generators[number % len(generators)]
+        task.retries -= 1
+        task.attempts += 1
+
     @rule()
     def put(self) -> None:
         self.serial += 1
@@ -174,6 +236,14 @@ class Owner(RuleBasedStateMachine):
         task = ready[number % len(ready)]
         failed = any(self.objects[argument].state == "failed" for argument in task.arguments)
         self.finish(task, stored and not failed)
+
+    def end_all(self) -> None:
+        while ready := self.ready_to_end():
+            task = ready[0]
+            for object_id in task.returns if task.generator else ():
+                if object_id in self.objects and self.objects[object_id].state == "pending":
+                    self.make_item(task, object_id, True)
+            self.finish(task, True)
 
     @precondition(lambda self: any(entry.refs for entry in self.objects.values()))
     @rule(number=st.integers(0, 60))
@@ -223,7 +293,7 @@ class Owner(RuleBasedStateMachine):
                 seen.add(task_id)
                 wanted.add(task_id)
                 stack += self.lineage.specs[task_id].arguments
-        assert set(self.lineage.specs) <= wanted
+        assert {task_id for task_id in self.lineage.specs if not self.tasks[task_id].running} <= wanted
         assert {task.id for task in self.tasks.values() if task.kept} <= set(self.lineage.specs) | {
             task.id for task in self.tasks.values() if task.running
         }
@@ -235,13 +305,11 @@ class Owner(RuleBasedStateMachine):
         assert self.lineage.bytes == sum(spec.size for spec in self.lineage.specs.values())
 
     def teardown(self) -> None:
-        while ready := self.ready_to_end():
-            self.finish(ready[0], True)
+        self.end_all()
         for object_id in sorted(self.objects):
             while object_id in self.objects and self.program_refs(object_id) > 0:
                 self.drop(object_id)
-        while ready := self.ready_to_end():
-            self.finish(ready[0], True)
+        self.end_all()
         assert not self.objects and not self.lineage.specs
         assert not self.lineage.bytes and not self.lineage._sources and not self.lineage._evictable
 

@@ -5,8 +5,8 @@ result is referenced, or a kept specification takes it as an argument. That seco
 not the value: a chain of tasks of which just the last result is referenced needs room for that one result. When every
 copy of a result is lost its task runs again, and ahead of it whatever makes the arguments that are not there any more.
 
-A specification is at rest, or running: its task was submitted again, or makes items for the first time. At rest it can
-be withheld, which leaves the reason only: it was evicted to stay within the limit, or its retries are used up.
+A specification is at rest, or running: its task was submitted again, or makes items for the first time. Until that first
+run ends the task itself has its specification, and there is none to let go. At rest it can be withheld, which leaves the reason only: it was evicted to stay within the limit, or its retries are used up.
 
     absent -> running         a generator's first item was stored
     absent, running -> rest   the task ended with stored results
@@ -59,7 +59,7 @@ class Fail(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Let go of the specification of this task: it will not run again, unless it is running now."""
+    """Let go of the specification that was kept when this task ended: it will not run again, unless it is running now."""
 
     task_id: bytes
 
@@ -71,7 +71,7 @@ Commands: TypeAlias = Sequence[Command]
 class Spec:
     """A task of which a stored result can still be asked for."""
 
-    __slots__ = ("arguments", "dependents", "live", "missing", "running", "size", "valued", "withheld")
+    __slots__ = ("arguments", "dependents", "kept", "live", "missing", "running", "size", "valued", "withheld")
 
     def __init__(self) -> None:
         self.size = 0
@@ -84,6 +84,8 @@ class Spec:
         # Kept specifications that take a result of this task, counted once for each such result.
         self.dependents = 0
         self.running = False
+        # The task ended once, and its owner has kept what another run needs.
+        self.kept = False
         self.withheld: Reason | None = None
 
 
@@ -153,7 +155,7 @@ class Lineage:
         spec = self.specs.get(task_id)
         if spec is None:
             spec = self.specs[task_id] = Spec()
-        spec.running = False
+        spec.running, spec.kept = False, True
         for object_id in stored:
             self._arrived(spec, object_id)
         if retries == 0:
@@ -301,7 +303,7 @@ class Lineage:
         if spec.live or spec.dependents or self.specs.get(task_id) is not spec:
             return ()
         del self.specs[task_id]
-        if spec.withheld is None:
+        if spec.kept and spec.withheld is None:
             out.append(Release(task_id))
         return self._strip(task_id, spec)
 
