@@ -397,6 +397,28 @@ def test_a_generator_whose_node_dies_goes_on_elsewhere(cluster: Cluster, tmp_pat
     assert len({node for _, node, _ in items}) == 2
 
 
+def test_dropped_items_are_made_again_for_the_tasks_that_took_them(cluster: Cluster, third: Any) -> None:
+    @ray.remote(num_cpus=0.1, resources={"y": 1})
+    def arrays() -> Iterator[Any]:
+        for i in range(3):
+            yield np.full(MIB, i + 1, dtype="uint8")
+
+    @ray.remote(num_cpus=0.1, resources={"y": 1})
+    def twice(array: Any) -> Any:
+        return array * 2
+
+    items = arrays.remote()
+    doubles = [twice.remote(ref) for ref in items]
+    del items
+    ray.wait(doubles, num_returns=3, timeout=30, fetch_local=False)
+    cluster.remove_node(third, allow_graceful=False)
+    successor = cluster.add_node(num_cpus=1, resources={"y": 10}, object_store_memory=150 * MIB)
+    try:
+        assert [int(ray.get(double, timeout=60)[-1]) for double in doubles] == [2, 4, 6]
+    finally:
+        cluster.remove_node(successor)
+
+
 @ray.remote(num_cpus=0, resources={"x": 0.1}, max_retries=3)
 def hold(path: str) -> None:
     Path(path).write_text("held")

@@ -190,7 +190,8 @@ class Recovery:
         revived: list[bytes] = []
         for command in commands:
             if type(command) is lineage.Revive:
-                process.objects.create(command.object_id)
+                # Its first copies went when it was freed: what comes is not an item that is still due.
+                process.objects.create(command.object_id).generation = 1
                 process.refs.create(command.object_id)
                 revived.append(command.object_id)
             elif type(command) is lineage.Rerun:
