@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from ray._runtime.arena_errors import ArenaAway, ArenaBusy
 from ray._runtime.frees import Frees
+from ray._runtime.generator_stream import WINDOW, GeneratorStream
+from ray._runtime.object_table import ObjectTable
+from ray._runtime.task_record import TaskRecord, Timing
+from ray._runtime.wire import item_id
 
 HERE, ELSEWHERE = b"h" * 28, b"e" * 28
 LOCAL, REMOTE = b"l" * 28, b"r" * 28
@@ -59,3 +63,59 @@ def test_what_was_on_this_node_went_with_its_object_manager() -> None:
     scene.problem = None
     scene.frees.send()
     assert scene.freed == [(REMOTE, [ELSEWHERE])]
+
+
+class Unanswered:
+    """A process that gave no reply, on a node that lives."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.objects = ObjectTable()
+        self.dead: set[bytes] = set()
+        self.watched: list[Any] = []
+        self.peer: Any = SimpleNamespace(worker_id=b"w" * 28, node_id=ELSEWHERE)
+        scene.process.objects = self.objects
+        scene.process.to_free = []
+        scene.process.raylets = SimpleNamespace(is_alive=lambda _node: True)
+        scene.process.refs = SimpleNamespace(is_dead=self.dead.__contains__)
+        scene.process.watch = self.watched.append
+
+
+def record(num_returns: int = 1) -> TaskRecord:
+    return TaskRecord(b"t" * 24, "f", num_returns, None, None, Timing(), 0)
+
+
+def test_what_an_attempt_without_a_reply_stored_is_freed_now_and_once_its_process_is_dead() -> None:
+    scene = Scene()
+    lost = Unanswered(scene)
+    call = record(2)
+    first, second = call.return_ids()
+    call.died_at(lost.peer)
+    lost.objects.create(first)
+    lost.objects.set_stored(first, 100, (HERE,))  # by another attempt
+    scene.frees.earlier(call)
+    assert lost.watched == [lost.peer]
+    scene.frees.send()
+    assert scene.freed == [(first, [ELSEWHERE]), (second, [ELSEWHERE])]
+    scene.freed.clear()
+    lost.objects.add_node(first, ELSEWHERE)  # a reader's copy
+    scene.frees.worker_died(lost.peer.worker_id)
+    scene.frees.worker_died(lost.peer.worker_id)
+    scene.frees.send()
+    assert scene.freed == [(second, [ELSEWHERE])]
+
+
+def test_of_a_generator_all_is_freed_that_its_window_let_it_store() -> None:
+    scene = Scene()
+    lost = Unanswered(scene)
+    lost.dead.add(lost.peer.worker_id)
+    call = record()
+    stream = GeneratorStream()
+    call.generator = SimpleNamespace(stream=stream)  # type: ignore[assignment]
+    stream.take(0, 5)
+    call.died_at(lost.peer)
+    stream.take(5, 1)  # the error
+    scene.frees.earlier(call)
+    scene.frees.send()
+    freed = {object_id for object_id, _ in scene.freed}
+    assert not lost.watched and {item_id(call.task_id, 5), item_id(call.task_id, 5 + WINDOW - 1)} <= freed
+    assert item_id(call.task_id, 4) not in freed

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from manta_common.ids import JobId, NodeId, ObjectId, WorkerId, job_id, job_of_object
 from manta_object_manager.arena import ALIGNMENT, Arena
 from manta_object_manager.client_id import ClientId, NotAllowed
-from manta_object_manager.object_table import Copy, Entry, Exists, Full, ObjectTable, Owner, State
+from manta_object_manager.object_table import Copy, Entry, Exists, Full, ObjectTable, Owner, Part, State
 
 ALICE, BOB = ClientId(1), ClientId(2)
 WORKER = WorkerId(b"w" * 28)
@@ -64,6 +64,26 @@ def test_a_freed_range_is_used_again_only_after_the_last_pin() -> None:
     assert isinstance(table.create(ALICE, object_id(2), 64, OWNER, Copy.PRIMARY), Full)
     table.release(BOB, name)
     assert isinstance(table.create(ALICE, object_id(2), 64, OWNER, Copy.PRIMARY), Entry)
+    table.validate()
+
+
+@pytest.mark.parametrize("by_node", [False, True])
+def test_what_is_made_for_an_owner_that_is_dead_is_freed_once_it_is_whole(by_node: bool) -> None:
+    table = ObjectTable(Arena(1 << 30))
+    first = table.create(ALICE, object_id(1), 64, OWNER, Copy.PRIMARY)
+    assert isinstance(first, Entry)
+    assert (table.drop_owners_of_node(OWNER.node_id) if by_node else table.drop_owners([WORKER])) == 1
+    table.seal(ALICE, object_id(1), keep_pin=False)
+    extent = table.extents.grant(ALICE, 2 * ALIGNMENT, ALIGNMENT)
+    assert extent is not None
+    for number, keep_pin in ((2, False), (3, True)):
+        offset = extent.range.offset + (number - 2) * ALIGNMENT
+        table.adopt(ALICE, Part(object_id(number), extent.number, offset, 64), OWNER, keep_pin=keep_pin)
+    assert [entry.object_id for entry in table] == [object_id(3)], "a view of it lives"
+    table.release(ALICE, object_id(3))
+    table.create(ALICE, object_id(4), 64, Owner(NodeId(b"m" * 28), WorkerId(b"v" * 28)), Copy.PRIMARY)
+    table.seal(ALICE, object_id(4), keep_pin=False)
+    assert [entry.object_id for entry in table] == [object_id(4)], "its owner lives"
     table.validate()
 
 

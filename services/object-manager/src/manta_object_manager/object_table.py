@@ -17,6 +17,9 @@ from manta_object_manager.arena import Arena, Range, rounded
 from manta_object_manager.client_id import ClientId, NotAllowed
 from manta_object_manager.extent import Extents
 
+# Beyond it the oldest are forgotten; a process of such a one that still writes was cut off long before.
+REMEMBERED_DEATHS: Final = 65_536
+
 
 class State(Enum):
     CREATED = auto()  # its creator holds the write pin
@@ -104,6 +107,9 @@ class ObjectTable:
         self._entries: dict[ObjectId, Entry] = {}
         self._of_client: dict[ClientId, set[ObjectId]] = {}
         self._of_worker: dict[WorkerId, set[ObjectId]] = {}
+        # Owners that were declared dead, in that order: what others make for them from here on is nobody's.
+        self._dead_workers: OrderedDict[WorkerId, None] = OrderedDict()
+        self._dead_nodes: OrderedDict[NodeId, None] = OrderedDict()
         # Unpinned secondary copies, the least recently used first.
         self._evictable: OrderedDict[ObjectId, None] = OrderedDict()
         self._evictable_bytes = 0
@@ -152,7 +158,7 @@ class ObjectTable:
         present = self._entries.get(object_id)
         if present is not None:
             if present.state is _S.SEALED:
-                present.freed = False
+                present.freed = self._is_dead(present.owner)
                 return Exists.SEALED
             if present.creator == client:
                 raise NotAllowed(f"object {object_id.hex()} is being written by this process already")
@@ -193,6 +199,7 @@ class ObjectTable:
             self._of_worker.setdefault(owner.worker_id, set()).add(part.object_id)
             if keep_pin:
                 self.pin(client, part.object_id)
+            self._free_if_orphaned(entry)
             return entry
         if present.state is not _S.SEALED:
             return Exists.BEING_WRITTEN
@@ -201,12 +208,14 @@ class ObjectTable:
             self.pin(client, part.object_id)
         else:
             self.extents.give_back(client, part.extent, part.offset, part.size)
+        self._free_if_orphaned(present)
         return Exists.SEALED
 
     def seal(self, client: ClientId, object_id: ObjectId, *, keep_pin: bool) -> Entry:
         """End the writing; the write pin becomes a read pin or goes. raises: NotAllowed for anybody but the writer."""
         entry = self._written_by(client, object_id, "seal")
         entry.state = _S.SEALED
+        entry.freed = entry.freed or self._is_dead(entry.owner)
         if keep_pin:
             entry.pins[client] = 1
             entry.creator = None
@@ -267,8 +276,19 @@ class ObjectTable:
         return unfinished
 
     def drop_owners(self, workers: Collection[WorkerId]) -> int:
-        """Free every object that these processes own; returns how many."""
+        """These processes are dead: free every object that they own, now and later; returns how many there were."""
+        for worker in workers:
+            self._dead_workers[worker] = None
+        while len(self._dead_workers) > REMEMBERED_DEATHS:
+            self._dead_workers.popitem(last=False)
         return sum(self.free(tuple(self._of_worker.get(worker, ()))) for worker in workers)
+
+    def drop_owners_of_node(self, node_id: NodeId) -> int:
+        """As drop_owners, for every process of a node that is dead. cost: O(objects)."""
+        self._dead_nodes[node_id] = None
+        while len(self._dead_nodes) > REMEMBERED_DEATHS:
+            self._dead_nodes.popitem(last=False)
+        return self.free([entry.object_id for entry in self._entries.values() if entry.owner.node_id == node_id])
 
     def drop_job(self, job: JobId, surviving: Collection[WorkerId] = ()) -> int:
         """Free every object of the job whose owner does not outlive it; returns how many. cost: O(objects)."""
@@ -319,6 +339,13 @@ class ObjectTable:
         while taken is None and self.evict() is not None:
             taken = self._arena.allocate(size)
         return taken
+
+    def _is_dead(self, owner: Owner) -> bool:
+        return owner.worker_id in self._dead_workers or owner.node_id in self._dead_nodes
+
+    def _free_if_orphaned(self, entry: Entry) -> None:
+        if self._is_dead(entry.owner):
+            self.free((entry.object_id,))
 
     def _written_by(self, client: ClientId, object_id: ObjectId, verb: str) -> Entry:
         entry = self._entries.get(object_id)

@@ -102,6 +102,7 @@ class Requests:
             if node.state == NodeInfo.DEAD:
                 self._incoming.node_died(node_id)
                 self._frees.node_died(node_id)
+                self._store.node_died(node_id)
             else:
                 self._incoming.node_alive(node_id, Peer(node.flight_address, node.object_manager_address))
 

@@ -6,7 +6,7 @@ What comes from other nodes is in incoming.py. Everything here runs on the event
 import asyncio
 from collections.abc import Iterable
 
-from manta_common.ids import JobId, ObjectId, WorkerId
+from manta_common.ids import JobId, NodeId, ObjectId, WorkerId
 from manta_common.logs import get
 from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 
@@ -113,6 +113,11 @@ class Store:
         freed = self.table.drop_owners(tuple(workers))
         if freed:
             _log.info("objects_of_dead_owners_freed", objects=freed)
+
+    def node_died(self, node_id: NodeId) -> None:
+        freed = self.table.drop_owners_of_node(node_id)
+        if freed:
+            _log.info("objects_of_dead_node_freed", node_id=node_id.hex(), objects=freed)
 
     def job_ended(self, job: JobId, surviving: Iterable[WorkerId]) -> None:
         freed = self.table.drop_job(job, frozenset(surviving))

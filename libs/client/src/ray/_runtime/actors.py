@@ -222,6 +222,7 @@ class Actors:
         elif status.state == actor_pb2.RESTARTING:
             with self._process.lock:
                 actor.status = None
+                _give_up(actor)
                 outcome = actor.calls.restarting()
                 self._tell_repeats(outcome)
             self._process.after_lock()
@@ -237,6 +238,8 @@ class Actors:
             # Of its own: it lives as long as the actor, and would hold the batch of news that it came in.
             actor.status = actor_pb2.ActorStatus()
             actor.status.CopyFrom(status)
+            if status.incarnation > actor.calls.incarnation:
+                _give_up(actor)
             actor.peer = process.peers.get(status.address.worker_id, status.address.node_id)
             actor.peer.pid = status.pid
             process.watch(actor.peer)
@@ -275,6 +278,7 @@ class Actors:
                 return
             actor.cause = common_pb2.DeathCause()
             actor.cause.CopyFrom(cause)
+            _give_up(actor)
             failed = actor.calls.dead().fail
             held, actor.held = actor.held, ()
             if held:
@@ -399,3 +403,10 @@ class Actors:
         if actor is not None:
             # The signal is on its way; a call made from here on must not overtake it.
             self._gone_away(actor, lambda actor: actor.calls.incarnation == incarnation)
+
+
+def _give_up(actor: Actor) -> None:
+    """What was sent to the actor's process gets no reply from it any more; the lock is held."""
+    if actor.peer is not None:
+        for call in actor.calls.in_flight.values():
+            call.died_at(actor.peer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import logging
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from ray._runtime.arena_errors import ArenaBusy, ArenaDisconnected
@@ -29,6 +30,8 @@ class Frees:
         # Copies that earlier attempts of a task left at other nodes than those of its result.
         self._stale: list[tuple[bytes, list[bytes]]] = []
         self._unsent: collections.deque[tuple[bytes, list[bytes]]] = collections.deque(maxlen=_UNSENT_LIMIT)
+        # What processes that are given up, and not declared dead yet, may store still.
+        self._when_dead: dict[bytes, tuple[bytes, list[bytes]]] = {}
 
     def sending(self) -> bool:
         """Whether this thread is in the middle of `send`: a finalizer runs there, and must not begin another."""
@@ -60,11 +63,29 @@ class Frees:
     def earlier(self, record: TaskRecord) -> None:
         """Free what attempts that died may have stored where the results of the task are not; the lock is held."""
         process = self._process
-        tried = [node for node in dict.fromkeys(record.tried_at) if process.raylets.is_alive(node)]
-        for object_id in record.return_ids():
-            entry = process.objects.get(object_id)
+        for trial in record.tried_at:
+            peer = trial.peer
+            if not process.raylets.is_alive(peer.node_id):
+                continue
+            object_ids = record.made_by(trial)
+            self._left_at(peer.node_id, object_ids)
+            if not process.refs.is_dead(peer.worker_id):
+                process.watch(peer)
+                self._when_dead.setdefault(peer.worker_id, (peer.node_id, []))[1].extend(object_ids)
+
+    def worker_died(self, worker_id: bytes) -> None:
+        """A declared death: what the process stored, it has stored; the lock is held."""
+        node_id, object_ids = self._when_dead.pop(worker_id, (b"", ()))
+        if object_ids and self._process.raylets.is_alive(node_id):
+            self._left_at(node_id, object_ids)
+
+    def _left_at(self, node_id: bytes, object_ids: Iterable[bytes]) -> None:
+        objects = self._process.objects
+        for object_id in object_ids:
+            entry = objects.get(object_id)
             kept = entry.nodes if entry is not None and entry.state is ObjectState.STORED else ()
-            self.copies(object_id, [node for node in tried if node not in kept])
+            if node_id not in kept:
+                self.copies(object_id, [node_id])
 
     def copies(self, object_id: bytes, nodes: list[bytes]) -> None:
         """Free copies at these nodes that are not those of the object; the lock is held."""

@@ -306,9 +306,6 @@ class Generators:
             object_id = item_id(call.task_id, stream.arrived)
             waiters = process.objects.set_value(object_id, value)
             process.woken.extend((waiter, object_id) for waiter in waiters)
-            if call.peer is not None:
-                # A worker that died between storing this item and sending it has left a copy.
-                process.to_free.append((object_id, [call.peer.node_id]))
             stream.take(stream.arrived, 1)
             self._expect(call)
         self._end(call)

@@ -5,8 +5,9 @@ result is referenced, or a kept specification takes it as an argument. That seco
 not the value: a chain of tasks of which just the last result is referenced needs room for that one result. When every
 copy of a result is lost its task runs again, and ahead of it whatever makes the arguments that are not there any more.
 
-A specification is at rest, or running: its task was submitted again, or makes items for the first time. Until that first
-run ends the task itself has its specification, and there is none to let go. At rest it can be withheld, which leaves the reason only: it was evicted to stay within the limit, or its retries are used up.
+A specification is at rest, or running: its task was submitted again, or makes items for the first time. Until that
+first run ends the task itself has its specification, and there is none to let go. At rest it can be withheld, which
+leaves the reason only: it was evicted to stay within the limit, or its retries are used up.
 
     absent -> running         a generator's first item was stored
     absent, running -> rest   the task ended with stored results
@@ -59,7 +60,7 @@ class Fail(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Let go of the specification that was kept when this task ended: it will not run again, unless it is running now."""
+    """Let go of what was kept when this task ended: it will not run again, unless it is running now."""
 
     task_id: bytes
 

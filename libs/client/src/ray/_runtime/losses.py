@@ -30,6 +30,8 @@ class Losses:
         process.actors.on_worker_died(worker_id)
         process.inquiries.on_worker_died(worker_id)
         process.item_senders.caller_died(worker_id)
+        with process.lock:
+            process.frees.worker_died(worker_id)
         process.peers.died(worker_id)
         process.after_lock()
 

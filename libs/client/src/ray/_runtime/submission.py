@@ -234,7 +234,7 @@ class TaskSubmitter:
                 again = [task for task in started if task.may_retry()]
                 failed.extend(task for task in started if task not in again)
                 for task in started:
-                    task.died_at(lease.route.peer.node_id)  # type: ignore[attr-defined]
+                    task.died_at(self.leasing.peer_of(lease))
                 for task in again:
                     self._process.task_events.retried(task, worker_crashed(task.name, cause))
                     self._process.retry_notices.failed(task, f"{CRASHED}: {describe_death(cause)}", task.retries_left)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ray._runtime.wire import LAST_ATTEMPT, attempt_field, items_arrived_field
+from ray._runtime.generator_stream import WINDOW
+from ray._runtime.wire import LAST_ATTEMPT, attempt_field, item_id, items_arrived_field
 
 if TYPE_CHECKING:
     from ray._runtime.api import TaskOptions
@@ -43,6 +44,13 @@ class Timing:
     def failed(self) -> None:
         self.average_us = 0.0
         self.window = 1
+
+
+class Trial(NamedTuple):
+    """An attempt that gave no reply. next_item: of a generator, the first that had not arrived."""
+
+    peer: Peer
+    next_item: int
 
 
 class TaskRecord:
@@ -110,8 +118,8 @@ class TaskRecord:
         self.kept = False
         self.missing = 0
         self.lease_id: bytes | None = None
-        # The nodes of attempts that died.
-        self.tried_at: tuple[bytes, ...] = ()
+        # Attempts that died, or were given up.
+        self.tried_at: tuple[Trial, ...] = ()
         self.actor_id = b""
         # The concurrency group of an actor's call.
         self.group = ""
@@ -142,10 +150,18 @@ class TaskRecord:
     def may_retry(self) -> bool:
         return self.retries_left != 0 and not self.cancelled
 
-    def died_at(self, node_id: bytes) -> None:
-        """Its worker died there; it may have stored some of the results before."""
+    def died_at(self, peer: Peer) -> None:
+        """Its worker died, or will answer no more; it may have stored some of the results before."""
         self.timing.failed()
-        self.tried_at += (node_id,)
+        self.tried_at += (Trial(peer, self.generator.stream.arrived if self.generator is not None else 0),)
+
+    def made_by(self, trial: Trial) -> list[bytes]:
+        """The objects that this attempt may have stored and not told of."""
+        if self.generator is None:
+            return self.return_ids()
+        first = trial.next_item
+        # It never goes further ahead of what the caller has told it.
+        return [*self.return_ids(), *(item_id(self.task_id, index) for index in range(first, first + WINDOW + 1))]
 
     def next_attempt(self) -> None:
         """Use a retry. The message is not built again: of a field that occurs twice the last one counts."""
