@@ -1,5 +1,7 @@
 """Which children follow a captured placement group, and which do not."""
 
+from typing import Any
+
 from manta_proto.common.v1 import common_pb2
 from ray._runtime.api import TaskOptions
 from ray._runtime.group_context import GroupContext
@@ -44,12 +46,13 @@ def test_a_label_selector_holds_beside_the_group() -> None:
 
 def test_the_same_function_elsewhere_is_not_taken_along() -> None:
     options = TaskOptions(max_retries=7)
-    options.cache = ("of the plain task",)
+    prepared: Any = object()
+    options.cache = prepared
     first = context().options_for_task(options)
     assert first is context().options_for_task(options)
     assert first.cache is None and first.max_retries == 7
     second = context(OTHER).options_for_task(options)
-    assert second is not first and options.strategy is None and options.cache == ("of the plain task",)
+    assert second is not first and options.strategy is None and options.cache is prepared
     assert first.strategy is not None and first.strategy.placement_group.placement_group_id == GROUP
 
 

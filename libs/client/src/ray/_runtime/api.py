@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from manta_proto.common.v1 import common_pb2
     from ray._runtime.object_ref import ObjectRef
     from ray._runtime.placement_groups import PlacementGroups
+    from ray._runtime.prepared_calls import PreparedCalls
 
 STREAMING = -1
 DYNAMIC = -2
@@ -73,7 +74,7 @@ class TaskOptions:
         self.enable_task_events = enable_task_events
         self.capture_child_tasks = capture_child_tasks
         self.backpressure = backpressure
-        self.cache: Any = None
+        self.cache: PreparedCalls | None = None
         self.followed: TaskOptions | None = None
 
 

@@ -78,6 +78,6 @@ class Canceller:
         lease = leasing.manager.lease(record.lease_id) if record.lease_id is not None else None
         if lease is not None and record.task_id in lease.in_flight:
             return leasing.peer_of(lease)
-        assert record.options is not None, "what is no call of an actor was submitted with options"
-        leasing.queue(leasing.manager.withdraw(record.options.cache[3], record))
+        if record.key is not None:
+            leasing.queue(leasing.manager.withdraw(record.key, record))
         return None

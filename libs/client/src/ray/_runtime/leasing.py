@@ -147,6 +147,7 @@ class Leasing:
 
     def enqueue(self, record: TaskRecord, key: SchedulingKey) -> None:
         """Send a task that is ready, or have it wait for a lease; the lock is held."""
+        record.key = key
         commands = self.manager.submit(key, record)
         if commands:
             self.queue(commands)

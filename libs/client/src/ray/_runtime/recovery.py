@@ -273,9 +273,9 @@ class Recovery:
         elif record.actor_id:
             process.actors.resubmit(record)
         else:
-            assert record.options is not None, "a task has options"
+            assert record.options is not None and record.options.cache is not None, "it was submitted before"
             with process.lock:
-                key = process.submitter.leasing.key_near(record.options.cache[3], refs)
+                key = process.submitter.leasing.key_near(record.options.cache.key, refs)
             process.submitter.ready(record, key)
 
 

@@ -45,17 +45,18 @@ class Retrying:
                 process.task_events.retried(record, message=reply.message)
                 record.next_attempt()
                 leasing = submitter.leasing
-                leasing.queue(leasing.manager.requeue(record.options.cache[3], [record]))
+                assert record.key is not None, "it was sent"
+                leasing.queue(leasing.manager.requeue(record.key, [record]))
         process.after_lock()
 
     def unrun(self, peer: Peer, record: TaskRecord, reply: worker_pb2.TaskReply) -> None:
         """A worker could not start a task; the lock is held."""
         process = self._process
-        assert record.options is not None, "a task has options"
+        assert record.key is not None, "it was sent"
         if reply.outcome == worker_pb2.TaskReply.REFUSED:
             record.next_attempt()
             leasing = process.submitter.leasing
-            leasing.queue(leasing.manager.requeue(record.options.cache[3], [record]))
+            leasing.queue(leasing.manager.requeue(record.key, [record]))
             return
         self._take_refs(peer, reply)
         # It leaves again once the argument is there, found elsewhere or made anew; that uses no retry of its own.

@@ -12,9 +12,10 @@ from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import arguments, serialization
 from ray._runtime.api import DYNAMIC
 from ray._runtime.collector import held_back_for
-from ray._runtime.definitions import Definition, define
+from ray._runtime.definitions import define
 from ray._runtime.leasing import Leasing
 from ray._runtime.object_ref import ObjectRef
+from ray._runtime.prepared_calls import PreparedCalls
 from ray._runtime.ref_pickling import count_arrived
 from ray._runtime.retrying import Retrying
 from ray._runtime.system_errors import CRASHED, describe_death, error_value, task_cancelled, worker_crashed
@@ -67,18 +68,18 @@ class TaskSubmitter:
         process = self._process
         if self._context.captured:
             options = self._context.options_for_task(options)
-        cache = options.cache
-        if cache is None or cache[0] is not self or cache[1] is not function:
-            cache = self._prepare(function, options)
-        definition: Definition = cache[2]
+        prepared = options.cache
+        if prepared is None or prepared.submitter is not self or prepared.function is not function:
+            prepared = self._prepare(function, options)
         is_generator = options.num_returns < 0
         stream = None if is_generator else serialization.plain((args, kwargs))
         if stream is not None:
-            return self._submit_plain(options, definition, cache, stream, task_id)
-        encoded = arguments.encode(process, args, kwargs, cache[4])
+            return self._submit_plain(options, prepared, stream, task_id)
+        definition, name, key = prepared.definition, prepared.name, prepared.key
+        encoded = arguments.encode(process, args, kwargs, name)
         record = TaskRecord(
             task_id or process.ids.next_task(),
-            cache[4],
+            name,
             1 if is_generator else options.num_returns,
             definition,
             options,
@@ -86,18 +87,18 @@ class TaskSubmitter:
             options.max_retries,
         )
         record.parent = process.executor.running_id()
-        message = worker_pb2.Task.FromString(cache[5])
+        message = worker_pb2.Task.FromString(prepared.template)
         message.task_id = record.task_id
         message.args.CopyFrom(encoded.value)
         if is_generator:
             process.generators.open(record, dynamic=options.num_returns == DYNAMIC, limit=options.backpressure)
-        process.task_events.begun(record, cache[6])
+        process.task_events.begun(record, prepared.kind)
         returns = self.register(record, encoded.held())
         if not encoded.refs:
             record.message = message.SerializeToString()
-            self.ready(record, cache[3])
+            self.ready(record, key)
         else:
-            refs, key = encoded.refs, cache[3]
+            refs = encoded.refs
             arguments.when_ready(process, record, refs, lambda: self._complete(record, message, refs, key))
         if record.generator is not None:
             return process.generators.result(record, returns[0])
@@ -105,18 +106,18 @@ class TaskSubmitter:
             return returns[0]
         return returns or None
 
-    def _submit_plain(
-        self, options: TaskOptions, definition: Definition, cache: tuple[Any, ...], stream: bytes, task_id: bytes
-    ) -> Any:
+    def _submit_plain(self, options: TaskOptions, prepared: PreparedCalls, stream: bytes, task_id: bytes) -> Any:
         """Submit a call whose arguments are plain: no refs to count or to wait for. The hot path."""
         process = self._process
         task_id = task_id or process.ids.next_task()
-        num_returns = options.num_returns
-        record = TaskRecord(task_id, cache[4], num_returns, definition, options, definition.timing, options.max_retries)
-        record.message = plain_task(cache[5], task_id, stream)
+        num_returns, definition = options.num_returns, prepared.definition
+        record = TaskRecord(
+            task_id, prepared.name, num_returns, definition, options, definition.timing, options.max_retries
+        )
+        record.message = plain_task(prepared.template, task_id, stream)
         if not process.is_driver:
             record.parent = process.executor.running_id()
-        process.task_events.begun(record, cache[6])
+        process.task_events.begun(record, prepared.kind)
         returns: Any = None
         with process.lock:
             if process.drops.refs:
@@ -130,7 +131,7 @@ class TaskSubmitter:
                 with held_back_for(num_returns):
                     returns = [self.own(object_id) for object_id in record.return_ids()]
             self.pending[task_id] = record
-            self.leasing.enqueue(record, cache[3])
+            self.leasing.enqueue(record, prepared.key)
         self.fail_if_cut_off(record)
         process.after_lock()
         return returns
@@ -182,7 +183,7 @@ class TaskSubmitter:
             self.leasing.enqueue(record, key)
         process.after_lock()
 
-    def _prepare(self, function: FunctionDescriptor, options: TaskOptions) -> tuple[Any, ...]:
+    def _prepare(self, function: FunctionDescriptor, options: TaskOptions) -> PreparedCalls:
         cached = function.cache
         if cached is None or cached[0] is not self:
             cached = function.cache = (self, define(function.function, function.name))
@@ -195,16 +196,10 @@ class TaskSubmitter:
             last_attempt=options.max_retries == 0,
             max_calls=options.max_calls,
         )
-        options.cache = (
-            self,
-            function,
-            cached[1],
-            self.leasing.key_for(options, name),
-            name,
-            template.SerializeToString(),
-            kind_of_task(function, options, self._process),
-        )
-        return options.cache  # type: ignore[no-any-return]
+        key, kind = self.leasing.key_for(options, name), kind_of_task(function, options, self._process)
+        prepared = PreparedCalls(self, function, cached[1], key, name, template.SerializeToString(), kind)
+        options.cache = prepared
+        return prepared
 
     # -- from raylets
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ray._runtime.definitions import Definition
     from ray._runtime.generator_replay import GeneratorReplay
     from ray._runtime.generators import GeneratorCall
+    from ray._runtime.lease_manager import SchedulingKey
     from ray._runtime.links import Peer
     from ray._runtime.task_kind import TaskKind
 
@@ -67,6 +68,7 @@ class TaskRecord:
         "group",
         "held",
         "kept",
+        "key",
         "kind",
         "lease_id",
         "message",
@@ -117,6 +119,8 @@ class TaskRecord:
         # Its specification is part of the lineage: see recovery.py.
         self.kept = False
         self.missing = 0
+        # The queue that it waits in, or was sent from.
+        self.key: SchedulingKey | None = None
         self.lease_id: bytes | None = None
         # Attempts that died, or were given up.
         self.tried_at: tuple[Trial, ...] = ()
