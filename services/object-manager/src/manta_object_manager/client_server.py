@@ -21,7 +21,7 @@ from manta_common.credentials import Token
 from manta_common.logs import get
 from manta_common.process import open_pidfd
 from manta_common.version import VersionMismatch
-from manta_proto.common.v1.common_pb2 import Hello, Refused, Welcome
+from manta_proto.common.v1.common_pb2 import Hello, Refused, Role, Welcome
 
 from manta_object_manager.client_id import PREFETCHES, ClientId
 
@@ -31,6 +31,7 @@ SEND_LIMIT_BYTES: Final = 64 * 1024 * 1024
 HELLO_TIMEOUT_S: Final = 10.0
 
 _CREDENTIALS: Final = struct.Struct("3i")
+_PROCESSES: Final = frozenset((Role.DRIVER, Role.WORKER))
 _BACKLOG: Final = 1024
 _REST_BYTES: Final = 256 * 1024
 
@@ -135,6 +136,10 @@ class ClientServer:
 
     def __iter__(self) -> Iterator[LocalClient]:
         return iter(list(self._clients))
+
+    def processes(self) -> Iterator[LocalClient]:
+        """The drivers and workers among the connections that are open."""
+        return (client for client in self._clients if not client.closed and client.hello.role in _PROCESSES)
 
     async def start(self) -> None:
         """raises: OSError with EADDRINUSE when a living process serves the path."""

@@ -20,6 +20,7 @@ from manta_object_manager.client_server import ClientServer
 from manta_object_manager.extent_service import ExtentService
 from manta_object_manager.flight_pull import FlightPuller
 from manta_object_manager.flight_server import FlightServer
+from manta_object_manager.garbage import Garbage
 from manta_object_manager.gauges import register
 from manta_object_manager.grpc_service import SERVICE, ObjectManagerService, PeerChannels
 from manta_object_manager.incoming import Incoming
@@ -107,7 +108,8 @@ async def serve(settings: ObjectManagerSettings, token: Token) -> None:
         metrics_address=metrics_address,
         extents=True,
     ).SerializeToString()
-    requests = Requests(store, incoming, frees)
+    garbage = Garbage(lambda: clients.processes())
+    requests = Requests(store, incoming, frees, garbage)
     clients = ClientServer(
         settings.socket,
         token,

@@ -11,6 +11,7 @@ from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 
 from manta_object_manager.client_id import NotAllowed
 from manta_object_manager.client_server import LocalClient
+from manta_object_manager.garbage import Garbage
 from manta_object_manager.incoming import Incoming
 from manta_object_manager.node_table import Peer
 from manta_object_manager.remote_free import RemoteFrees
@@ -22,8 +23,9 @@ _RAYLET_ONLY: Final = frozenset({pb.NODES, pb.WORKERS_DIED, pb.JOB_ENDED, pb.PRE
 class Requests:
     """Parses frames, checks them and calls the store."""
 
-    def __init__(self, store: Store, incoming: Incoming, frees: RemoteFrees) -> None:
+    def __init__(self, store: Store, incoming: Incoming, frees: RemoteFrees, garbage: Garbage) -> None:
         self._store = store
+        self._garbage = garbage
         self._incoming = incoming
         self._frees = frees
         self._handlers: dict[int, tuple[type[Message], Callable[[LocalClient, Any], None]]] = {
@@ -37,6 +39,7 @@ class Requests:
             pb.EXTENT_WANTED: (pb.ExtentWanted, store.extents.wanted),
             pb.EXTENT_RETURNED: (pb.ExtentReturned, store.extents.returned),
             pb.EXTENTS_ANSWERED: (pb.ExtentsAnswered, store.extents.answered),
+            pb.GARBAGE_COLLECTED: (pb.GarbageCollected, garbage.answered),
             pb.DESCRIBE: (pb.DescribeRequest, self._describe),
             pb.NODES: (pb.Nodes, self._nodes),
             pb.WORKERS_DIED: (pb.WorkersDied, self._workers_died),
@@ -61,10 +64,17 @@ class Requests:
         """The connection ended; the process may live on, with views."""
         self._incoming.client_closed(client)
         self._store.extents.client_closed(client)
+        self._garbage.client_closed(client)
 
     def _create(self, client: LocalClient, request: pb.Create) -> None:
         _check_object_id(request.object_id)
-        self._store.create(client, request)
+        if request.collect:
+            create = self._store.create
+            self._garbage.when_collected(
+                client, lambda let_go: create(client, request, frees_follow=let_go or request.let_go)
+            )
+        else:
+            self._store.create(client, request)
 
     def _seal(self, client: LocalClient, request: pb.Seal) -> None:
         _check_object_id(request.object_id)
@@ -72,7 +82,14 @@ class Requests:
 
     def _get(self, client: LocalClient, request: pb.Get) -> None:
         _check_object_id(request.object_id)
-        self._incoming.get(client, request)
+        if request.collect:
+            self._garbage.when_collected(client, lambda _let_go: self._get_collected(client, request))
+        else:
+            self._incoming.get(client, request)
+
+    def _get_collected(self, client: LocalClient, request: pb.Get) -> None:
+        if not client.closed:
+            self._incoming.get(client, request)
 
     def _free(self, client: LocalClient, request: pb.Free) -> None:
         here: list[bytes] = []

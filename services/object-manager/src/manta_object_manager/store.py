@@ -18,6 +18,7 @@ from manta_object_manager.messages import description, owner_of, short_of_memory
 from manta_object_manager.object_table import Copy, Entry, Exists, Full, ObjectTable, Part
 from manta_object_manager.prefetch import Prefetch
 from manta_object_manager.reservation import Reservations
+from manta_object_manager.room_waits import RoomWaits
 from manta_object_manager.writes import Writes
 
 _log = get("manta_object_manager")
@@ -38,21 +39,23 @@ class Store:
         self.memory, self.table, self.extents, self.prefetch = memory, table, extents, prefetch
         self._reservations = reservations
         self._writes = writes
+        self._room_waits = RoomWaits()
 
     # ---- local clients
 
-    def create(self, client: Client, request: pb.Create) -> None:
+    def create(self, client: Client, request: pb.Create, *, frees_follow: bool = False) -> None:
         """Answer CREATED once a range is reserved, or why not; one that is being written elsewhere is waited for.
 
         What clients hold ahead is asked back before anything is evicted, and before the arena counts as full.
+        frees_follow: references were dropped a moment ago, so that room may come.
         """
         size = request.size
         if not self.table.has_room(size):
             self.prefetch.release_all()
         if self.table.has_room(size) or not self.table.room_in_extents(size):
-            self._create(client, request)
+            self._create(client, request, frees_follow)
         else:
-            self.extents.when_returned(lambda: self._create(client, request))
+            self.extents.when_returned(lambda: self._create(client, request, frees_follow))
 
     def seal(self, client: Client, request: pb.Seal) -> None:
         """raises: NotAllowed."""
@@ -73,11 +76,13 @@ class Store:
         """raises: NotAllowed, after which the rest of the list was not released."""
         for object_id in request.object_ids:
             self.table.release(client.id, ObjectId(object_id))
+        self._room_came()
 
     def client_gone(self, client: Client) -> None:
         """The process is dead: its pins and unfinished objects go."""
         for object_id in self.table.drop_client(client.id):
             self._writes.settled(object_id)
+        self._room_came()
 
     def free(self, object_ids: Iterable[bytes]) -> None:
         """Objects that are said to be here; the news that one was made may still be on its way."""
@@ -86,12 +91,14 @@ class Store:
                 self.extents.freed_early(object_id)
             elif self.prefetch.pinned:
                 self.prefetch.release(object_id)
+        self._room_came()
 
     def free_if_here(self, object_ids: Iterable[bytes]) -> None:
         """Objects of which nobody says that they are here."""
         for object_id in map(ObjectId, object_ids):
             if self.table.free((object_id,)) and self.prefetch.pinned:
                 self.prefetch.release(object_id)
+        self._room_came()
 
     def describe(self, request: pb.DescribeRequest) -> pb.DescribeReply:
         reply = pb.DescribeReply(
@@ -113,15 +120,18 @@ class Store:
         freed = self.table.drop_owners(tuple(workers))
         if freed:
             _log.info("objects_of_dead_owners_freed", objects=freed)
+            self._room_came()
 
     def node_died(self, node_id: NodeId) -> None:
         freed = self.table.drop_owners_of_node(node_id)
         if freed:
             _log.info("objects_of_dead_node_freed", node_id=node_id.hex(), objects=freed)
+            self._room_came()
 
     def job_ended(self, job: JobId, surviving: Iterable[WorkerId]) -> None:
         freed = self.table.drop_job(job, frozenset(surviving))
         _log.info("objects_of_job_freed", job_id=job.hex(), objects=freed)
+        self._room_came()
 
     # ---- transfers to other nodes
 
@@ -150,15 +160,29 @@ class Store:
 
     # ---- inside
 
-    def _create(self, client: Client, request: pb.Create) -> None:
+    def _room_came(self) -> None:
+        if self._room_waits:
+            self._room_waits.look()
+
+    def _create(self, client: Client, request: pb.Create, frees_follow: bool) -> None:
+        if not self._attempt(client, request, is_last=not frees_follow):
+            self._room_waits.wait(
+                lambda: self._attempt(client, request, is_last=False),
+                lambda: self._attempt(client, request, is_last=True),
+            )
+
+    def _attempt(self, client: Client, request: pb.Create, *, is_last: bool) -> bool:
+        """Answer a request, now or when its range is ready. returns: False when it has to wait for room."""
         if client.closed:
-            return
+            return True
         object_id = ObjectId(request.object_id)
         result: Entry | Exists | Full | NotAllowed
         try:
             result = self.table.create(client.id, object_id, request.size, owner_of(request.owner), Copy.PRIMARY)
         except NotAllowed as error:
             result = error
+        if isinstance(result, Full) and not is_last:
+            return False
         if isinstance(result, (Full, NotAllowed)):
             code = pb.Failure.FULL if isinstance(result, Full) else pb.Failure.INVALID
             failure = pb.Failure(code=code, message=str(result))
@@ -173,6 +197,7 @@ class Store:
             )
         else:
             self._writes.when_settled(object_id, lambda: self.create(client, request))
+        return True
 
     def _adopt(self, client: Client, request: pb.Seal) -> None:
         object_id = ObjectId(request.object_id)

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 from manta_proto.common.v1.common_pb2 import WorkerAddress
@@ -42,14 +43,23 @@ Callback = Callable[["Pinned | Exception"], None]
 Owner = tuple[bytes, bytes]  # node id, worker id
 
 
+class Garbage(Enum):
+    """What is known of this process's garbage when it asks for room."""
+
+    UNKNOWN = auto()  # nobody has looked
+    NONE = auto()
+    LET_GO = auto()  # references or views were in it, or others were asked for theirs: frees may follow
+
+
 class ArenaClient:
     """One process's door to its node's object manager.
 
     path: its socket, of any length. hello: the bytes that say who we are, asked for when it connects. on_released:
     told, inside a destructor and on any thread, that the last view of an object ended; it may only append to a queue
     and wake somebody, who then calls flush(). on_extent: told, on any thread, that there is an extent: somebody is to
-    call expire_extents() every now and then. connect_timeout_s: how long a call waits for an object manager that is
-    being started again.
+    call expire_extents() every now and then. on_garbage: asked, on the thread that reads, to collect this process's
+    garbage soon and then to call collected() with the round that it is given. connect_timeout_s: how long a call waits
+    for an object manager that is being started again.
     """
 
     def __init__(
@@ -61,6 +71,7 @@ class ArenaClient:
         on_connected: Callable[[int], None] | None = None,
         on_disconnected: Callable[[int], None] | None = None,
         on_extent: Callable[[], None] | None = None,
+        on_garbage: Callable[[int], None] | None = None,
         connect_timeout_s: float = 30.0,
     ) -> None:
         self.path = path
@@ -68,6 +79,7 @@ class ArenaClient:
         self.on_connected = on_connected
         self.on_disconnected = on_disconnected
         self.on_extent = on_extent
+        self.on_garbage = on_garbage
         self._hello = hello
         self._connect_timeout_s = connect_timeout_s
         self._connection: ArenaConnection | None = None
@@ -75,15 +87,26 @@ class ArenaClient:
         self._numbers = itertools.count(1)
         self._unusable = ""
 
-    def create(self, object_id: bytes, size: int, owner: Owner | None = None) -> Writable | None:
+    def create(
+        self, object_id: bytes, size: int, owner: Owner | None = None, garbage: Garbage = Garbage.UNKNOWN
+    ) -> Writable | None:
         """Reserve `size` bytes; the Writable is to be sealed or aborted.
+
+        garbage: of this process; once that was collected, the node's other processes are to do so too.
 
         returns: None when the object is sealed here already, by an earlier attempt of its task.
         raises: ArenaFull naming the sizes, ArenaDisconnected, ArenaAway.
         """
         connection = self._connected()
         call = self._call(connection, object_id)
-        request = pb.Create(request_id=call.request_id, object_id=object_id, size=size, owner=_address(owner))
+        request = pb.Create(
+            request_id=call.request_id,
+            object_id=object_id,
+            size=size,
+            owner=_address(owner),
+            collect=garbage is not Garbage.UNKNOWN,
+            let_go=garbage is Garbage.LET_GO,
+        )
         reply: pb.Created = self._answer(connection, call, pb.CREATE, request, None)
         return None if reply.exists else Writable(connection, object_id, size, reply.offset)
 
@@ -102,8 +125,11 @@ class ArenaClient:
         node_ids: Sequence[bytes] = (),
         owner: Owner | None = None,
         timeout: float | None = None,
+        garbage: Garbage = Garbage.UNKNOWN,
     ) -> Pinned:
         """Pin the object, brought here from one of the nodes if need be. timeout: seconds, None for ever.
+
+        garbage: as in create.
 
         raises: ArenaTimeout, ObjectNotFound with lost_at, ArenaFull, ArenaDisconnected, ArenaAway.
         cost: no round trip while this process has a pin of it.
@@ -122,7 +148,13 @@ class ArenaClient:
         if pin is not None:
             return pin
         call = self._call(connection, object_id)
-        request = pb.Get(request_id=call.request_id, object_id=object_id, node_ids=node_ids, owner=_address(owner))
+        request = pb.Get(
+            request_id=call.request_id,
+            object_id=object_id,
+            node_ids=node_ids,
+            owner=_address(owner),
+            collect=garbage is not Garbage.UNKNOWN,
+        )
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         pinned: Pinned = self._answer(connection, call, pb.GET, request, left)
         return pinned
@@ -184,6 +216,12 @@ class ArenaClient:
             request.items.add(object_id=object_id, node_ids=nodes, only_there=True)
         if request.items:
             self._connected(wait_s=0.0).send(pb.FREE, request)
+
+    def collected(self, number: int, let_go: bool) -> None:
+        """Answer on_garbage: what was in the garbage has been told. let_go: whether references or views were."""
+        connection = self._connection
+        if connection is not None:
+            self._send_quietly(connection, pb.GARBAGE_COLLECTED, pb.GarbageCollected(round=number, let_go=let_go))
 
     def describe(self, *, with_objects: bool = False) -> pb.DescribeReply:
         """What the arena holds. raises: ArenaDisconnected."""
@@ -337,6 +375,7 @@ class ArenaClient:
                 raise ArenaDisconnected(f"object manager at {self.path}: {error}") from error
             connection.mapping.on_released = self.on_released
             connection.extents.on_held = self.on_extent
+            connection.on_garbage = self.on_garbage
             self._connection = connection
         finally:
             self._connecting.release()

@@ -71,6 +71,7 @@ class ArenaConnection:
         self._watched_no_more = False
         self._on_closing: Callable[[int], None] | None = None
         self.extents = ExtentWriter(self)
+        self.on_garbage: Callable[[int], None] | None = None
         self.pending: dict[int, Call] = {}
         self._sending = threading.Lock()
         self._reading = threading.Lock()

@@ -24,6 +24,8 @@ def dispatcher(connection: ArenaConnection) -> Callable[[int, bytes], None]:
             connection.extents.granted(pb.ExtentGranted.FromString(payload))
         elif kind == pb.EXTENTS_ASKED:
             connection.extents.asked(pb.ExtentsAsked.FromString(payload))
+        elif kind == pb.GARBAGE_ASKED and connection.on_garbage is not None:
+            connection.on_garbage(pb.GarbageAsked.FromString(payload).round)
         elif kind == pb.DESCRIBED:
             described = pb.DescribeReply.FromString(payload)
             call = connection.pending.pop(described.request_id, None)

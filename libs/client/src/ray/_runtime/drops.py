@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -80,6 +81,29 @@ class Drops:
                 process.objects.rest(resting)
             if commands:
                 process.holds.apply(commands)
+
+    def collect(self) -> bool:
+        """Collect this process's garbage, and settle. returns: whether references or views were in it.
+
+        References that sit in cycles keep their objects until then, and nothing else would hurry the collector.
+        """
+        gc.collect()
+        found = self._anything()
+        self.settle()
+        return found
+
+    def collect_here(self) -> None:
+        """As collect, for the owner of what this process holds."""
+        self.collect()
+
+    def collect_everywhere(self) -> bool:
+        """As collect, here and in the processes that hold what this one owns. returns: whether room may come of it."""
+        found = self.collect()
+        process = self._process
+        with process.lock:
+            asked = process.holds.ask_holders_to_collect()
+        process.after_lock()
+        return found or asked
 
     def settle(self) -> None:
         """Count what has ended, and what was merely kept for another read, and tell whom it concerns."""

@@ -137,6 +137,23 @@ class HoldMessenger:
             for item in message.items:
                 self.apply(process.refs.on_ack(peer.worker_id, item.request_id, item.gone))
         process.after_lock()
+        if message.collect_garbage:
+            process.reactor.call_soon(process.drops.collect_here)
+
+    def ask_holders_to_collect(self) -> bool:
+        """Have processes that keep stored objects of ours alive collect their garbage; the lock is held.
+
+        returns: whether there are any. They answer by the Drops of what was in it.
+        """
+        objects, stored = self._process.objects, ObjectState.STORED
+        asked = False
+        for worker, object_ids in self._process.refs.held_by_others():
+            entries = map(objects.get, object_ids)
+            if any(entry is not None and entry.state is stored for entry in entries):
+                asked = True
+                message = worker_pb2.HoldsAcknowledged(collect_garbage=True)
+                self._queue(worker, worker_pb2.HOLDS_ACKNOWLEDGED, message)
+        return asked
 
     def on_question(self, peer: Peer, message: worker_pb2.HoldQuestioned) -> None:
         process = self._process

@@ -20,6 +20,9 @@ def arena_of(process: Process, path: str) -> ArenaClient:
         process.frees.connected()
         process.recovery.arena_size = process.arena.size
 
+    def answer(number: int) -> None:
+        process.arena.collected(number, let_go=process.drops.collect_everywhere())
+
     return ArenaClient(
         path,
         process.identity.hello_bytes,
@@ -27,5 +30,6 @@ def arena_of(process: Process, path: str) -> ArenaClient:
         on_connected=connected,
         on_disconnected=process.reactor.remove,
         on_extent=ExtentExpiry(process).held,
+        on_garbage=lambda number: process.reactor.call_soon(lambda: answer(number)),
         connect_timeout_s=arena_wait_s(),
     )

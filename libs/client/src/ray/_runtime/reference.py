@@ -52,7 +52,7 @@ Nor can any count see a cycle: two pending results that come to contain each oth
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ray._runtime.borrower import Borrow, BorrowState, Request, Shield
@@ -448,6 +448,12 @@ class ReferenceCounter:
         """
         self._pinned.clear()
         return self._state.clear()
+
+    def held_by_others(self) -> Iterator[tuple[bytes, Iterable[bytes]]]:
+        """Other processes, each with objects of ours that it keeps alive, or did. cost: O(processes)."""
+        for worker, peer in self._state.holders.peers.items():
+            if peer.objects and worker != self._id:
+                yield worker, peer.objects
 
     # -- state output
 

@@ -6,10 +6,11 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from manta_proto.common.v1.common_pb2 import Value
 from ray._runtime import serialization
+from ray._runtime.arena_client import Garbage
 from ray._runtime.arena_errors import ArenaAway, ArenaDisconnected, ArenaEntered, ArenaFull, ArenaTimeout
 from ray._runtime.collector import LARGE_PICKLE_BYTES, held_back
 from ray._runtime.copying import copy_into
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ray._runtime.serialization import Serialized
 
 log = logging.getLogger("ray.runtime")
+_T = TypeVar("_T")
 
 # An object manager that dies more often while one value is written is not worth waiting for.
 _ATTEMPTS: Final = 3
@@ -81,9 +83,8 @@ def _write(
     try:
         writable = process.arena.writable(object_id, size, owner)
     except ArenaFull:
-        # What was dropped just now makes room; its frees go out ahead on the same connection.
-        process.drops.settle()
-        writable = process.arena.writable(object_id, size, owner)
+        arena = process.arena
+        writable = _after_dropping(process, lambda garbage: arena.create(object_id, size, owner, garbage))
     if writable is None:  # an earlier attempt of the same task had stored it
         return None
     with writable:
@@ -133,15 +134,27 @@ def read_stored(process: Process, object_id: bytes, nodes: list[bytes], owner: t
     return Value(kind=kind, data=bytes(stream), buffers=buffers)  # type: ignore[arg-type]
 
 
+def _after_dropping(process: Process, ask: Callable[[Garbage], _T]) -> _T:
+    """Ask again for what was refused for lack of room: what was dropped, or is garbage, makes some.
+
+    Its frees go out ahead on the same connection. What is merely kept for another read goes too. raises: ArenaFull.
+    """
+    process.drops.settle()
+    try:
+        return ask(Garbage.UNKNOWN)
+    except ArenaFull:
+        let_go = process.drops.collect_everywhere()
+    return ask(Garbage.LET_GO if let_go else Garbage.NONE)
+
+
 def _get(
     process: Process, object_id: bytes, nodes: list[bytes], owner: tuple[bytes, bytes], timeout: float | None
 ) -> Pinned:
     try:
         return process.arena.get(object_id, nodes, owner, timeout)
     except ArenaFull:
-        # What this process merely keeps for another read makes room.
-        process.drops.settle()
-        return process.arena.get(object_id, nodes, owner, timeout)
+        arena = process.arena
+        return _after_dropping(process, lambda garbage: arena.get(object_id, nodes, owner, timeout, garbage))
 
 
 def _pin(

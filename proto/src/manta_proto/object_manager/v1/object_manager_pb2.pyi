@@ -28,6 +28,8 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXTENT_RETURNED: _ClassVar[Kind]
     EXTENTS_ASKED: _ClassVar[Kind]
     EXTENTS_ANSWERED: _ClassVar[Kind]
+    GARBAGE_ASKED: _ClassVar[Kind]
+    GARBAGE_COLLECTED: _ClassVar[Kind]
     NODES: _ClassVar[Kind]
     WORKERS_DIED: _ClassVar[Kind]
     JOB_ENDED: _ClassVar[Kind]
@@ -52,6 +54,8 @@ EXTENT_GRANTED: Kind
 EXTENT_RETURNED: Kind
 EXTENTS_ASKED: Kind
 EXTENTS_ANSWERED: Kind
+GARBAGE_ASKED: Kind
+GARBAGE_COLLECTED: Kind
 NODES: Kind
 WORKERS_DIED: Kind
 JOB_ENDED: Kind
@@ -79,16 +83,20 @@ class ArenaWelcome(_message.Message):
     def __init__(self, size: _Optional[int] = ..., flight_address: _Optional[str] = ..., object_manager_address: _Optional[str] = ..., metrics_address: _Optional[str] = ..., extents: bool = ...) -> None: ...
 
 class Create(_message.Message):
-    __slots__ = ("request_id", "object_id", "size", "owner")
+    __slots__ = ("request_id", "object_id", "size", "owner", "collect", "let_go")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
+    COLLECT_FIELD_NUMBER: _ClassVar[int]
+    LET_GO_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     object_id: bytes
     size: int
     owner: _common_pb2.WorkerAddress
-    def __init__(self, request_id: _Optional[int] = ..., object_id: _Optional[bytes] = ..., size: _Optional[int] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ...) -> None: ...
+    collect: bool
+    let_go: bool
+    def __init__(self, request_id: _Optional[int] = ..., object_id: _Optional[bytes] = ..., size: _Optional[int] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., collect: bool = ..., let_go: bool = ...) -> None: ...
 
 class Created(_message.Message):
     __slots__ = ("request_id", "offset", "failure", "exists")
@@ -171,17 +179,33 @@ class ExtentsAnswered(_message.Message):
     round: int
     def __init__(self, round: _Optional[int] = ...) -> None: ...
 
+class GarbageAsked(_message.Message):
+    __slots__ = ("round",)
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    def __init__(self, round: _Optional[int] = ...) -> None: ...
+
+class GarbageCollected(_message.Message):
+    __slots__ = ("round", "let_go")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    LET_GO_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    let_go: bool
+    def __init__(self, round: _Optional[int] = ..., let_go: bool = ...) -> None: ...
+
 class Get(_message.Message):
-    __slots__ = ("request_id", "object_id", "node_ids", "owner")
+    __slots__ = ("request_id", "object_id", "node_ids", "owner", "collect")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_IDS_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
+    COLLECT_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     object_id: bytes
     node_ids: _containers.RepeatedScalarFieldContainer[bytes]
     owner: _common_pb2.WorkerAddress
-    def __init__(self, request_id: _Optional[int] = ..., object_id: _Optional[bytes] = ..., node_ids: _Optional[_Iterable[bytes]] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ...) -> None: ...
+    collect: bool
+    def __init__(self, request_id: _Optional[int] = ..., object_id: _Optional[bytes] = ..., node_ids: _Optional[_Iterable[bytes]] = ..., owner: _Optional[_Union[_common_pb2.WorkerAddress, _Mapping]] = ..., collect: bool = ...) -> None: ...
 
 class Located(_message.Message):
     __slots__ = ("request_id", "object_id", "offset", "size", "failure")

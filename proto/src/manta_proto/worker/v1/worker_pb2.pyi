@@ -332,7 +332,7 @@ class HoldQuestioned(_message.Message):
     def __init__(self, object_id: _Optional[bytes] = ..., tag: _Optional[bytes] = ..., adder: _Optional[bytes] = ...) -> None: ...
 
 class HoldsAcknowledged(_message.Message):
-    __slots__ = ("items",)
+    __slots__ = ("items", "collect_garbage")
     class Item(_message.Message):
         __slots__ = ("request_id", "gone")
         REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -341,8 +341,10 @@ class HoldsAcknowledged(_message.Message):
         gone: bool
         def __init__(self, request_id: _Optional[int] = ..., gone: bool = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
+    COLLECT_GARBAGE_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[HoldsAcknowledged.Item]
-    def __init__(self, items: _Optional[_Iterable[_Union[HoldsAcknowledged.Item, _Mapping]]] = ...) -> None: ...
+    collect_garbage: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[HoldsAcknowledged.Item, _Mapping]]] = ..., collect_garbage: bool = ...) -> None: ...
 
 class Resumed(_message.Message):
     __slots__ = ("next",)
