@@ -220,6 +220,14 @@ class Holder:
 def big():
     return np.ones(8 << 20, "uint8")
 
+kept = []
+
+@ray.remote(num_cpus=0)
+def twice(folder, name, first, second):
+    kept.append((first, second))
+    come(folder, name)
+    threading.Event().wait()
+
 folder = sys.argv[2]
 mine = ray.put(np.ones(8 << 20, "uint8"))
 theirs = big.options(resources=there).remote()
@@ -227,6 +235,10 @@ actors = [Holder.options(resources=r).remote([mine]) for r in ({"here": 0.01}, t
 ray.get([actor.ready.remote(folder, f"actor{n}") for n, actor in enumerate(actors)])
 ray.wait([theirs], fetch_local=False)
 refs = [nested.remote(folder, name, 3) for name in ("a", "b")]
+refs += [twice.options(resources=r).remote(folder, f"twice{n}", mine, mine) for n, r in enumerate(({}, there))]
+# It never starts, and its argument is brought for it.
+waiting = ray.put(np.ones(8 << 20, "uint8"))
+refs.append(twice.options(num_cpus=4, resources=there).remote(folder, "never", waiting, waiting))
 come(folder, "driver")
 threading.Event().wait()
 """
@@ -245,7 +257,14 @@ def test_a_driver_that_is_killed_leaves_nothing_on_either_node(root: Path, tmp_p
         driver = subprocess.Popen(
             [sys.executable, "-c", DRIVER, head.gcs_address, str(folder)], env=environment, cwd=str(tmp_path)
         )
-        expected = {"driver", "actor0", "actor1", *(f"{name}-{depth}" for name in "ab" for depth in range(4))}
+        expected = {
+            "driver",
+            "actor0",
+            "actor1",
+            "twice0",
+            "twice1",
+            *(f"{name}-{depth}" for name in "ab" for depth in range(4)),
+        }
         try:
             wait_for(
                 lambda: (

@@ -45,10 +45,13 @@ class Node:
 
     def arrive(self) -> None:
         request = self.asked.pop(0)
-        self.write(int.from_bytes(request.object_id, "big"))
-        entry = self.table.pin(PREFETCHES, ObjectId(request.object_id))
+        object_id = ObjectId(request.object_id)
+        assert isinstance(self.table.create(WRITER, object_id, 1000, OWNER, Copy.SECONDARY), Entry)
+        self.table.seal(WRITER, object_id, keep_pin=True)
+        entry = self.table.pin(PREFETCHES, object_id)
         assert entry is not None
         self.prefetch.send(pb.LOCATED, located(request.request_id, entry))
+        self.table.release(WRITER, object_id)
 
 
 async def test_what_arrives_is_pinned_until_its_task_asks() -> None:
@@ -117,3 +120,20 @@ async def test_a_task_that_never_starts_does_not_keep_its_arguments(monkeypatch:
     await later.wait()
     assert node.prefetch.pinned == 0
     assert node.table.evict() is not None
+
+
+async def test_what_is_freed_on_its_way_or_while_it_waits_is_kept_for_nobody() -> None:
+    node = Node()
+    node.want(1, 2, 3)
+    node.prefetch.freed(name(1))
+    node.arrive()
+    node.arrive()
+    assert [entry.object_id for entry in node.table] == [name(2)]
+    node.table.drop_owners([OWNER.worker_id])
+    node.prefetch.release_freed()
+    assert not list(node.table) and node.prefetch.pinned == 0
+    node.arrive()  # its owner is dead: it is freed as it comes
+    assert not list(node.table) and node.prefetch.pinned == 0
+    node.table.validate()
+    node.want(1)
+    assert len(node.asked) == 1, "it may be asked for again"

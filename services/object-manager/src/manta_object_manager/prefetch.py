@@ -41,6 +41,7 @@ class Prefetch:
         self._coming: dict[int, tuple[ObjectId, int]] = {}  # request -> object, bytes
         self._known: dict[ObjectId, int] = {}  # on their way or pinned -> bytes
         self._pinned: dict[ObjectId, asyncio.TimerHandle] = {}
+        self._freed: set[ObjectId] = set()  # of those on their way, what nobody refers to any more
         self._bytes = 0
 
     @property
@@ -73,6 +74,12 @@ class Prefetch:
             self._forget(object_id)
             return
         self.arrived_bytes += message.size
+        entry = self._table.find(object_id)
+        if object_id in self._freed or entry is None or entry.freed:
+            self._forget(object_id)
+            self._table.release(PREFETCHES, object_id)
+            self._table.free((object_id,))
+            return
         loop = asyncio.get_running_loop()
         self._pinned[object_id] = loop.call_later(KEEP_S, self.release, object_id)
         loop.call_soon(self._hand_over, object_id)
@@ -91,6 +98,20 @@ class Prefetch:
             self._forget(object_id)
             self._table.release(PREFETCHES, object_id)
 
+    def freed(self, object_id: ObjectId) -> None:
+        """Its owner says that nobody refers to the object any more; it may be on its way."""
+        if object_id in self._pinned:
+            self.release(object_id)
+        elif object_id in self._known:
+            self._freed.add(object_id)
+
+    def release_freed(self) -> None:
+        """Owners died, or jobs ended: what was freed by that is nobody's."""
+        for object_id in list(self._pinned):
+            entry = self._table.find(object_id)
+            if entry is not None and entry.freed:
+                self.release(object_id)
+
     def release_all(self) -> None:
         """Room is short."""
         for object_id in list(self._pinned):
@@ -98,3 +119,4 @@ class Prefetch:
 
     def _forget(self, object_id: ObjectId) -> None:
         self._bytes -= self._known.pop(object_id)
+        self._freed.discard(object_id)

@@ -89,15 +89,14 @@ class Store:
         for object_id in map(ObjectId, object_ids):
             if not self.table.free((object_id,)):
                 self.extents.freed_early(object_id)
-            elif self.prefetch.pinned:
-                self.prefetch.release(object_id)
+            self.prefetch.freed(object_id)
         self._room_came()
 
     def free_if_here(self, object_ids: Iterable[bytes]) -> None:
         """Objects of which nobody says that they are here."""
         for object_id in map(ObjectId, object_ids):
-            if self.table.free((object_id,)) and self.prefetch.pinned:
-                self.prefetch.release(object_id)
+            self.table.free((object_id,))
+            self.prefetch.freed(object_id)
         self._room_came()
 
     def describe(self, request: pb.DescribeRequest) -> pb.DescribeReply:
@@ -120,18 +119,18 @@ class Store:
         freed = self.table.drop_owners(tuple(workers))
         if freed:
             _log.info("objects_of_dead_owners_freed", objects=freed)
-            self._room_came()
+            self._orphans_freed()
 
     def node_died(self, node_id: NodeId) -> None:
         freed = self.table.drop_owners_of_node(node_id)
         if freed:
             _log.info("objects_of_dead_node_freed", node_id=node_id.hex(), objects=freed)
-            self._room_came()
+            self._orphans_freed()
 
     def job_ended(self, job: JobId, surviving: Iterable[WorkerId]) -> None:
         freed = self.table.drop_job(job, frozenset(surviving))
         _log.info("objects_of_job_freed", job_id=job.hex(), objects=freed)
-        self._room_came()
+        self._orphans_freed()
 
     # ---- transfers to other nodes
 
@@ -159,6 +158,10 @@ class Store:
         self.table.release(TRANSFERS, object_id)
 
     # ---- inside
+
+    def _orphans_freed(self) -> None:
+        self.prefetch.release_freed()
+        self._room_came()
 
     def _room_came(self) -> None:
         if self._room_waits:
