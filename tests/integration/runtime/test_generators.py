@@ -487,6 +487,81 @@ def test_a_number_of_returns_takes_that_many_items() -> None:
             Counter.remote().get.options(num_returns=word)
 
 
+def test_a_generator_with_a_number_of_returns_leaves_what_it_made_and_errors_for_the_rest(tmp_path: Path) -> None:
+    def outcomes(refs: list[Any]) -> list[Any]:
+        found: list[Any] = []
+        for ref in refs:
+            try:
+                found.append(ray.get(ref, timeout=30))
+            except Exception as error:
+                found.append(f"{type(error).__name__}: {error.cause}")  # type: ignore[attr-defined]
+        return found
+
+    late, short = (
+        "RayTaskError(ValueError): at 2",
+        "RayTaskError(ValueError): Task returned 2 objects, but num_returns=4.",
+    )
+    assert outcomes(count.options(num_returns=4).remote(9, fails_at=2)) == [0, 1, late, late]
+    assert outcomes(count.options(num_returns=4).remote(2)) == [0, 1, short, short]
+    assert outcomes(count.options(num_returns=2).remote(9, fails_at=0)) == ["RayTaskError(ValueError): at 0"] * 2
+    counter = Counter.remote()
+    assert outcomes(counter.up_to.options(num_returns=4).remote(2)) == [0, 1, short, short]
+
+    @ray.remote(num_returns=3)
+    def unpicklable() -> Iterator[Any]:
+        yield np.zeros(1 << 20, dtype="uint8")
+        yield threading.Lock()
+        yield 3
+
+    array, *errors = outcomes(unpicklable.remote())
+    assert len(array) == 1 << 20 and all("TypeError" in error for error in errors)
+
+    @ray.remote(num_returns=3, retry_exceptions=[ValueError], max_retries=1)
+    def second_time_well(path: str) -> Iterator[Any]:
+        yield np.ones(1 << 20, dtype="uint8")
+        if not os.path.exists(path):
+            Path(path).touch()
+            raise ValueError("first time")
+        yield 2
+        yield 3
+
+    array, *rest = outcomes(second_time_well.remote(str(tmp_path / "ran")))
+    assert int(array[-1]) == 1 and rest == [2, 3]
+
+
+def test_a_yield_of_a_streaming_generator_tells_how_long_its_item_took() -> None:
+    class Teller:
+        def items(self) -> Iterator[Any]:
+            stats = yield np.zeros(1 << 20, dtype="uint8")
+            yield type(stats).__name__, stats.object_creation_dur_s
+            yield type((yield 0)).__name__
+            yield from (yield from self.delegated())
+
+        def delegated(self) -> Iterator[Any]:
+            stats = yield 1
+            return [type(stats).__name__, 2]
+
+        async def async_items(self) -> AsyncIterator[Any]:
+            stats = yield np.zeros(1 << 20, dtype="uint8")
+            yield type(stats).__name__, stats.object_creation_dur_s
+
+    @ray.remote
+    def items() -> Iterator[Any]:
+        stats = yield np.zeros(1 << 20, dtype="uint8")
+        yield type(stats).__name__, stats.object_creation_dur_s
+
+    @ray.remote(num_returns="dynamic")
+    def dynamic() -> Iterator[Any]:
+        yield (yield 0)
+
+    actor = ray.remote(Teller).remote()
+    for generator in (items.remote(), actor.async_items.remote()):
+        name, took_s = ray.get(list(generator)[1], timeout=30)
+        assert name == "StreamingGeneratorStats" and took_s > 0
+    assert [ray.get(ref, timeout=30) for ref in list(actor.items.remote())[2:]] == [0, name, 1, name, 2]
+    assert read(ray.get(dynamic.remote(), timeout=30)) == [0, None]
+
+
 def test_a_worker_calls_generators_too() -> None:
     @ray.remote
     def consume(number: int) -> int:

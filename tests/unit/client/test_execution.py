@@ -75,7 +75,7 @@ def test_no_result_is_asked_for_and_none_is_sent() -> None:
 
 @pytest.mark.parametrize(
     ("result", "kind", "says"),
-    [("ab", ValueError, "returned 2 values"), (7, TypeError, "returned int, not a sequence")],
+    [("ab", ValueError, "Task returned 2 objects"), (7, TypeError, "returned int, not a sequence")],
 )
 def test_a_wrong_number_of_results_fails_the_task(result: Any, kind: type[Exception], says: str) -> None:
     with pytest.raises(Failure) as caught:

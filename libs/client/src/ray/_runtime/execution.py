@@ -6,6 +6,7 @@ import os
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from inspect import isgenerator
 from time import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -258,15 +259,32 @@ def run(execution: Execution, function: Callable[..., Any], args: tuple[Any, ...
 END: Final = object()
 
 
-def advance(execution: Execution, iterator: Iterator[Any]) -> Any:
-    """Run the user's generator to its next yield; END when it returned. raises: Failure with what it raised."""
+def advance(execution: Execution, iterator: Iterator[Any], sent: Any = None) -> Any:
+    """Run the user's generator to its next yield; END when it returned. raises: Failure with what it raised.
+
+    sent: the value of the yield where it is, for one that is a generator and has begun.
+    """
     try:
-        value = next(iterator, END)
+        if sent is None or not _takes_value(iterator):
+            value = next(iterator, END)
+        else:
+            value = iterator.send(sent)  # type: ignore[attr-defined]
+    except StopIteration:
+        value = END
     except BaseException as error:
         raise execution.ended_by(error) from None
     if execution.process.is_fork:
         end_forked_child()
     return value
+
+
+def _takes_value(iterator: Any) -> bool:
+    """Whether a generator's present yield has a value: that of `yield from` a list, say, has none."""
+    while (inner := iterator.gi_yieldfrom) is not None:
+        if not isgenerator(inner):
+            return hasattr(inner, "send")
+        iterator = inner
+    return True
 
 
 USER_CODE_BEGINS: Final = frozenset({run.__code__, advance.__code__})

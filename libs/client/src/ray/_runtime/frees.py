@@ -69,7 +69,7 @@ class Frees:
                 continue
             object_ids = record.made_by(trial)
             self._left_at(peer.node_id, object_ids)
-            if not process.refs.is_dead(peer.worker_id):
+            if not trial.replied and not process.refs.is_dead(peer.worker_id):
                 process.watch(peer)
                 self._when_dead.setdefault(peer.worker_id, (peer.node_id, []))[1].extend(object_ids)
 

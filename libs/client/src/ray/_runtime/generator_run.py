@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import time
 from asyncio import CancelledError
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ray._runtime.api import STREAMING
 from ray._runtime.execution import END, advance
 from ray._runtime.forked_child import end_forked_child
 from ray._runtime.item_sender import ItemSender
@@ -17,6 +20,13 @@ if TYPE_CHECKING:
     from ray._runtime.process import Process
 
 
+@dataclass(slots=True)
+class StreamingGeneratorStats:
+    """What `yield` is worth in a streaming generator. object_creation_dur_s: to pickle, store and hand on the item."""
+
+    object_creation_dur_s: float
+
+
 def run_generator(process: Process, incoming: Incoming, execution: Execution, result: Any) -> None:
     """Send all items of what the user's function returned, a generator, on this thread.
 
@@ -24,9 +34,15 @@ def run_generator(process: Process, incoming: Incoming, execution: Execution, re
     """
     iterator = _iterator(execution, result)
     sender = _begin(process, incoming, execution)
+    # What a yield gives back to the user's code; other iterators, and dynamic calls, take nothing.
+    tells = incoming.task.num_returns == STREAMING and inspect.isgenerator(result)
+    stats: StreamingGeneratorStats | None = None
     try:
-        while not sender.flow.dropped and (value := advance(execution, iterator)) is not END:
+        while not sender.flow.dropped and (value := advance(execution, iterator, stats)) is not END:
+            started = time.perf_counter()
             sender.put(value)
+            if tells:
+                stats = StreamingGeneratorStats(time.perf_counter() - started)
             del value
             sender.await_room()
             if execution.cancelled:
@@ -45,12 +61,20 @@ async def run_async_generator(process: Process, incoming: Incoming, execution: E
     is_async = inspect.isasyncgen(result)
     iterator = result if is_async else _iterator(execution, result)
     sender = _begin(process, incoming, execution)
+    tells = incoming.task.num_returns == STREAMING and (is_async or inspect.isgenerator(result))
+    stats: StreamingGeneratorStats | None = None
     try:
         while not sender.flow.dropped:
-            value = await _advance_async(execution, iterator) if is_async else advance(execution, iterator)
+            if is_async:
+                value = await _advance_async(execution, iterator, stats)
+            else:
+                value = advance(execution, iterator, stats)
             if value is END:
                 break
+            started = time.perf_counter()
             await sender.put_async(value)
+            if tells:
+                stats = StreamingGeneratorStats(time.perf_counter() - started)
             del value
             # A cancel that came while the item was stored is noted there only: no other would end the wait for room.
             if not execution.cancelled:
@@ -88,9 +112,11 @@ def _iterator(execution: Execution, result: Any) -> Iterator[Any]:
         raise execution.ended_by(problem) from None
 
 
-async def _advance_async(execution: Execution, iterator: Any) -> Any:
+async def _advance_async(execution: Execution, iterator: Any, sent: Any) -> Any:
     try:
-        value = await anext(iterator, END)
+        value = await (anext(iterator, END) if sent is None else iterator.asend(sent))
+    except StopAsyncIteration:
+        value = END
     except BaseException as error:
         raise execution.ended_by(error) from None
     if execution.process.is_fork:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from manta_proto.worker.v1 import worker_pb2
 from ray._runtime import serialization
-from ray._runtime.execution import END, advance
+from ray._runtime.execution import END, Failure, advance
 from ray._runtime.serialization import DEFAULT_INLINE_LIMIT, Serialized
 from ray._runtime.stored import store
 from ray._runtime.wire import item_id, plain_return
@@ -34,8 +34,9 @@ def pack_returns(
 ) -> dict[bytes, list[tuple[bytes, bytes]]]:
     """Put the results, or the error that stands for all of them, into the reply; those for the arena into `large`.
 
-    returns: the refs inside each result that has some, as (id, owner). raises: Failure when a result cannot be
-    pickled, or is not as many values as num_returns says.
+    A generator that makes fewer items than num_returns says, or raises, leaves those that it made, and an error for
+    each of the others. returns: the refs inside each result that has some, as (id, owner). raises: Failure when a
+    result cannot be pickled, or is not as many values as num_returns says.
     """
     count = execution.task.num_returns
     if reply.outcome in _ERRORS:
@@ -56,7 +57,13 @@ def pack_returns(
     if count <= 0:
         return {}
     contained: dict[bytes, list[tuple[bytes, bytes]]] = {}
-    values = [_single(execution, result)] if count == 1 else _several(execution, result, count)
+    failure: Failure | None = None
+    if count == 1:
+        values = [_single(execution, result)]
+    elif issubclass(type(result), Generator):
+        values, failure = _first_items(execution, result, count)
+    else:
+        values = _several(execution, result, count)
     room = execution.process.tuning.call_inline_bytes
     numbers: list[bytes] = []
     for index, value in enumerate(values, 1):
@@ -66,8 +73,14 @@ def pack_returns(
             numbers.append(plain_return(object_id, data))
             room -= _NUMBER_BYTES
             continue
+        try:
+            serialized = _serialize(execution, value)
+        except Failure as unpickled:
+            if index == 1 or not issubclass(type(result), Generator):
+                raise
+            failure, values = unpickled, values[: index - 1]
+            break
         message = reply.returns.add(object_id=object_id)
-        serialized = _serialize(execution, value)
         if serialized.size <= min(serialization.inline.limit, room):
             message.value.CopyFrom(serialized.to_proto())
         else:
@@ -78,7 +91,24 @@ def pack_returns(
             contained[object_id] = owners
     # Behind the others: a caller goes by the ids.
     reply.MergeFromString(b"".join(numbers))
+    if failure is not None:
+        contained.update(_pack_rest(execution, reply, failure.value, range(len(values) + 1, count + 1)))
     return contained
+
+
+def _pack_rest(
+    execution: Execution, reply: worker_pb2.TaskReply, result: BaseException, indices: Iterable[int]
+) -> dict[bytes, list[tuple[bytes, bytes]]]:
+    """Put the error into the reply for these results, behind the others."""
+    error = pack_error(execution, result)
+    reply.outcome = worker_pb2.TaskReply.RAISED
+    reply.message = str(result)[-ERROR_TEXT_LIMIT:]
+    owners = _owners(execution.process, error)
+    object_ids = [_return_id(execution, index) for index in indices]
+    value = error.to_proto()
+    for object_id in object_ids:
+        reply.returns.add(object_id=object_id).value.CopyFrom(value)
+    return dict.fromkeys(object_ids, owners) if owners else {}
 
 
 def _return_id(execution: Execution, index: int) -> bytes:
@@ -92,35 +122,45 @@ def _single(execution: Execution, result: Any) -> Any:
         return result
     value = advance(execution, result)
     if value is END:
-        raise execution.failure(ValueError(f"{execution.name} has num_returns=1 but yielded nothing"))
+        raise _wrong_number(execution, 0, 1)
     return value
 
 
 def _several(execution: Execution, result: Any, count: int) -> list[Any]:
-    """The results of a call that has `count` of them; of a generator, the first so many items."""
-    if issubclass(type(result), Generator):
-        values = _first_items(execution, result, count)
-    elif issubclass(type(result), Iterable):
-        values = list(result)
-    else:
+    """The results of a call that has `count` of them."""
+    if not issubclass(type(result), Iterable):
         raise execution.failure(
             TypeError(f"{execution.name} has num_returns={count} but returned {type(result).__name__}, not a sequence")
         )
+    values = list(result)
     if len(values) != count:
-        raise execution.failure(
-            ValueError(f"{execution.name} has num_returns={count} but returned {len(values)} values")
-        )
+        raise _wrong_number(execution, len(values), count)
     return values
 
 
-def _first_items(execution: Execution, generator: Generator[Any, Any, Any], count: int) -> list[Any]:
+def _first_items(
+    execution: Execution, generator: Generator[Any, Any, Any], count: int
+) -> tuple[list[Any], Failure | None]:
+    """At most `count` items, and the error of those that are missing.
+
+    raises: Failure when there are none, or the call was cancelled, or its process is to end.
+    """
     items: list[Any] = []
-    while len(items) < count:
-        item = advance(execution, generator)
-        if item is END:
-            return items
-        items.append(item)
-    return items
+    try:
+        while len(items) < count:
+            item = advance(execution, generator)
+            if item is END:
+                return items, _wrong_number(execution, len(items), count)
+            items.append(item)
+    except Failure as failure:
+        if not items or execution.cancelled or (execution.exits and not execution.retires):
+            raise
+        return items, failure
+    return items, None
+
+
+def _wrong_number(execution: Execution, made: int, wanted: int) -> Failure:
+    return execution.failure(ValueError(f"Task returned {made} objects, but num_returns={wanted}."))
 
 
 def pack_item(execution: Execution, message: worker_pb2.Return, value: Any) -> tuple[list[tuple[bytes, bytes]], Large]:

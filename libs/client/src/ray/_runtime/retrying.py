@@ -41,6 +41,8 @@ class Retrying:
                 submitter.take(peer, record, reply)
             else:
                 self._take_refs(peer, reply)
+                if any(result.HasField("stored") for result in reply.returns):
+                    record.tried(peer, replied=True)
             if again and record.options is not None:
                 process.task_events.retried(record, message=reply.message)
                 record.next_attempt()
@@ -70,7 +72,8 @@ class Retrying:
         """Count the refs of a reply whose values are not wanted: its worker has done so. The lock is held."""
         process = self._process
         for result in reply.returns:
-            inners = [(ref.object_id, ref.owner.worker_id) for ref in result.value.contained]
+            contained = result.contained if result.HasField("stored") else result.value.contained
+            inners = [(ref.object_id, ref.owner.worker_id) for ref in contained]
             if inners:
                 process.holds.apply(process.refs.result_contains(result.object_id, peer.worker_id, inners))
         if reply.kept:
@@ -83,7 +86,8 @@ class Retrying:
             return bool(classes)
         try:
             with receiving(lambda _refs: None):
-                error = serialization.load_proto(reply.returns[0].value)
+                # The last: a generator with several results may have made some of them before.
+                error = serialization.load_proto(reply.returns[-1].value)
             return isinstance(getattr(error, "cause", error), classes)
         except BaseException as problem:  # of the user's classes, on the thread that reads
             log.warning(

@@ -48,10 +48,14 @@ class Timing:
 
 
 class Trial(NamedTuple):
-    """An attempt that gave no reply. next_item: of a generator, the first that had not arrived."""
+    """An attempt whose results are not taken. next_item: of a generator, the first that had not arrived.
+
+    replied: it stores no more.
+    """
 
     peer: Peer
     next_item: int
+    replied: bool
 
 
 class TaskRecord:
@@ -157,7 +161,12 @@ class TaskRecord:
     def died_at(self, peer: Peer) -> None:
         """Its worker died, or will answer no more; it may have stored some of the results before."""
         self.timing.failed()
-        self.tried_at += (Trial(peer, self.generator.stream.arrived if self.generator is not None else 0),)
+        self.tried(peer, replied=False)
+
+    def tried(self, peer: Peer, *, replied: bool) -> None:
+        """An attempt there may have left results that are not taken."""
+        next_item = self.generator.stream.arrived if self.generator is not None else 0
+        self.tried_at += (Trial(peer, next_item, replied),)
 
     def made_by(self, trial: Trial) -> list[bytes]:
         """The objects that this attempt may have stored and not told of."""
