@@ -1,16 +1,20 @@
 """ray.cancel: tasks and calls that wait, are on their way, run or are done; by force; with their children."""
 
 import asyncio
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 from ray.exceptions import RayTaskError, TaskCancelledError
 from ray.util.state import list_tasks
 
 from tests.integration.conditions import wait_for
+from tests.integration.runtime.conftest import MIB
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -216,6 +220,67 @@ def test_force_ends_the_process_and_the_children(tmp_path: Path) -> None:
     ray.cancel(ref, force=True)
     assert cancelled(ref)
     wait_for(cpus_are_back, "the child has ended too")
+
+
+@pytest.mark.parametrize("how", ["computes", "waits", "yields"])
+def test_force_loses_nothing_that_others_use_of_what_the_process_owns(tmp_path: Path, how: str) -> None:
+    """Its code goes no further, whatever it catches; its process ends once nobody needs it any more."""
+
+    @ray.remote
+    def parent() -> Any:
+        return ray.put(np.full(MIB, 7, dtype="uint8")), ray.put("small"), os.getpid()
+
+    @ray.remote(max_retries=3)
+    def stubborn(path: str, never: list[Any]) -> None:
+        touch(f"{path}.{os.getpid()}")
+        while True:
+            try:
+                while True:
+                    if how == "waits":
+                        ray.get(never)
+                    len(os.listdir("."))
+            except BaseException:
+                touch(f"{path}.caught")
+
+    @ray.remote(num_returns="streaming", _generator_backpressure_num_objects=1)
+    def items(path: str) -> Iterator[int]:
+        touch(f"{path}.{os.getpid()}")
+        try:
+            yield from range(9)
+        finally:
+            touch(f"{path}.caught")
+
+    started = tmp_path / "started"
+    never = hold.options(num_cpus=0).remote(str(tmp_path / "held"))
+    for _ in range(20):
+        large, small, pid = ray.get(parent.remote(), timeout=30)
+        if how == "yields":
+            generator = items.remote(str(started))
+            ref = generator.completed()
+        else:
+            ref = stubborn.remote(str(started), [never])
+        wait_for(lambda: list(tmp_path.glob("started.*")), "it runs")
+        (began,) = tmp_path.glob("started.*")
+        if began.suffix == f".{pid}":
+            break
+        # It went to another process, which owns nothing.
+        ray.cancel(ref, force=True)
+        wait_for(cpus_are_back, "it has ended")
+        began.unlink()
+    assert began.suffix == f".{pid}", "no task ran where the objects are"
+    ray.cancel(ref, force=True)
+    if how == "yields":
+        with pytest.raises(TaskCancelledError):
+            ray.get(list(generator), timeout=30)
+        del generator
+    else:
+        assert cancelled(ref)
+    wait_for(cpus_are_back, "others have its CPU")
+    assert ray.get(small, timeout=30) == "small" and int(ray.get(large, timeout=30)[-1]) == 7
+    assert not (tmp_path / "started.caught").exists() and Path(f"/proc/{pid}").exists()
+    del large, small
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), "nobody needs it any more")
+    ray.cancel(never)
 
 
 def test_who_only_borrows_a_reference_may_cancel(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ class Worker:
         self.running: Execution | None = None
         self.timers = Timers()
         reactor: Any = self.timers
-        self.interrupts = Interrupts(reactor, lambda: self.running, self.lock)
+        self.stayed: list[Any] = []
+        self.interrupts = Interrupts(reactor, lambda: self.running, self.lock, self.stayed.append)
         self.interrupts.install()
 
     def execution(self) -> Execution:

@@ -14,13 +14,13 @@ from ray._runtime import serialization
 from ray._runtime.definitions import DefinitionCache
 from ray._runtime.execution import ArgumentLost, Execution, Failure, run
 from ray._runtime.generator_run import run_generator
+from ray._runtime.incoming import Incoming
 from ray._runtime.packing import Large, pack_returns, store_all
 from ray._runtime.replies import Replies
 from ray._runtime.wire import plain_reply
 
 if TYPE_CHECKING:
     from ray._runtime.actor_host import ActorHost
-    from ray._runtime.incoming import Incoming
     from ray._runtime.links import Peer
     from ray._runtime.process import Process
 
@@ -183,6 +183,7 @@ class CallRunner:
         kwargs: Any = {}
         result: Any = None
         error: BaseException | None = None
+        lost: ArgumentLost | None = None
         started = time.perf_counter_ns()
         try:
             function, args, kwargs = self.prepare(incoming, execution)
@@ -194,7 +195,12 @@ class CallRunner:
                     result = None
         except Failure as failure:
             error = failure.value
-        except ArgumentLost as lost:
+        except ArgumentLost as not_there:
+            lost = not_there
+        execution.returned = True
+        if execution.stopped:
+            self._process.executor.serial.stay(execution)
+        if lost is not None:
             self._give_back(incoming, execution, lost)
             return
         took_us = (time.perf_counter_ns() - started) // 1000
@@ -276,6 +282,13 @@ class CallRunner:
         elif execution.cancelled:
             reply.outcome = worker_pb2.TaskReply.CANCELLED
         self._finish(incoming, reply, contained)
+
+    def stopped(self, execution: Execution) -> None:
+        """The user's code was stopped for good, and its thread will not reply."""
+        from ray.exceptions import TaskCancelledError
+
+        incoming = Incoming(execution.peer, execution.batch, execution.task)
+        self.failed(incoming, execution, TaskCancelledError(execution.task.task_id.hex()), 0)
 
     def _finish(
         self, incoming: Incoming, reply: worker_pb2.TaskReply, contained: Mapping[bytes, list[tuple[bytes, bytes]]]

@@ -77,6 +77,8 @@ class Execution:
         self.over = False
         # Its code is to be interrupted, and was not yet.
         self.to_interrupt = False
+        # Its code is stopped for good: its caller has the reply.
+        self.stopped = False
         # Of a generator, while it runs and after: how many items it made.
         self.flow: GeneratorFlow | None = None
         # Where its thread waits inside the runtime: there an interrupt opens it instead of a signal.

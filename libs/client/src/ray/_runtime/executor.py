@@ -19,6 +19,7 @@ from ray._runtime.call_runner import CallRunner
 from ray._runtime.execution import EXIT_MARK, Execution
 from ray._runtime.incoming import Incoming
 from ray._runtime.lane import Lane
+from ray._runtime.retirement import Retirement
 from ray._runtime.serial_lane import SerialLane
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _INTENDED: Final = common_pb2.DeathCause.INTENDED
+_FORCED: Final = "ray.cancel(force=True) ended the task that it ran"
 
 
 class Executor:
@@ -46,6 +48,7 @@ class Executor:
         self.left = False
         # It ends because it has served its time: first it waits until nobody needs what it owns.
         self.retires = False
+        self.retirement = Retirement(process)
         self.title: WorkerTitle | None = None
         # An actor whose constructor the main thread has to run.
         self.to_start: ActorHost | None = None
@@ -77,9 +80,32 @@ class Executor:
         if message.recursive:
             process.canceller.cancel_children(message.task_id, message.force)
         if message.force and self.actor is None:
-            self.calls.replies.flush()
-            self.say_exiting("ray.cancel(force=True) ended the task that it ran")
-            exit_process(1)
+            self._end_by_force()
+
+    def _end_by_force(self) -> None:
+        """End the process with the task that it runs; but what others use of its objects must not go with it.
+
+        While there is any, the user's code is stopped for good where it is, and its caller gets a reply.
+        """
+        process = self._process
+        with process.lock:
+            is_used = self.retirement.holds_what_others_use()
+        stopped = self.serial.stop_for_good() if is_used else None
+        if is_used and stopped is None:
+            return  # it has come to its end, and its reply is on the way
+        if stopped is not None:
+            self.retires, self.exit_reason = True, _FORCED
+            stopped.exits, stopped.retires = _FORCED, True
+            self.lane.hand_back()
+            self.calls.stopped(stopped)
+        self.calls.replies.flush()
+        if stopped is None:
+            self._exit_by_force()
+        self.retirement.begin(self._exit_by_force)
+
+    def _exit_by_force(self) -> NoReturn:
+        self.say_exiting(_FORCED)
+        exit_process(1)
 
     def say_exiting(self, reason: str, kind: common_pb2.DeathCause.Kind = _INTENDED) -> None:
         """Tell the raylet that this worker ends, and why."""

@@ -5,6 +5,8 @@ KeyboardInterrupt only if the task that is to be interrupted still runs, and onl
 code would be left half done. There the interrupt is put off: a wait at a gate is opened and raises at its end, and of
 any other call into the runtime the user's frame behind it is traced, to its next line or its return. Where a debugger
 traces already, the signal comes again instead.
+
+A task that is stopped for good gets no KeyboardInterrupt, which it could catch: its thread stays where it is.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from manta_common.signals import set_handler
 from ray._own_code import RUNTIME, is_ours
@@ -31,10 +33,20 @@ _AGAIN_S: Final = 0.002
 
 
 class Interrupts:
-    """The interrupts of one worker. `running()` is the task on the main thread; `lock` is the one that changes it."""
+    """The interrupts of one worker. `running()` is the task on the main thread; `lock` is the one that changes it.
 
-    def __init__(self, reactor: Reactor, running: Callable[[], Execution | None], lock: threading.RLock) -> None:
+    stay: keeps the main thread for ever if the task is stopped for good.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        running: Callable[[], Execution | None],
+        lock: threading.RLock,
+        stay: Callable[[Execution], None],
+    ) -> None:
         self._reactor = reactor
+        self._stay = stay
         self._running = running
         self._lock = lock
         self._main = threading.main_thread().ident or 0
@@ -52,6 +64,13 @@ class Interrupts:
             # The main thread itself reads, inside the runtime: the signal is for later.
             self._reactor.call_later(_AGAIN_S, self._again)
 
+    def strike(self, execution: Execution) -> NoReturn:
+        """End the user's code here, on its thread. raises: KeyboardInterrupt, or does not return."""
+        execution.to_interrupt = False
+        if execution.stopped:
+            self._stay(execution)
+        raise KeyboardInterrupt
+
     def install(self) -> None:
         """Take the signal; called on the main thread of a worker, once."""
         set_handler(INTERRUPT, self._on_signal)
@@ -61,8 +80,7 @@ class Interrupts:
         if execution is None or not execution.to_interrupt:
             return  # it ended meanwhile, and the next one is none of our business
         if in_user_code(frame):
-            execution.to_interrupt = False
-            raise KeyboardInterrupt
+            self.strike(execution)
         gate = execution.gate
         caller = calling_frame(frame)
         if gate is not None:
@@ -79,8 +97,7 @@ class Interrupts:
             sys.settrace(None)
             caller.f_trace = None
             if execution.to_interrupt and self._running() is execution:
-                execution.to_interrupt = False
-                raise KeyboardInterrupt
+                self.strike(execution)
 
         def of_others(_frame: FrameType, _event: str, _argument: Any) -> None:
             return None

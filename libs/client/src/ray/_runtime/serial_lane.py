@@ -50,7 +50,7 @@ class SerialLane:
         # When the main thread began the call that it runs.
         self._started = 0.0
         self._look_set = False
-        self.interrupts = Interrupts(process.reactor, self.current, self._take)
+        self.interrupts = Interrupts(process.reactor, self.current, self._take, self.stay)
 
     # -- on whichever thread reads
 
@@ -87,6 +87,27 @@ class SerialLane:
             self._replies.flush()
             return False
         return True
+
+    def stop_for_good(self) -> Execution | None:
+        """Let the user's code that runs go no further. returns: what ran, whose reply is the caller's business now."""
+        with self._take:
+            execution = self._running
+            if execution is None:
+                return None
+            execution.stopped = True
+            # Looked at after: its thread sets that, and then looks for ours, without a lock.
+            if execution.returned:
+                execution.stopped = False
+                return None
+            self.interrupts.interrupt(execution)
+            return execution
+
+    def stay(self, execution: Execution) -> None:
+        """Keep the main thread where it is, but for the reading, if its call is stopped for good."""
+        with self._take:  # whoever stopped it has made up its mind by then
+            stopped = execution.stopped
+        while stopped:
+            self._process.reading.wait(Gate(1), LOOK_S)
 
     def hand_back(self) -> None:
         """Name what will not be started here; the owners send it elsewhere. Actors never do that."""
@@ -230,4 +251,4 @@ class SerialLane:
                 execution.to_interrupt = False
         self._executor.tell_blocked(execution, False)
         if interrupted and gate is not None:
-            raise KeyboardInterrupt
+            self.interrupts.strike(execution)

@@ -29,7 +29,6 @@ from ray._runtime.metric_table import TABLE
 from ray._runtime.process import Process
 from ray._runtime.process_title import ProcessTitle, WorkerTitle
 from ray._runtime.rehearsal import rehearse
-from ray._runtime.retirement import Retirement
 
 if TYPE_CHECKING:
     from manta_proto.zygote.v1 import zygote_pb2
@@ -129,7 +128,7 @@ class Worker:
         process.on_worker_message = self._on_raylet
         process.output_name = self._name_output
         process.on_raylet_lost = lambda reason: exit_process(0)
-        self._retirement = Retirement(process)
+        self._retirement = process.executor.retirement
         process.executor.title = WorkerTitle(ProcessTitle())
         self.children = ForkedChildren(self)
 
