@@ -186,6 +186,51 @@ def test_wait_without_fetching_leaves_the_object_where_it_is(cluster: Cluster) -
     assert here() >= 20 * MIB
 
 
+def test_an_object_counts_for_wait_once_it_is_on_this_node(cluster: Cluster) -> None:
+    from ray._runtime.current import runtime
+
+    @ray.remote(num_cpus=0.1, **X)
+    def there(size: int) -> Any:
+        return np.ones(size, dtype="uint8")
+
+    def is_here(ref: Any) -> bool:
+        described = runtime().arena.describe(with_objects=True)  # type: ignore[attr-defined]
+        return any(one.object_id == ref._id and one.sealed for one in described.objects)
+
+    away = [there.remote(20 * MIB) for _ in range(3)]
+    ray.wait(away, num_returns=3, timeout=30, fetch_local=False)
+    here = ray.put(np.ones(MIB, dtype="uint8"))
+    assert ray.wait([*away, here], timeout=0)[0] == [here]
+    ready, rest = ray.wait([*away, here], num_returns=4, timeout=30)
+    assert ready == [*away, here] and not rest and all(map(is_here, away))
+    late = there.remote(5 * MIB)
+    assert ray.wait([late], timeout=30) == ([late], []) and is_here(late)
+
+
+def test_a_get_of_what_is_here_lends_no_cpu_even_if_another_process_owns_it(cluster: Cluster) -> None:
+    @ray.remote(num_cpus=0.1, resources={"a": 0.1})
+    def lent(refs: list[Any]) -> list[bool]:
+        from ray._runtime import fetching
+        from ray._runtime.current import runtime
+
+        executor, told = runtime().executor, list[bool]()  # type: ignore[attr-defined]
+        before, tell = fetching.TAKE_OVER_S, executor.tell_blocked
+        # However busy the machine is, the answer comes within that time.
+        fetching.TAKE_OVER_S = 30.0  # type: ignore[misc]
+        executor.tell_blocked = lambda execution, blocked: told.append(blocked) or tell(execution, blocked)
+        try:
+            assert len(ray.get(refs[0])) == MIB
+            assert [len(one) for one in ray.get(refs[1:])] == [MIB, 1]
+            assert ray.wait(refs, num_returns=3)[0] == refs
+        finally:
+            fetching.TAKE_OVER_S = before  # type: ignore[misc]
+            executor.tell_blocked = tell
+        return told
+
+    refs = [ray.put(np.ones(MIB, dtype="uint8")), ray.put(np.ones(MIB, dtype="uint8")), ray.put("s")]
+    assert ray.get(lent.remote(refs), timeout=60) == []
+
+
 def test_an_actor_on_another_node_answers_in_order(cluster: Cluster) -> None:
     (other,) = cluster.worker_nodes
     counter = Counter.options(**X).remote()

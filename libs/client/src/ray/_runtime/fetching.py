@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from ray._runtime import serialization
 from ray._runtime.arena_errors import ObjectNotFound
 from ray._runtime.gate import Gate
+from ray._runtime.local_wait import LocalWait, is_elsewhere
 from ray._runtime.object_ref import ObjectRef
 from ray._runtime.object_table import ObjectState
-from ray._runtime.pins import Pinned
+from ray._runtime.reading import TAKE_OVER_S
 from ray._runtime.ref_pickling import count_arrived, receiving
 from ray._runtime.stored import load_stored
 from ray._runtime.system_errors import as_raised
@@ -70,10 +70,13 @@ class Fetcher:
             self._process.inquiries.want(ref)
         try:
             if process.is_driver:
-                self._wait(gate, ((ref, entry),), deadline)
+                self._wait(gate, (ref,), deadline)
             else:
+                # Of another owner it may be there already, here even, and the answer is only on its way.
+                if entry.owner is not None and process.reading.wait(gate, self._brief(deadline)):
+                    return
                 with process.lending(gate):
-                    self._wait(gate, ((ref, entry),), deadline)
+                    self._wait(gate, (ref,), deadline)
         finally:
             if entry.state is ObjectState.PENDING:
                 with process.lock:
@@ -111,14 +114,23 @@ class Fetcher:
             for ref, entry in pending:
                 if entry.owner is not None:
                     process.inquiries.want(ref)
-            with process.lending(gate):
-                self._wait(gate, pending, deadline)
+            if process.is_driver or any(entry.owner is None for _, entry in pending):
+                brief = 0.0
+            else:
+                brief = self._brief(deadline)
+            if not (brief and process.reading.wait(gate, brief)):
+                with process.lending(gate):
+                    self._wait(gate, [ref for ref, _ in pending], deadline)
         finally:
             with process.lock:
                 for ref, entry in pending:
                     if entry.state is ObjectState.PENDING:
                         objects.forget_waiter(ref._id, waiter)
         return bool(errors)
+
+    def _brief(self, deadline: float | None) -> float:
+        """How long a worker waits before it lends its CPUs, seconds."""
+        return TAKE_OVER_S if deadline is None else max(0.0, min(TAKE_OVER_S, deadline - time.monotonic()))
 
     def _error_aware(self, gate: Gate, errors: list[bytes]) -> Callable[[bytes], None]:
         entry_of, one_ready = self._process.objects.get, gate.one_ready
@@ -133,7 +145,7 @@ class Fetcher:
 
         return waiter
 
-    def _wait(self, gate: Gate, pending: Sequence[tuple[ObjectRef, ObjectEntry]], deadline: float | None) -> None:
+    def _wait(self, gate: Gate, refs: Sequence[ObjectRef], deadline: float | None) -> None:
         started = time.monotonic()
         while True:
             left = SLOW_WAIT_S if deadline is None else min(SLOW_WAIT_S, deadline - time.monotonic())
@@ -142,15 +154,15 @@ class Fetcher:
             if deadline is not None and time.monotonic() >= deadline:
                 from ray.exceptions import GetTimeoutError
 
-                waiting = [ref for ref, _ in pending if not self.is_ready(ref)]
+                waiting = [ref for ref in refs if not self.is_ready(ref)]
                 raise GetTimeoutError(
                     f"Get timed out: some object(s) not ready. {len(waiting)} of them, the first {waiting[:1]}"
                 )
-            self._say_what_is_awaited(pending, time.monotonic() - started)
+            self._say_what_is_awaited(refs, time.monotonic() - started)
 
-    def _say_what_is_awaited(self, pending: Sequence[tuple[ObjectRef, ObjectEntry]], waited_s: float) -> None:
+    def _say_what_is_awaited(self, refs: Sequence[ObjectRef], waited_s: float) -> None:
         submitter = self._process.submitter
-        for ref, _ in pending:
+        for ref in refs:
             if not self.is_ready(ref):
                 record = submitter.pending.get(ref._id[:24])
                 where = "another process" if record is None else record.name
@@ -255,19 +267,14 @@ class Fetcher:
         from ray.exceptions import GetTimeoutError
 
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
+        if fetch_local:
+            places = self._first_here(refs, num_returns, deadline)
+        else:
             places = self._first_ready(refs, num_returns)
             if len(places) < num_returns:
                 with contextlib.suppress(GetTimeoutError):  # what is there by then is the answer
                     self.await_ready(refs, num_returns, deadline, stop_at_error=False)
                 places = self._first_ready(refs, num_returns)
-            if not (fetch_local and any(self._is_elsewhere(refs[place]) for place in places)):
-                break
-            here, found = self._bring([refs[place] for place in places], deadline)
-            places = [place for place in places if refs[place]._id in here]
-            if found:
-                break
-            # Copies of some are gone: they are looked for elsewhere, or made again.
         if self._process.unread.errors:
             # Whoever waits for a task sees that it has ended, and may ask no more.
             self._process.unread.read_all([refs[place] for place in places])
@@ -290,49 +297,39 @@ class Fetcher:
                     break
         return places
 
-    def _bring(self, refs: list[ObjectRef], deadline: float | None) -> tuple[set[bytes], bool]:
-        """Bring copies of these ready objects to this node.
+    def _first_here(self, refs: Sequence[ObjectRef], needed: int, deadline: float | None) -> list[int]:
+        """As _first_ready, of objects that are on this node by the deadline; others are brought."""
+        process, entry_of = self._process, self._process.objects.get
+        places: list[int] = []
+        for place, ref in enumerate(refs):
+            entry = entry_of(ref._id) or self._counted_now(ref)
+            if (
+                entry is not None
+                and entry.state is not ObjectState.PENDING
+                and not is_elsewhere(entry, process.node_id)
+            ):
+                places.append(place)
+                if len(places) == needed:
+                    return places
+        waiting = LocalWait(process, refs, needed)
 
-        returns: those that are here at the deadline, and whether all copies were where they were thought to be; the
-        owners of those that were not are told. One that cannot be brought counts as here: getting it tells why.
-        """
-        process = self._process
-        away = [ref for ref in refs if self._is_elsewhere(ref)]
-        if not away:  # any more: another thread brought them
-            return {ref._id for ref in refs}, True
-        gate = Gate(len(away))
-        missing = {ref._id for ref in away}
-        lost: list[tuple[ObjectRef, ObjectEntry, int, Sequence[bytes]]] = []
+        def wait(gate: Gate, makes: bool) -> None:
+            from ray.exceptions import GetTimeoutError
 
-        def arrived(
-            ref: ObjectRef, entry: ObjectEntry, generation: int, nodes: Sequence[bytes], pin: Pinned | Exception
-        ) -> None:
-            if isinstance(pin, Pinned):
-                process.reads.keep(ref._id, pin)
-            if isinstance(pin, ObjectNotFound) and not process.closing:
-                lost.append((ref, entry, generation, pin.lost_at or nodes))
-            else:
-                missing.discard(ref._id)
-            gate.one_ready()
+            brief = 0.0 if process.is_driver or makes else self._brief(deadline)
+            if brief and process.reading.wait(gate, brief):
+                return
+            with contextlib.suppress(GetTimeoutError), process.lending(gate):
+                self._wait(gate, refs, deadline)
 
-        for ref in away:
-            entry = process.objects.get(ref._id)
-            assert entry is not None, "a ref that is held has an entry"
-            owner = ref._owner or process.address
-            generation, nodes = entry.generation, entry.nodes
-            told = functools.partial(arrived, ref, entry, generation, nodes)
-            process.arena.get_async(ref._id, list(nodes), owner, told)
-        with process.lending(gate):
-            process.reading.wait(
-                gate, SLOW_WAIT_S * 1000 if deadline is None else max(0.0, deadline - time.monotonic())
-            )
-        for ref, entry, generation, absent in lost:
-            self._report_lost(ref, entry, absent, generation)
-        return {ref._id for ref in refs} - missing, not lost
-
-    def _is_elsewhere(self, ref: ObjectRef) -> bool:
-        entry = self._process.objects.get(ref._id)
-        return entry is not None and entry.state is ObjectState.STORED and self._process.node_id not in entry.nodes
+        while True:
+            waiting.run(wait)
+            if len(waiting.here) >= needed or not waiting.lost:
+                break
+            # They are looked for elsewhere, or made again.
+            for lost in waiting.lost:
+                self._report_lost(lost.ref, lost.entry, lost.nodes, lost.generation)
+        return [place for place, ref in enumerate(refs) if ref._id in waiting.here][:needed]
 
     def future_of(self, ref: ObjectRef) -> Future[Any]:
         """A future that loads the value on the thread that brings it, or here if it is ready and on this node."""
