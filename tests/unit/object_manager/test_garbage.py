@@ -64,19 +64,27 @@ async def test_who_comes_while_a_round_runs_waits_for_one_of_its_own() -> None:
     assert node.done == [("first", True), ("second", False)]
 
 
-async def test_nobody_is_asked_again_at_once_when_nobody_let_anything_go() -> None:
+async def test_the_next_round_waits_a_moment_when_nobody_let_anything_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "FRUITLESS_S", 600.0)
     node = Node(2)
     asker, other = node.processes
     node.ask(asker)
     node.answer(other)
     node.ask(asker)
-    assert node.done == [("", False), ("", False)] and len(other.rounds) == 1
+    node.ask(asker)
+    assert node.done == [("", False)] and len(other.rounds) == 1
+    assert node.garbage._resting is not None
+    node.garbage._resting.cancel()
+    node.garbage._rested()
+    node.answer(other, let_go=True)
+    assert node.done[1:] == [("", True), ("", True)]
 
 
 async def test_the_end_of_a_process_answers_for_it_and_a_silent_one_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(garbage, "COLLECT_S", 0.01)
+    monkeypatch.setattr(garbage, "FRUITLESS_S", 0.0)
     node = Node(3)
     asker, ends, silent = node.processes
     over = asyncio.Event()

@@ -13,7 +13,7 @@ from manta_object_manager.rounds import RoundId, Rounds
 
 # A process answers in its reading thread, after a collection that may look at millions of objects.
 COLLECT_S: Final = 5.0
-# How long nobody is asked again after a round in which nobody let anything go.
+# How long the next round waits after one in which nobody let anything go: each costs every process a collection.
 FRUITLESS_S: Final = 1.0
 
 _log = get("manta_object_manager")
@@ -30,18 +30,18 @@ class Garbage:
         self._rounds = Rounds()
         self._round: RoundId | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
         self._told: list[Done] = []
         # A round that began serves nobody who comes later: what they wait for may have been dropped since.
         self._next: list[tuple[ClientId, Done]] = []
         self._let_go = False
-        self._fruitless_until = 0.0
+        self._fruitless_at = -FRUITLESS_S
 
     def when_collected(self, asker: Client, done: Done) -> None:
         """Call done once all processes but the asker, which has done so itself, have collected; at once if there are
-        none, or if that was of no use a moment ago."""
+        none."""
         self._next.append((asker.id, done))
-        if self._round is None:
-            self._begin()
+        self._begin_next()
 
     def answered(self, client: Client, request: pb.GarbageCollected) -> None:
         self._let_go = self._let_go or request.let_go
@@ -56,13 +56,25 @@ class Garbage:
 
     # ---- inside
 
+    def _begin_next(self) -> None:
+        if not self._next or self._round is not None or self._resting is not None:
+            return
+        loop = asyncio.get_running_loop()
+        rest_s = self._fruitless_at + FRUITLESS_S - loop.time()
+        if rest_s > 0:
+            self._resting = loop.call_later(rest_s, self._rested)
+        else:
+            self._begin()
+
+    def _rested(self) -> None:
+        self._resting = None
+        self._begin()
+
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
         waiting, self._next = self._next, []
         askers = {asker for asker, _ in waiting}
         asked = {client.id: client for client in self._clients() if client.id not in askers}
-        if loop.time() < self._fruitless_until:
-            asked.clear()
         attentive = self._rounds.attentive(asked)
         if not attentive:
             for _, done in waiting:
@@ -88,9 +100,8 @@ class Garbage:
         self._rounds.end(number)
         told, self._told = self._told, []
         if not self._let_go:
-            self._fruitless_until = asyncio.get_running_loop().time() + FRUITLESS_S
+            self._fruitless_at = asyncio.get_running_loop().time()
         _log.info("garbage_collected", asked_for=len(told), let_go=self._let_go)
         for done in told:
             done(self._let_go)
-        if self._next and self._round is None:
-            self._begin()
+        self._begin_next()
