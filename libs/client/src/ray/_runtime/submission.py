@@ -294,7 +294,9 @@ class TaskSubmitter:
         """Ahead of `take`, for a reply that has no results of the user's code; the lock is held."""
         if reply.outcome != _CANCELLED:
             if reply.message:
-                object_ids = [result.object_id for result in reply.returns]
+                # A generator with several results may have made some of them before.
+                errors = [result for result in reply.returns if result.value.kind == serialization.ERROR]
+                object_ids = [result.object_id for result in errors]
                 self._process.unread.failed(record, object_ids, reply.message)
         elif not reply.returns:
             value = task_cancelled(record.task_id)
