@@ -267,10 +267,8 @@ def advance(execution: Execution, iterator: Iterator[Any], sent: Any = None) -> 
     sent: the value of the yield where it is, for one that is a generator and has begun.
     """
     try:
-        if sent is None or not _takes_value(iterator):
-            value = next(iterator, END)
-        else:
-            value = iterator.send(sent)  # type: ignore[attr-defined]
+        takes = sent is not None and _takes_value(iterator)
+        value = iterator.send(sent) if takes else next(iterator, END)  # type: ignore[attr-defined]
     except StopIteration:
         value = END
     except BaseException as error:
