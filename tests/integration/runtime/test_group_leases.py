@@ -53,9 +53,18 @@ def test_a_group_is_ready_although_its_bundles_are_full_and_a_strategy_of_none_i
     assert ray.get(group.ready(), timeout=30) == group and group.wait(30)
     assert placement_group_table(group)["strategy"] == "PACK"
     remove_placement_group(group)
-    with pytest.raises(ActorPlacementGroupRemoved, match="was removed") as caught:
-        ray.get(full.there.remote(), timeout=30)
-    assert isinstance(caught.value, ActorDiedError) and caught.value.actor_id == full._actor_id.hex()
+    errors: list[ActorDiedError] = []
+
+    def ended() -> bool:
+        try:
+            ray.get(full.there.remote(), timeout=30)
+        except ActorDiedError as error:
+            errors.append(error)
+        return bool(errors)
+
+    wait_for(ended, "the actor ends with its group")
+    assert isinstance(errors[0], ActorPlacementGroupRemoved) and "was removed" in str(errors[0])
+    assert errors[0].actor_id == full._actor_id.hex()
 
 
 @pytest.mark.parametrize("bundle", [{"bundle": 1}, {"CPU": 1, "bundle": 0}])
