@@ -162,3 +162,19 @@ def test_what_a_service_has_at_its_start_is_not_collected_again() -> None:
         "a = []; a.append(a); del a; assert gc.collect() >= 1"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("closed", [(), (0,), (1, 2), (0, 1, 2)])
+def test_closed_standard_descriptors_are_filled_and_open_ones_stay(closed: tuple[int, ...]) -> None:
+    program = (
+        "import os, sys\n"
+        "from manta_common.process import fill_standard_descriptors\n"
+        "before = len(os.listdir('/proc/self/fd'))\n"
+        f"for number in {closed}: os.close(number)\n"
+        "fill_standard_descriptors()\n"
+        f"assert all(os.path.samestat(os.fstat(number), os.stat('/dev/null')) for number in {closed})\n"
+        "assert all(os.get_inheritable(number) for number in range(3))\n"
+        "sys.exit(len(os.listdir('/proc/self/fd')) - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60)
+    assert done.returncode == 0

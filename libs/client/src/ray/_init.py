@@ -181,6 +181,9 @@ def init(
         system_config = _system_config(kwargs.get("_system_config"))
 
         from ray._node import ClusterAddress, NodeOptions, find_address, start_local
+        from ray._supervisor import standard_descriptors
+
+        standard_descriptors.fill()  # before anything of ours is opened
 
         temp_dir = kwargs.get("_temp_dir") or ""
         found = find_address(address, temp_root=temp_dir)

@@ -31,6 +31,13 @@ def die_with_parent(parent_pid: int = 0) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def fill_standard_descriptors() -> None:
+    """Open /dev/null as each of the descriptors 0 to 2 that is closed, so that no socket gets its number."""
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:  # the kernel gives the lowest number that is free
+        os.set_inheritable(null, True)
+    os.close(null)
+
+
 def set_child_subreaper() -> None:
     """Become the parent of descendants whose own parent ends. raises: OSError when the kernel refuses."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)

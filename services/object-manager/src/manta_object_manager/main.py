@@ -8,7 +8,14 @@ import uvloop
 from manta_common import logs
 from manta_common.credentials import CredentialError, Token, find_token
 from manta_common.metrics import Metrics
-from manta_common.process import collect_seldom, die_with_parent, raise_nofile_limit, report_ready, stop_on_signals
+from manta_common.process import (
+    collect_seldom,
+    die_with_parent,
+    fill_standard_descriptors,
+    raise_nofile_limit,
+    report_ready,
+    stop_on_signals,
+)
 from manta_common.rpc import RpcServer
 from manta_common.settings import describe, host_of, load
 from manta_proto.object_manager.v1.object_manager_pb2 import ArenaWelcome
@@ -44,6 +51,7 @@ log = logs.get("manta_object_manager")
 
 def main() -> None:
     """Console script. exits: 0 after SIGTERM, 1 when it cannot serve, 2 for wrong settings."""
+    fill_standard_descriptors()
     settings = load(
         ObjectManagerSettings,
         prefix="MANTA_OBJECT_MANAGER_",

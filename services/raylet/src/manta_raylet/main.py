@@ -7,7 +7,7 @@ import sys
 
 from manta_common import logs
 from manta_common.credentials import CredentialError, find_token
-from manta_common.process import die_with_parent, raise_nofile_limit, set_child_subreaper
+from manta_common.process import die_with_parent, fill_standard_descriptors, raise_nofile_limit, set_child_subreaper
 from manta_common.settings import describe, load
 
 from manta_raylet.settings import RayletSettings
@@ -18,6 +18,7 @@ log = logs.get("manta_raylet")
 
 def main() -> None:
     """Console script. exits: 0 after SIGTERM or a drain, 1 when it cannot serve, 2 for wrong settings."""
+    fill_standard_descriptors()
     settings = load(
         RayletSettings,
         prefix="MANTA_RAYLET_",

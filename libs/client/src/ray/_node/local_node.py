@@ -15,6 +15,7 @@ from typing import Any, Final
 from ray._node.options import NodeOptions
 from ray._node.resources import Machine, Wanted, node_resources
 from ray._node.temp_root import default_temp_root, socket_parent
+from ray._supervisor import standard_descriptors
 
 # The supervisor as its console script runs it, but without the site packages and without `import ray`, which it does
 # not need: it imports only the standard library, and its own package by a path of its own.
@@ -134,6 +135,7 @@ def start_local(options: NodeOptions, meanwhile: Callable[[], object] = lambda: 
     imports.
     """
     spec = _spec(options)
+    standard_descriptors.fill()
     ready_reader, ready_writer = os.pipe()
     spec_reader, spec_writer = os.pipe()
     passed = [spec_reader, ready_writer]
@@ -170,13 +172,22 @@ def start_local(options: NodeOptions, meanwhile: Callable[[], object] = lambda: 
             meanwhile()
             ready = _wait_ready(reader.fileno(), options.node_start_timeout_s)
         except BaseException:
-            supervisor.terminate()
-            supervisor.wait()
+            _end_failed(supervisor, options)
             raise
     if not ready.get("ok"):
-        supervisor.wait()
+        _end_failed(supervisor, options)
         raise NodeStartError(_explain(ready))
     return LocalNode(supervisor, ready, options)
+
+
+def _end_failed(supervisor: "subprocess.Popen[bytes]", options: NodeOptions) -> None:
+    """End a supervisor whose node did not come up, in order if it still can; its services end with it."""
+    supervisor.terminate()
+    try:
+        supervisor.wait(2 * options.stop_grace_s + _CLEAN_UP_S)
+    except subprocess.TimeoutExpired:
+        supervisor.kill()
+        supervisor.wait()
 
 
 def _spec(options: NodeOptions) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from . import standard_descriptors
 from .ports import PortTaken
 from .session import SessionError
 from .spec import Spec, SpecError
@@ -20,6 +21,7 @@ object with these fields:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    standard_descriptors.fill()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments in (["--help"], ["-h"]):
         print(USAGE + "\n  ".join(Spec.__annotations__))
