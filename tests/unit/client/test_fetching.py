@@ -29,7 +29,7 @@ class Scene:
         self.free = threading.Event()
         self.helpers.submit(self.free.wait, DEADLINE_S)
         process: Any = SimpleNamespace(
-            lock=self.lock, objects=self.objects, helpers=self.helpers, node_id=HERE, inquiries=self
+            closing=True, lock=self.lock, objects=self.objects, helpers=self.helpers, node_id=HERE, inquiries=self
         )
         self.fetcher = Fetcher(process)
 

@@ -46,3 +46,21 @@ def test_a_channel_that_is_closed_late_starts_nothing() -> None:
     channel.flush()
     channel.close("late")
     assert reasons == ["late"] and channel.closed and not io_threads()
+
+
+def test_without_a_thread_for_it_nothing_is_left_of_it_and_it_can_start_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    io = IoThread()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(RuntimeError, match="new thread"):
+            io.run(one())
+        closed: list[str] = []
+        channel = GrpcChannel(io, lambda kind, payload: None, closed.append, lambda channel: io.loop and None)
+        channel.send(1, b"")
+        channel.start()
+        assert channel.closed and "new thread" in closed[0]
+    assert io.run(one()).result(10) == 1
+    io.stop()

@@ -327,3 +327,24 @@ def test_what_a_child_does_that_was_forked_on_the_stand_ins_thread_ends_without_
     ends[0].join(DEADLINE_S)
     assert not ends[0].is_alive() and not errors
     reactor.close()
+
+
+def test_a_wait_ends_well_though_no_thread_can_stand_in_after_it(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none_left(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    reading = Reading(reactor, start=start_bare_thread)
+    gate = Gate(1)
+    reactor.call_soon(gate.open)
+    with monkeypatch.context() as patch:
+        patch.setattr(_thread, "start_new_thread", none_left)
+        assert reading.wait(gate, DEADLINE_S)
+    assert "stand_in_not_started" in caplog.text
+    ran = threading.Event()
+    reactor.call_soon(ran.set)
+    assert reading.wait(Gate(0), 0) is not None  # the next that leaves starts one
+    assert ran.wait(DEADLINE_S)
+    reading.stop()
+    reactor.close()

@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -243,3 +244,19 @@ def test_the_zygote_tells_its_version(tmp_path: Path) -> None:
     ready = peer.wait_ready()
     peer.close()
     assert Version(ready.version_major, ready.version_minor) == PROTOCOL
+
+
+def test_a_fork_without_room_for_its_descriptors_fails_and_the_zygote_goes_on(zygote: ZygotePeer) -> None:
+    pid = zygote.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = [number for number in range(len(used) + 2) if number not in used]
+    for limit in free[:2]:  # none is left, then one
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limits[1]))
+        request, out, err = zygote.request("answer = 1")
+        answer = zygote.answer_to(request)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        assert isinstance(answer, zygote_pb2.ForkFailed) and answer.lacks_room, answer
+        os.close(out)
+        os.close(err)
+    assert zygote.fork("answer = 2").answer() == 2

@@ -1,6 +1,8 @@
 """A part's Prometheus metrics and the page that serves them."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
@@ -9,11 +11,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
+from manta_common.channel.acceptor import Acceptor
+
 Kind = TypeVar("Kind", Counter, Gauge, Histogram)
 
 _REQUEST_LIMIT_BYTES: Final = 8192
 _REQUEST_TIMEOUT_S: Final = 10.0
 _PAGE_CONNECTIONS: Final = 32
+_BACKLOG: Final = 100
 
 
 class _Registry(CollectorRegistry):
@@ -43,7 +48,7 @@ class Metrics:
         self.registry: CollectorRegistry = _Registry({"part": part, **const_labels})
         self._known: dict[str, Counter | Gauge | Histogram] = {}
         self._texts: list[Callable[[], bytes]] = []
-        self._server: asyncio.Server | None = None
+        self._server: Acceptor | None = None
         self._open: set[asyncio.StreamWriter] = set()
         ProcessCollector(registry=self.registry)
 
@@ -93,18 +98,35 @@ class Metrics:
 
         raises: OSError when the port is taken.
         """
-        self._server = await asyncio.start_server(self._answer, host, port, limit=_REQUEST_LIMIT_BYTES)
-        return int(self._server.sockets[0].getsockname()[1])
+        info = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = info[0]
+        sock = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            server = Acceptor(sock, self._page_protocol)
+            server.start(_BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+        self._server = server
+        return int(sock.getsockname()[1])
+
+    def _page_protocol(self) -> asyncio.StreamReaderProtocol:
+        reader = asyncio.StreamReader(limit=_REQUEST_LIMIT_BYTES)
+        return asyncio.StreamReaderProtocol(reader, self._answer)
 
     async def close(self) -> None:
         """Stop serving the page; nothing when it is not served."""
         if self._server is None:
             return
         self._server.close()
+        self._server = None
         for writer in list(self._open):
             writer.close()
-        await self._server.wait_closed()
-        self._server = None
+            # One that is in the middle of its request ends it by an error, which is told there.
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._open) >= _PAGE_CONNECTIONS:

@@ -1,5 +1,6 @@
 """What a process asks of the kernel about its own life and that of its children."""
 
+import errno
 import gc
 import json
 import os
@@ -15,6 +16,16 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 # New objects that outnumber those that ended by so many have the collector look; Python's own figure is 700.
 _COLLECT_EVERY: Final = 10_000
+
+# What the kernel says when it has no more of something, and of what.
+_LACKS: Final = {
+    errno.EMFILE: "this process has too many descriptors (RLIMIT_NOFILE)",
+    errno.ENFILE: "the machine has too many open files (fs.file-max)",
+    errno.EAGAIN: "there are too many processes or threads (ulimit -u, pids.max of the control group, kernel.pid_max)",
+    errno.ENOMEM: "the machine or the control group is out of memory",
+    errno.ENOBUFS: "the kernel has no room for sockets",
+    errno.ETOOMANYREFS: "too many descriptors are on their way between processes (RLIMIT_NOFILE)",
+}
 
 
 def die_with_parent(parent_pid: int = 0) -> None:
@@ -69,6 +80,19 @@ def open_pidfd(pid: int) -> int:
     raises: ProcessLookupError when it is gone and reaped.
     """
     return os.pidfd_open(pid)
+
+
+def lacks_room(error: OSError) -> bool:
+    """Whether the kernel had no descriptor, process, thread or memory to give: others may end and make room."""
+    return error.errno in _LACKS
+
+
+def explain_lack(error: OSError) -> str:
+    """What was lacking, and what would give more of it; for other errors what the kernel says."""
+    if error.errno == errno.EMFILE:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return f"{error.strerror}: RLIMIT_NOFILE is {limit}; raise it with `ulimit -n` or LimitNOFILE="
+    return f"{error.strerror}: {_LACKS[error.errno]}" if error.errno in _LACKS else str(error)
 
 
 async def wait_pidfd(fd: int) -> None:

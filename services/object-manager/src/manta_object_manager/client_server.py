@@ -72,15 +72,17 @@ class LocalClient(asyncio.Protocol):
         """Take what the process sent before its end. Its sockets are closed before its pidfd tells."""
         if self._transport is None or self.closed:
             return
-        fileno = self._transport.get_extra_info("socket").fileno()
-        with socket.socket(fileno=os.dup(fileno)) as sock:
-            try:
-                while not self._transport.is_closing() and (data := sock.recv(_REST_BYTES, socket.MSG_DONTWAIT)):
-                    self.data_received(data)
-            except BlockingIOError:
-                pass  # a process that it forked holds a copy of the socket
-            except OSError as error:
-                _log.debug("rest_not_read", pid=self.pid, reason=str(error))
+        # The transport's own descriptor: there may be no room for another, and its pins must go all the same.
+        sock = socket.socket(fileno=self._transport.get_extra_info("socket").fileno())
+        try:
+            while not self._transport.is_closing() and (data := sock.recv(_REST_BYTES, socket.MSG_DONTWAIT)):
+                self.data_received(data)
+        except BlockingIOError:
+            pass  # a process that it forked holds a copy of the socket
+        except OSError as error:
+            _log.debug("rest_not_read", pid=self.pid, reason=str(error))
+        finally:
+            sock.detach()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

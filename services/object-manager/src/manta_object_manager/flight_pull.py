@@ -5,12 +5,12 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyarrow as pa
 from manta_common.credentials import TlsFiles, Token
+from manta_common.threads import Threads
 from pyarrow import flight
 
 from manta_object_manager.flight_credentials import call_options
@@ -80,7 +80,7 @@ class FlightPuller:
         self._clients_lock = threading.Lock()
         # Stopped streams that wait for a frozen node end only when its connection does; they must not hold up others.
         self._unanswered_limit = threads
-        self._threads = ThreadPoolExecutor(_THREADS_PER_STREAM * threads, "flight-pull")
+        self._threads = Threads(_THREADS_PER_STREAM * threads, "flight-pull")
 
     def open(self, command: OpenStream, address: str) -> None:
         """Ask the node at host:port for the object."""
@@ -91,7 +91,10 @@ class FlightPuller:
             self._loop.call_soon(self._incoming.stream_broke, command, reason)
             return
         self._streams[command.attempt] = stream
-        self._threads.submit(self._run, stream)
+        try:
+            self._threads.submit(self._run, stream)
+        except RuntimeError as error:  # the system has no thread to give
+            self._loop.call_soon(self._ended, stream, self._incoming.stream_broke, (str(error),))
 
     def _unanswered(self, address: str) -> int:
         """Requests to that node that were given up, and still hold a thread."""

@@ -29,6 +29,8 @@ class Reservations:
         self._memory = memory
         self._idle = idle
         self._thread = ThreadPoolExecutor(1, "arena-reserve")
+        # Now, so that a system that has no thread left later does not matter.
+        self._thread.submit(int)
         self._pending = 0
         self._ahead: asyncio.TimerHandle | None = None
         self._closed = False

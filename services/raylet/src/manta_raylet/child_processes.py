@@ -51,9 +51,19 @@ class ChildProcesses:
         self._previous_handler = signal.signal(signal.SIGCHLD, lambda *_: self._loop.call_soon(self._reap))
 
     def add_worker(self, worker_id: WorkerId, pid: int) -> None:
-        self._add(worker_id, pid, True)
+        """raises: OSError when there is no descriptor to watch it by; it is killed then."""
+        try:
+            self._add(worker_id, pid, True)
+        except OSError:
+            # Its parent has told of it a moment ago, and tells of its end: the pid is its own.
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                _log.debug("worker_gone_already", pid=pid)
+            raise
 
     def add_driver(self, worker_id: WorkerId, pid: int) -> None:
+        """raises: OSError when there is no descriptor to watch it by."""
         self._add(worker_id, pid, False)
 
     def forget_driver(self, worker_id: WorkerId) -> None:
@@ -106,11 +116,11 @@ class ChildProcesses:
     def _add(self, worker_id: WorkerId, pid: int, is_worker: bool) -> None:
         if worker_id in self._by_worker:
             return
-        early = self._early.pop(pid, None) if is_worker else None
         try:
             pidfd = open_pidfd(pid)
         except ProcessLookupError:
             pidfd = -1
+        early = self._early.pop(pid, None) if is_worker else None
         child = _Child(worker_id, pid, pidfd, is_worker)
         self._by_worker[worker_id] = child
         self._by_pid[pid] = child

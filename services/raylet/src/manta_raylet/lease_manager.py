@@ -211,6 +211,16 @@ class LeaseManager:
             self._drop(entry)
             self._refuse(entry, reason, text)
 
+    def one_may_come_free(self, key: WorkerKey) -> bool:
+        """Whether a worker of the kind starts, is idle, or runs what does not wait for others. cost: O(leases)."""
+        if self._pool.has_spare(key):
+            return True
+        workers = ((self._pool.table.get(lease.worker_id), lease) for lease in self._leases.values())
+        return any(
+            worker is not None and worker.key == key and not self._ledger.has_lent(lease.allocation)
+            for worker, lease in workers
+        )
+
     def _refuse(self, entry: Entry, reason: int, text: str) -> None:
         self._commands.append(RefuseLease(entry.request.client, entry.request.request_id, reason, text))
 

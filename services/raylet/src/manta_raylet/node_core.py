@@ -241,15 +241,21 @@ class NodeCore:
                 self.leases.start_failed(worker.key, "; ".join([cause.message, *lines[-3:]]))
         return WorkerDeath(dead(self.spec.node_id, worker.id, cause), holder)
 
-    def start_failed(self, worker: Worker, message: str, at: float) -> None:
-        """The zygote could not fork it."""
+    def start_failed(self, worker: Worker, message: str, at: float, lacks_room: bool = False) -> None:
+        """No process could be made. lacks_room: until others end.
+
+        Those who wait for a worker of its kind go on waiting while one may come free, and are refused otherwise.
+        """
         self.pool.died(worker, at)
         if worker.actor_id is not None:
             cause = common_pb2.DeathCause(kind=common_pb2.DeathCause.WORKER_DIED, message=message)
             self._commands += self.actors.worker_died(worker, cause, True)
         else:
             self.pool.stop_ahead(worker.key)
-            self.leases.start_failed(worker.key, message)
+            if lacks_room:
+                self.pool.pause(at)
+            if not (lacks_room and self.leases.one_may_come_free(worker.key)):
+                self.leases.start_failed(worker.key, message)
 
     def start_lost(self, worker: Worker, at: float) -> None:
         """The zygote died with this fork unanswered: another worker starts in its place, under another id."""

@@ -7,6 +7,7 @@ from manta_common.channel.hello import HelloRefused
 from manta_common.channel.unix_asyncio import Connection, UnixServer, serve_unix
 from manta_common.ids import WORKER_ID_SIZE, JobId, NodeId, WorkerId
 from manta_common.logs import get
+from manta_common.process import explain_lack
 from manta_proto.common.v1 import common_pb2
 from manta_proto.raylet.v1 import raylet_pb2
 
@@ -41,12 +42,17 @@ class UnixClients:
             await self._server.wait_closed()
 
     def _welcome(self, connection: Connection, hello: common_pb2.Hello) -> common_pb2.Welcome:
-        """raises: HelloRefused with what is wrong with the hello."""
+        """raises: HelloRefused with what is wrong with the hello, or that this process has no descriptor left."""
         reason = refusal(self._node, hello)
         if not reason and hello.pid != connection.peer_pid:
             reason = f"the hello says pid {hello.pid}, the kernel {connection.peer_pid}"
         if not reason and hello.role == common_pb2.WORKER and self._node.core.worker(WorkerId(hello.worker_id)) is None:
             reason = f"no worker {hello.worker_id.hex()} is wanted on this node"
+        if not reason and hello.role == common_pb2.DRIVER:
+            try:
+                self._node.processes.watch_driver(WorkerId(hello.worker_id), hello.pid)
+            except OSError as error:
+                reason = f"the raylet cannot watch another process: {explain_lack(error)}"
         if reason:
             raise HelloRefused(reason)
         return worker_welcome(self._node) if hello.role == common_pb2.WORKER else welcome_of(self._node)

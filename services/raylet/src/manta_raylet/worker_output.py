@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -38,7 +40,8 @@ class _Pipe:
 class WorkerOutput:
     """Both pipes of one worker. The write ends belong to the caller until they are sent away."""
 
-    def __init__(self, worker_id: WorkerId, job_id: JobId, log_dir: Path, sink: Sink) -> None:
+    def __init__(self, worker_id: WorkerId, job_id: JobId, log_dir: Path, sink: Sink, spare: int = 0) -> None:
+        """spare: how many descriptors are to stay free. raises: OSError when there are fewer."""
         self._worker_id = worker_id
         self._job_id = job_id
         self._log_dir = log_dir
@@ -48,12 +51,17 @@ class WorkerOutput:
         self._last_errors = LastErrors()
         self.write_ends: list[int] = []
         self._pipes: dict[bool, _Pipe] = {}
-        for is_error in (False, True):
-            read_end, write_end = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(read_end, False)
-            self.write_ends.append(write_end)
-            self._pipes[is_error] = _Pipe(read_end)
-            self._loop.add_reader(read_end, self._readable, is_error)
+        try:
+            for is_error in (False, True):
+                read_end, write_end = os.pipe2(os.O_CLOEXEC)
+                self.write_ends.append(write_end)
+                self._pipes[is_error] = _Pipe(read_end)
+                os.set_blocking(read_end, False)
+                self._loop.add_reader(read_end, self._readable, is_error)
+            _keep_some_free(max(self.write_ends), spare)
+        except OSError:
+            self.close()
+            raise
 
     def close_write_ends(self) -> None:
         """The worker has its copies; ours would keep the pipes open."""
@@ -148,3 +156,9 @@ class WorkerOutput:
         self._emit(is_error, pipe, pipe.splitter.flush())
         if pipe.file is not None:
             os.close(pipe.file)
+
+
+def _keep_some_free(newest: int, spare: int) -> None:
+    """raises: OSError when fewer than `spare` descriptors may be free; the kernel always gives the lowest number."""
+    if newest + spare >= resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+        raise OSError(errno.EMFILE, "Too many open files")

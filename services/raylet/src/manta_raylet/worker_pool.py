@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from manta_common.ids import ActorId, JobId, WorkerId
 
 from manta_raylet.lease import WorkerKey
 from manta_raylet.worker_table import Worker, WorkerState, WorkerTable
+
+# After a start for which there was no room.
+NO_ROOM_PAUSE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,8 @@ class WorkerPool:
         self._actor_starts: deque[tuple[ActorId, int, WorkerKey]] = deque()
         self._starting: dict[WorkerKey, int] = {}
         self._ahead: dict[WorkerKey, None] = {}
+        # The machine had no room for another process; until then only actors try.
+        self._paused_until = 0.0
 
     def job_known(self, job_id: JobId) -> None:
         """What a worker of this job needs has arrived; before, its starts wait."""
@@ -60,6 +66,14 @@ class WorkerPool:
     def stop_all_ahead(self) -> None:
         self._ahead.clear()
 
+    def pause(self, at: float) -> None:
+        """There was no room for another process: try again when one has ended, or after a while."""
+        self._paused_until = at + NO_ROOM_PAUSE_S
+
+    def has_spare(self, key: WorkerKey) -> bool:
+        """Whether a worker of the kind, for tasks, starts or is idle."""
+        return key in self._starting or self.table.has_idle(key)
+
     def want_actor(self, actor_id: ActorId, incarnation: int, key: WorkerKey) -> None:
         """An actor gets a process of its own, in the order asked."""
         self._actor_starts.append((actor_id, incarnation, key))
@@ -81,6 +95,8 @@ class WorkerPool:
                 continue
             started.append(self._start(Worker(self._new_worker_id(), key, at, actor_id, incarnation)))
         self._actor_starts.extendleft(reversed(held_back))
+        if at < self._paused_until:
+            return started
         for key, count in waiting.items():
             if key.job_id not in self._jobs:
                 continue
@@ -140,6 +156,7 @@ class WorkerPool:
         return True
 
     def died(self, worker: Worker, at: float) -> None:
+        self._paused_until = 0.0
         self._uncount(worker)
         self.table.move(worker, WorkerState.DEAD, at)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from manta_common.ids import JobId, WorkerId
 from manta_common.logs import get
+from manta_common.process import explain_lack, lacks_room
 
 from manta_raylet.child_processes import ChildProcesses
 from manta_raylet.commands import StartWorker
@@ -59,7 +60,7 @@ class WorkerProcesses:
         await self._zygote.came_up()
 
     def watch_driver(self, worker_id: WorkerId, pid: int) -> None:
-        """on_exit follows when it ends."""
+        """on_exit follows when it ends; idempotent. raises: OSError when there is no descriptor for it."""
         self._children.add_driver(worker_id, pid)
 
     def forget(self, worker_id: WorkerId) -> None:
@@ -72,9 +73,12 @@ class WorkerProcesses:
         if job is None:  # it ended in the same turn
             self.worker_start_failed(command.worker_id, f"job {command.key.job_id.hex()} has ended")
             return
+        starting = core.pool.table.count(WorkerState.STARTING)
         try:
-            self._starter.start(self._zygote, core.spec.node_id, command.worker_id, command.key, job)
-        except (OSError, ValueError) as error:
+            self._starter.start(self._zygote, core.spec.node_id, command.worker_id, command.key, job, starting)
+        except OSError as error:
+            self.worker_start_failed(command.worker_id, _no_room_for_one_more(error), lacks_room(error))
+        except ValueError as error:
             self.worker_start_failed(command.worker_id, str(error))
 
     def kill(self, worker_id: WorkerId) -> None:
@@ -131,8 +135,8 @@ class WorkerProcesses:
     def forked(self, request_id: int, pid: int) -> None:
         self._starter.forked(request_id, pid)
 
-    def fork_failed(self, request_id: int, message: str) -> None:
-        self._starter.fork_failed(request_id, message)
+    def fork_failed(self, request_id: int, message: str, lacks_room: bool) -> None:
+        self._starter.fork_failed(request_id, message, lacks_room)
 
     def fork_lost(self, request_id: int) -> None:
         self._starter.fork_lost(request_id)
@@ -146,7 +150,12 @@ class WorkerProcesses:
     # ---- what became of a start
 
     def worker_forked(self, worker_id: WorkerId, pid: int) -> None:
-        self._children.add_worker(worker_id, pid)
+        try:
+            self._children.add_worker(worker_id, pid)
+        except OSError as error:
+            self._starter.close_output(worker_id)
+            self.worker_start_failed(worker_id, _no_room_for_one_more(error), lacks_room(error))
+            return
         worker = self._core().worker(worker_id)
         if worker is not None:
             worker.pid = pid
@@ -154,11 +163,11 @@ class WorkerProcesses:
             # Given up between the wish and the fork.
             self.kill(worker_id)
 
-    def worker_start_failed(self, worker_id: WorkerId, message: str) -> None:
+    def worker_start_failed(self, worker_id: WorkerId, message: str, lacks_room: bool = False) -> None:
         worker = self._core().worker(worker_id)
         _log.warning("worker_not_started", worker_id=worker_id, reason=message)
         if worker is not None:
-            self._core().start_failed(worker, message, self._loop.time())
+            self._core().start_failed(worker, message, self._loop.time(), lacks_room)
             self._on_change()
 
     def worker_start_lost(self, worker_id: WorkerId) -> None:
@@ -166,3 +175,7 @@ class WorkerProcesses:
         if worker is not None:
             self._core().start_lost(worker, self._loop.time())
             self._on_change()
+
+
+def _no_room_for_one_more(error: OSError) -> str:
+    return f"the raylet has no room for another worker: {explain_lack(error)}"

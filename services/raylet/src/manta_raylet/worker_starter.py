@@ -18,6 +18,11 @@ from manta_raylet.worker_output import Sink, WorkerOutput
 from manta_raylet.zygote_link import ZygoteLink
 
 CUDA_VISIBLE_DEVICES: Final = "CUDA_VISIBLE_DEVICES"
+# A worker that starts takes them when it has been forked and when it connects: a pidfd and a socket.
+_DESCRIPTORS_LATER: Final = 2
+# For all that is not a worker: drivers, connections to other nodes, the log files of workers that are there. Without
+# them a worker too many would harm others.
+_SPARE_DESCRIPTORS: Final = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +50,7 @@ class StartEvents(Protocol):
     """Who hears what became of a start."""
 
     def worker_forked(self, worker_id: WorkerId, pid: int) -> None: ...
-    def worker_start_failed(self, worker_id: WorkerId, message: str) -> None: ...
+    def worker_start_failed(self, worker_id: WorkerId, message: str, lacks_room: bool = False) -> None: ...
     def worker_start_lost(self, worker_id: WorkerId) -> None: ...
 
 
@@ -61,11 +66,21 @@ class WorkerStarter:
         self._outputs: dict[WorkerId, WorkerOutput] = {}
 
     def start(
-        self, zygote: ZygoteLink, node_id: NodeId, worker_id: WorkerId, key: WorkerKey, job: gcs_pb2.JobRecord
+        self,
+        zygote: ZygoteLink,
+        node_id: NodeId,
+        worker_id: WorkerId,
+        key: WorkerKey,
+        job: gcs_pb2.JobRecord,
+        starting: int,
     ) -> None:
-        """Ask the zygote for the worker. raises: OSError when no pipe can be made, ValueError for a bad runtime env."""
+        """Ask the zygote for the worker. starting: how many have not reported yet, this one too.
+
+        raises: OSError when there are no descriptors for it, ValueError for a bad runtime env.
+        """
         request = self._request(node_id, worker_id, key, job)
-        output = WorkerOutput(worker_id, JobId(job.job_id), self._around.log_dir, self._sink)
+        spare = _SPARE_DESCRIPTORS + _DESCRIPTORS_LATER * starting
+        output = WorkerOutput(worker_id, JobId(job.job_id), self._around.log_dir, self._sink, spare)
         self._outputs[worker_id] = output
         self._asked[request.request_id] = worker_id
         descriptors, output.write_ends = output.write_ends, []
@@ -91,11 +106,11 @@ class WorkerStarter:
             output.started(pid)
         self._events.worker_forked(worker_id, pid)
 
-    def fork_failed(self, request_id: int, message: str) -> None:
+    def fork_failed(self, request_id: int, message: str, lacks_room: bool) -> None:
         worker_id = self._asked.pop(request_id, None)
         if worker_id is not None:
             self.close_output(worker_id)
-            self._events.worker_start_failed(worker_id, message)
+            self._events.worker_start_failed(worker_id, message, lacks_room)
 
     def fork_lost(self, request_id: int) -> None:
         worker_id = self._asked.pop(request_id, None)

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from google.protobuf.message import DecodeError
 from manta_common.channel.framing import FrameDecoder, ProtocolError, encode_frame
 from manta_common.logs import get
-from manta_common.process import open_pidfd
+from manta_common.process import explain_lack, lacks_room, open_pidfd
 from manta_common.version import Version, VersionMismatch, check
 from manta_proto.zygote.v1 import zygote_pb2
 
@@ -36,7 +36,7 @@ class ZygoteEvents(Protocol):
     """Who hears of forks and exits; all on the event loop."""
 
     def forked(self, request_id: int, pid: int) -> None: ...
-    def fork_failed(self, request_id: int, message: str) -> None: ...
+    def fork_failed(self, request_id: int, message: str, lacks_room: bool) -> None: ...
     def fork_lost(self, request_id: int) -> None: ...
     def exited(self, pid: int, status: int) -> None: ...
     def zygote_gone(self) -> None: ...
@@ -84,16 +84,23 @@ class ZygoteLink:
         """Take the one that was spawned early, else spawn one. Main thread only, see zygote_process."""
         self._restart = None
         early, self._early = self._early, None
+        zygote = early
         try:
-            zygote = early or spawn(self._command, self._log_file)
+            zygote = zygote or spawn(self._command, self._log_file)
+            pidfd = open_pidfd(zygote.process.pid)
         except OSError as error:
-            _log.error("zygote_not_started", command=self._command, reason=error.strerror)
+            _log.error("zygote_not_started", command=self._command, reason=explain_lack(error))
+            if zygote is not None:
+                # Its end could not be seen.
+                zygote.connection.close()
+                zygote.process.kill()
+                zygote.process.wait()
             self._start_again()
             return
         self._process, ours = zygote.process, zygote.connection
         self._socket = ours
         self._decoder = FrameDecoder(_FRAME_LIMIT)
-        self._pidfd = open_pidfd(self._process.pid)
+        self._pidfd = pidfd
         self._loop.add_reader(self._pidfd, self._died)
         self._loop.add_reader(ours.fileno(), self._readable)
         _log.info("zygote_started", pid=self._process.pid)
@@ -144,8 +151,15 @@ class ZygoteLink:
                 self._loop.add_writer(sock.fileno(), self._flush)
                 return
             except OSError as error:
-                _log.warning("zygote_not_reached", reason=error.strerror)
-                return  # its end is near; _died does the rest
+                if not lacks_room(error):
+                    _log.warning("zygote_not_reached", reason=error.strerror)
+                    return  # its end is near; _died does the rest
+                if self._asked:
+                    return  # each answer tells that it took the descriptors of one request off the way: see _handle
+                self._outgoing.popleft()
+                _close_all(item.descriptors)
+                self._events.fork_failed(item.request_id, f"the zygote cannot be asked: {explain_lack(error)}", True)
+                continue
             self._asked.add(item.request_id)
             # The descriptors went with the first byte.
             _close_all(item.descriptors)
@@ -168,11 +182,24 @@ class ZygoteLink:
             self.kill()
             return
         try:
-            for kind, payload in self._decoder.feed(data):
-                self._handle(kind, payload)
+            self._handle_all(data)
         except (ProtocolError, DecodeError) as error:
             _log.error("zygote_malformed", reason=str(error))
             self.kill()
+        else:
+            if self._outgoing:
+                self._flush()
+
+    def _handle_all(self, data: bytes) -> None:
+        """raises: ProtocolError, DecodeError."""
+        for kind, payload in self._decoder.feed(data):
+            try:
+                self._handle(kind, payload)
+            except (ProtocolError, DecodeError):
+                raise
+            except Exception:
+                # A bug of ours: the frames behind it are of other workers.
+                _log.exception("zygote_frame_failed", kind=kind)
 
     def _handle(self, kind: int, payload: bytes) -> None:
         if kind == zygote_pb2.READY:
@@ -184,7 +211,7 @@ class ZygoteLink:
         elif kind == zygote_pb2.FORK_FAILED:
             failed = zygote_pb2.ForkFailed.FromString(payload)
             self._asked.discard(failed.request_id)
-            self._events.fork_failed(failed.request_id, failed.message)
+            self._events.fork_failed(failed.request_id, failed.message, failed.lacks_room)
         elif kind == zygote_pb2.EXITED:
             exited = zygote_pb2.Exited.FromString(payload)
             self._events.exited(exited.pid, exited.status)
@@ -211,7 +238,7 @@ class ZygoteLink:
         waiting, self._outgoing = self._outgoing, deque()
         for item in waiting:
             _close_all(item.descriptors)
-            self._events.fork_failed(item.request_id, message)
+            self._events.fork_failed(item.request_id, message, False)
 
     def _died(self) -> None:
         assert self._process is not None
@@ -235,8 +262,7 @@ class ZygoteLink:
         assert self._socket is not None
         try:
             data = self._socket.recv(64 * 1024, socket.MSG_DONTWAIT)
-            for kind, payload in self._decoder.feed(data):
-                self._handle(kind, payload)
+            self._handle_all(data)
         except (OSError, ProtocolError, DecodeError):
             return False
         return bool(data)

@@ -6,6 +6,7 @@ that both import at the same time.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -41,23 +42,23 @@ def spawn(command: Sequence[str], log_file: Path) -> ZygoteProcess:
         if os.getppid() != parent:
             os._exit(1)
 
-    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    ours.setblocking(False)
-    try:
-        process = subprocess.Popen(
-            [*command, "--fd", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            preexec_fn=tie_to_parent,
-            process_group=0,
-        )
-    except OSError:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-        os.close(log)
+    with contextlib.ExitStack() as opened:
+        log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        opened.callback(os.close, log)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        opened.enter_context(theirs)
+        try:
+            ours.setblocking(False)
+            process = subprocess.Popen(
+                [*command, "--fd", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=tie_to_parent,
+                process_group=0,
+            )
+        except OSError:
+            ours.close()
+            raise
     return ZygoteProcess(process, ours)

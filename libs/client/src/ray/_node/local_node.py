@@ -89,7 +89,14 @@ class LocalNode:
         """Wait for the node to end. returns: whether it has."""
         if self._supervisor.poll() is not None:
             return True
-        ended = _wait_all([os.pidfd_open(self._supervisor.pid)], timeout_s)
+        try:
+            pidfd = os.pidfd_open(self._supervisor.pid)
+        except OSError:
+            # No descriptor is left: the node is to end all the same, and subprocess looks for that now and then.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._supervisor.wait(timeout_s)
+            return self._supervisor.poll() is not None
+        ended = _wait_all([pidfd], timeout_s)
         if ended:
             self._supervisor.wait()
         return ended
@@ -136,12 +143,17 @@ def start_local(options: NodeOptions, meanwhile: Callable[[], object] = lambda: 
     """
     spec = _spec(options)
     standard_descriptors.fill()
-    ready_reader, ready_writer = os.pipe()
-    spec_reader, spec_writer = os.pipe()
-    passed = [spec_reader, ready_writer]
-    if options.ends_with_this_process:
-        passed.append(os.pidfd_open(os.getpid()))
-        spec["driver_fd"] = passed[-1]
+    with contextlib.ExitStack() as opened:
+        try:
+            ready_reader, ready_writer = _pipe(opened)
+            spec_reader, spec_writer = _pipe(opened)
+            passed = [spec_reader, ready_writer]
+            if options.ends_with_this_process:
+                passed.append(os.pidfd_open(os.getpid()))
+                spec["driver_fd"] = passed[-1]
+        except OSError as error:
+            raise _not_started(error) from error
+        opened.pop_all()
     spec["ready_fd"] = ready_writer
     # The interpreter's own options (-X, -W) and user site are of no concern to the supervisor.
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -158,10 +170,10 @@ def start_local(options: NodeOptions, meanwhile: Callable[[], object] = lambda: 
             start_new_session=True,
             env={**os.environ, **options.env_vars},
         )
-    except OSError:
+    except OSError as error:
         os.close(ready_reader)
         os.close(spec_writer)
-        raise
+        raise _not_started(error) from error
     finally:
         for descriptor in passed:
             os.close(descriptor)
@@ -178,6 +190,20 @@ def start_local(options: NodeOptions, meanwhile: Callable[[], object] = lambda: 
         _end_failed(supervisor, options)
         raise NodeStartError(_explain(ready))
     return LocalNode(supervisor, ready, options)
+
+
+def _pipe(opened: contextlib.ExitStack) -> tuple[int, int]:
+    """Closed with the stack. raises: OSError."""
+    reader, writer = os.pipe()
+    opened.callback(os.close, reader)
+    opened.callback(os.close, writer)
+    return reader, writer
+
+
+def _not_started(error: OSError) -> NodeStartError:
+    from manta_common.process import explain_lack
+
+    return NodeStartError(f"the node could not be started: supervisor: {explain_lack(error)}")
 
 
 def _end_failed(supervisor: "subprocess.Popen[bytes]", options: NodeOptions) -> None:

@@ -159,7 +159,11 @@ class ActorCreator:
             return
         if is_kept(spec) and any(not argument.HasField("value") for argument in spec.arguments):
             # This may be the thread that reads, and to bring a large object blocks.
-            self._process.helpers.submit(self._send_kept, actor, spec)
+            try:
+                self._process.helpers.submit(self._send_kept, actor, spec)
+            except RuntimeError as error:  # the system has no thread to give
+                message = f"the constructor's arguments cannot be brought: {error}"
+                self._actors.died(actor, common_pb2.DeathCause(kind=common_pb2.DeathCause.INIT_FAILED, message=message))
             return
         self._send(actor, spec)
 

@@ -45,7 +45,35 @@ class ArenaConnection:
     """A greeted socket with the arena's mapping. Broken once, broken for ever; a new one is made then."""
 
     def __init__(self, path: str, hello: bytes) -> None:
-        """raises: OSError when nobody serves the path, HelloRefused, ProtocolError."""
+        """raises: OSError when nobody serves the path or there is no descriptor, HelloRefused, ProtocolError."""
+        # Readable once calls were ended on this side, for a thread that sleeps in a poll.
+        # A file object, so that a write after its close finds no other file under its number.
+        self._ended = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
+        try:
+            self._greet(path, hello)
+        except BaseException:
+            self._ended.close()
+            raise
+        self.socket.setblocking(False)
+        self.fd = self.socket.fileno()
+        self.problem: ArenaDisconnected | None = None
+        # What calls end with that are made although no further ones may be.
+        self._over: ArenaDisconnected | None = None
+        self._watched = threading.RLock()  # a destructor may end the connection while it is held
+        self._watched_no_more = False
+        self._on_closing: Callable[[int], None] | None = None
+        self.extents = ExtentWriter(self)
+        self.on_garbage: Callable[[int], None] | None = None
+        self.pending: dict[int, Call] = {}
+        self._sending = threading.Lock()
+        self._reading = threading.Lock()
+        self._reader = 0  # the thread that holds it
+        self._followers: dict[Call, None] = {}
+        self._missed = False
+        self._closed = False
+
+    def _greet(self, path: str, hello: bytes) -> None:
+        """Say hello, and map what the welcome brings."""
         self.socket = _connected(path)
         try:
             self.socket.sendall(hello)
@@ -62,26 +90,6 @@ class ArenaConnection:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        self.socket.setblocking(False)
-        self.fd = self.socket.fileno()
-        self.problem: ArenaDisconnected | None = None
-        # What calls end with that are made although no further ones may be.
-        self._over: ArenaDisconnected | None = None
-        self._watched = threading.RLock()  # a destructor may end the connection while it is held
-        self._watched_no_more = False
-        self._on_closing: Callable[[int], None] | None = None
-        self.extents = ExtentWriter(self)
-        self.on_garbage: Callable[[int], None] | None = None
-        self.pending: dict[int, Call] = {}
-        self._sending = threading.Lock()
-        self._reading = threading.Lock()
-        self._reader = 0  # the thread that holds it
-        self._followers: dict[Call, None] = {}
-        # Readable once calls were ended on this side, for a thread that sleeps in a poll.
-        # A file object, so that a write after its close finds no other file under its number.
-        self._ended = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
-        self._missed = False
-        self._closed = False
 
     # ---- calls
 

@@ -347,16 +347,17 @@ class Fetcher:
         def settle_elsewhere() -> None:
             try:
                 process.helpers.submit(settle).add_done_callback(given_up)
-            except RuntimeError:  # the helpers have ended
-                give_up()
+            except RuntimeError as error:
+                give_up(None if process.closing else error)
 
         def given_up(done: Future[None]) -> None:
             if done.cancelled():
                 give_up()
 
-        def give_up() -> None:
+        def give_up(error: Exception | None = None) -> None:
+            """error: there was no thread; None: the helpers have ended."""
             if future.set_running_or_notify_cancel():
-                future.set_exception(_shut_down())
+                future.set_exception(error or _shut_down())
 
         def when_ready(_object_id: bytes) -> None:
             entry = process.objects.get(ref._id)

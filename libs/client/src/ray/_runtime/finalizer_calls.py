@@ -8,9 +8,10 @@ it returns are valid at once, since their ids are chosen here. What would have t
 from __future__ import annotations
 
 import collections
+import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ray._runtime import serialization
 from ray._runtime.object_ref import ObjectRef
@@ -19,6 +20,11 @@ from ray._runtime.system_errors import error_value
 if TYPE_CHECKING:
     from ray._runtime.api import FunctionDescriptor, MethodInfo, TaskOptions
     from ray._runtime.process import Process
+
+log = logging.getLogger("ray.runtime")
+
+# Until a thread is asked for again that the system did not have.
+_AGAIN_S: Final = 0.2
 
 
 class FinalizerCalls:
@@ -133,4 +139,9 @@ class FinalizerCalls:
         process.reactor.call_soon(self._start)
 
     def _start(self) -> None:
-        self._process.helpers.submit(self.settle)
+        try:
+            self._process.helpers.submit(self.settle)
+        except RuntimeError as error:
+            if not self._process.closing:  # the system has no thread to give
+                log.warning("finalizer_calls_wait error=%s again_in_s=%g", error, _AGAIN_S)
+                self._process.reactor.call_later(_AGAIN_S, self._start)

@@ -11,7 +11,7 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +151,7 @@ class GroupLoop:
             if _is_large(incoming):
                 # It may have to be brought from another node; other calls go on meanwhile.
                 prepare = self._calls.prepare
-                call = await self.loop.run_in_executor(self._process.helpers, prepare, incoming, execution)
+                call = await self._aside(prepare, incoming, execution)
             else:
                 call = self._calls.prepare(incoming, execution)
             if not execution.cancelled:
@@ -173,8 +173,16 @@ class GroupLoop:
             return
         if packed.large:
             # A copy, and perhaps a wait for room; other calls go on meanwhile.
-            await self.loop.run_in_executor(self._process.helpers, self._calls.store, packed)
+            await self._aside(self._calls.store, packed)
         self._calls.finish(packed)
+
+    async def _aside(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run it on a helper's thread; here when the system has no thread to give."""
+        try:
+            done = self.loop.run_in_executor(self._process.helpers, function, *args)
+        except RuntimeError:
+            return function(*args)
+        return await done
 
     async def _call(self, execution: Execution, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The user's code. raises: Failure with what it raised, or when it was cancelled and did not say so."""

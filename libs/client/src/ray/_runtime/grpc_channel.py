@@ -50,7 +50,14 @@ class GrpcChannel:
         self._call: Any = None
 
     def start(self) -> None:
-        self._open_stream(self)
+        try:
+            self._open_stream(self)
+        except IoStopped:
+            raise
+        except (OSError, RuntimeError) as error:
+            # No descriptor or thread for the loop: who made the channel tries again, as after any other end.
+            log.warning("channel_not_opened error=%s", error)
+            self.close(str(error))
 
     def send(self, kind: int, payload: bytes) -> None:
         self._outbox.append(common_pb2.Frame(kind=kind, payload=payload))
@@ -78,6 +85,8 @@ class GrpcChannel:
             self._io.loop.call_soon_threadsafe(call)
         except IoStopped:
             log.debug("channel_used_after_shutdown")
+        except (OSError, RuntimeError):
+            log.debug("channel_has_no_loop")  # closed by `start`, which could not get one
 
     def _wake(self) -> None:
         self._waking = False

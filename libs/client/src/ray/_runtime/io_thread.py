@@ -33,21 +33,29 @@ class IoThread:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop; started if it is not. raises: IoStopped after `stop`."""
+        """The loop; started if it is not.
+
+        raises: IoStopped after `stop`; OSError or RuntimeError when the system has no descriptor or thread for it.
+        """
         with self._guard:
             if self._stopped:
                 raise IoStopped
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._run, args=(self._loop,), name="manta-io", daemon=True)
-                self._thread.start()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=self._run, args=(loop,), name="manta-io", daemon=True)
+                try:
+                    thread.start()
+                except BaseException:  # kept, it would be a loop that nobody runs
+                    loop.close()
+                    raise
+                self._loop, self._thread = loop, thread
             return self._loop
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
-        """Start a coroutine; its result or exception comes in the future. raises: IoStopped after `stop`."""
+        """Start a coroutine; its result or exception comes in the future. raises: as `loop`."""
         try:
             loop = self.loop
-        except IoStopped:
+        except BaseException:
             coroutine.close()
             raise
         return asyncio.run_coroutine_threadsafe(coroutine, loop)

@@ -101,7 +101,12 @@ class ItemSender:
             return
         if packed.large:
             loop = asyncio.get_running_loop()
-            stored = loop.run_in_executor(self._process.helpers, self._store, packed)
+            try:
+                stored = loop.run_in_executor(self._process.helpers, self._store, packed)
+            except RuntimeError:  # the system has no thread to give
+                self._store(packed)
+                self._append(packed)
+                return
             while not stored.done():
                 try:
                     await asyncio.shield(stored)

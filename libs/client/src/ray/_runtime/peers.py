@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import collections
+import errno
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 from manta_common.channel.framing import ProtocolError
+from manta_common.process import explain_lack
 from manta_proto.common.v1 import common_pb2
 from manta_proto.worker.v1 import worker_pb2
 from ray._runtime.links import RECONNECT_S, Carrier, Peer, open_unix, socket_path, watch_tcp
@@ -28,6 +31,8 @@ log = logging.getLogger("ray.runtime")
 _ACKNOWLEDGE_S: Final = 0.2
 # A refusal may be of a version or token that will not change soon.
 _REFUSED_S: Final = 5.0
+# How often it is said at most that there are no descriptors for connections.
+_TELL_LACK_S: Final = 10.0
 # A larger frame that could not be taken is not sent back.
 _RETURN_BYTES: Final = 64 << 20
 
@@ -45,6 +50,7 @@ class PeerTable:
         self._listener: Listener | None = None
         self._owing: collections.deque[Peer] = collections.deque()
         self._acknowledging = False
+        self._tell_lack_at = 0.0
         # Opens when all that was said has arrived.
         self._settling: Gate | None = None
 
@@ -108,9 +114,17 @@ class PeerTable:
         except OSError as error:
             # The raylet says whether the peer is dead; until then it may be starting or have a full backlog.
             log.debug("peer_unreachable worker_id=%s error=%s", peer.worker_id.hex(), error)
+            self._tell_lack(peer, error)
             self.failed(peer)
             return
         self.opened(peer, channel)
+
+    def _tell_lack(self, peer: Peer, error: OSError) -> None:
+        """What is for the peer waits until another connection ends; the user can make that come sooner."""
+        now = time.monotonic()
+        if error.errno in (errno.EMFILE, errno.ENFILE) and now >= self._tell_lack_at:
+            self._tell_lack_at = now + _TELL_LACK_S
+            log.warning("peer_waits_for_descriptor worker_id=%s reason=%s", peer.worker_id.hex(), explain_lack(error))
 
     def failed(self, peer: Peer, delay_s: float = RECONNECT_S) -> None:
         """A connection could not be made; try again, until the peer is declared dead."""

@@ -12,10 +12,11 @@ import json
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from manta_common.threads import Threads
 from manta_proto.common.v1 import common_pb2
 from manta_proto.raylet.v1 import raylet_pb2
 from ray._runtime import cluster_view, current, ref_pickling, serialization, stored, tuning
@@ -114,7 +115,7 @@ class Process:
         self.reading = Reading(self.reactor, self.executor.taken_over, start)
         self.actors = Actors(self)
         self.reads = Reads(self)
-        self._helpers: ThreadPoolExecutor | None = None
+        self._helpers: Threads | None = None
         # A worker waits for no welcome.
         self._welcomed: Future[common_pb2.Welcome] | None = Future() if is_driver else None
         self.on_log_lines: Callable[[raylet_pb2.LogLines], None] | None = None
@@ -463,11 +464,11 @@ class Process:
         return cluster_view.task_runtime_env(self.job_runtime_env, own)
 
     @property
-    def helpers(self) -> ThreadPoolExecutor:
+    def helpers(self) -> Threads:
         """Threads for what may block and nobody waits for: futures of large objects."""
         if self._helpers is None:
             with self.lock:  # two threads may need them first; shutdown ends those that it knows
-                self._helpers = self._helpers or ThreadPoolExecutor(4, thread_name_prefix="manta-helper")
+                self._helpers = self._helpers or Threads(4, thread_name_prefix="manta-helper")
         return self._helpers
 
     def drop_in_child(self) -> None:

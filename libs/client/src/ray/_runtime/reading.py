@@ -160,7 +160,11 @@ class Reading:
         if self._waiting:
             self._wake_next()
         if self._parked:
-            self._unpark()
+            try:
+                self._unpark()
+            except RuntimeError as error:
+                # Until the next wait nobody reads; what this one was for is there all the same.
+                log.warning("stand_in_not_started error=%s", error)
 
     def _wake_next(self) -> None:
         try:

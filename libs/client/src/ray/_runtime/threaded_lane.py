@@ -98,13 +98,36 @@ class ThreadedLane:
         return incoming, execution
 
     def _start(self, group: Group[Incoming], admitted: Admitted) -> None:
+        following: Admitted | None = admitted
+        while following is not None:
+            following = self._hand_over(group, following)
+
+    def _hand_over(self, group: Group[Incoming], admitted: Admitted) -> Admitted | None:
+        """Give the call to a thread of the group, a new one if need be. returns: another call, to be given in turn."""
         threads = self._threads[group.name]
         threads.idle.put(admitted)
         # Only here, on the thread that reads, so nobody else counts at once.
         if threads.started < group.running:
-            threads.started += 1
-            name = f"manta-{group.name or 'call'}-{threads.started}"
-            threading.Thread(target=self._work, args=(group, threads), name=name, daemon=True).start()
+            name = f"manta-{group.name or 'call'}-{threads.started + 1}"
+            try:
+                threading.Thread(target=self._work, args=(group, threads), name=name, daemon=True).start()
+            except RuntimeError as error:
+                # The system has none to give. Those of the group that there are take the call; else it fails.
+                log.warning("call_thread_not_started group=%s threads=%d error=%s", group.name, threads.started, error)
+                if not threads.started:
+                    return self._fail_without_thread(group, threads, error)
+            else:
+                threads.started += 1
+        return None
+
+    def _fail_without_thread(self, group: Group[Incoming], threads: _Threads, error: RuntimeError) -> Admitted | None:
+        """Fail the call of a group that has no thread. returns: the one that waited behind it."""
+        incoming, _ = threads.idle.get_nowait()
+        self._calls.reject(incoming, RuntimeError(f"no thread can be started for this call: {error}"))
+        with self._guard:
+            del self._running[incoming.task.task_id]
+            following = self._groups.ended(group)
+            return self._admit(following) if following is not None else None
 
     def cancel(self, task_id: bytes, force: bool) -> bool:
         with self._guard:

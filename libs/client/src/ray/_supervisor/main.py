@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.set_inheritable(descriptor, False)
     try:
         supervisor = Supervisor(spec)
-    except (SessionError, PortTaken) as error:
+    except (SessionError, PortTaken, OSError) as error:
         print(f"manta-supervisor: {error}", file=sys.stderr)
         if spec.ready_fd >= 0:
             report(spec.ready_fd, failure(str(error)))

@@ -22,7 +22,10 @@ class ServiceProcess:
         self.ready: Mapping[str, Any] | None = None
         self._received = b""
         program = find_program(command[0], bin_dirs)
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise ServiceError(f"cannot start {program}: {error.strerror}") from error
         # The service's end: the only descriptor besides the standard ones that it inherits.
         os.set_inheritable(writer, True)
         os.set_blocking(writer, True)

@@ -26,6 +26,7 @@ class Supervisor:
     def __init__(self, spec: Spec) -> None:
         """Make folders and reserve ports. raises: SessionError, PortTaken."""
         self._spec = spec
+        self._lost = 0  # lines of the log
         self._began = time.monotonic()
         # Before any child exists, so that no end is missed.
         self._wakeup, self._wakeup_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -220,8 +221,16 @@ class Supervisor:
         words = " ".join(f"{key}={value}" for key, value in fields.items() if value != "")
         now = time.time()
         moment = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}"
-        with open(self._session.log_file("supervisor"), "a") as file:
-            file.write(f"{moment}Z {event} {words}\n")
+        if self._lost:
+            words += f" lines_lost_before={self._lost}"
+        try:
+            with open(self._session.log_file("supervisor"), "a") as file:
+                file.write(f"{moment}Z {event} {words}\n")
+        except OSError:
+            # A full disk, or no descriptor left, must not end the node. The next line tells of the loss.
+            self._lost += 1
+        else:
+            self._lost = 0
 
 
 def failure(reason: str, *, service: str = "supervisor", log: str = "", tail: str = "") -> dict[str, Any]:

@@ -12,6 +12,10 @@ _CHUNK: Final = 1 << 16
 # The kernel passes at most 253 descriptors with one message (SCM_MAX_FD).
 _ANCILLARY: Final = socket.CMSG_SPACE(253 * array.array("i").itemsize)
 _FRAME_LIMIT: Final = 16 * 1024 * 1024
+# Of one FORK: stdout and stderr.
+_PER_FORK: Final = 2
+# In the place of a descriptor that the kernel could not hand over.
+LOST: Final = -1
 
 
 class Control:
@@ -31,7 +35,7 @@ class Control:
     def receive(self) -> list[tuple[int, bytes]]:
         """One read: the frames that are complete now; sets `ended` at the end of the stream.
 
-        raises: ProtocolError for a frame or a number of descriptors that the protocol does not allow.
+        raises: ProtocolError for a frame that the protocol does not allow.
         """
         try:
             data, ancillary, flags, _ = self._socket.recvmsg(_CHUNK, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
@@ -45,16 +49,21 @@ class Control:
                 received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
                 self._descriptors.extend(received)
         if flags & socket.MSG_CTRUNC:
-            raise ProtocolError("descriptors were cut off; is RLIMIT_NOFILE exhausted?")
+            # This process, or the machine, has no descriptor left. One read brings those of one FORK at most: only
+            # that one is to fail.
+            self._descriptors.extend([LOST] * (_PER_FORK - len(self._descriptors) % _PER_FORK))
         if not data:
             self.ended = True
             return []
         return self._decoder.feed(data)
 
     def take_descriptors(self) -> tuple[int, int]:
-        """The oldest two received descriptors: stdout and stderr of one FORK. The kernel hands them over no later
-        than the bytes that they were sent with. raises: ProtocolError when there are none."""
-        if len(self._descriptors) < 2:
+        """The oldest two received descriptors: stdout and stderr of one FORK, LOST if there was no room for it.
+
+        The kernel hands them over no later than the bytes that they were sent with. raises: ProtocolError when there
+        are none.
+        """
+        if len(self._descriptors) < _PER_FORK:
             raise ProtocolError(f"a FORK needs two descriptors and came with {len(self._descriptors)}")
         return self._descriptors.popleft(), self._descriptors.popleft()
 
@@ -78,4 +87,5 @@ class Control:
 
 def close_all(descriptors: tuple[int, ...]) -> None:
     for descriptor in descriptors:
-        os.close(descriptor)
+        if descriptor != LOST:
+            os.close(descriptor)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from manta_common.process import explain_lack, lacks_room
 from manta_common.version import Version, check
 from manta_proto.zygote.v1 import zygote_pb2
 
@@ -21,7 +22,14 @@ _MOST_KINDS: Final = 16
 
 
 class ForkRefused(Exception):
-    """This worker cannot be started; the text is for the one who asked."""
+    """This worker cannot be started; the text is for the one who asked.
+
+    lacks_room: for want of a process, a descriptor or memory, which others may give back.
+    """
+
+    def __init__(self, message: str, lacks_room: bool = False) -> None:
+        super().__init__(message)
+        self.lacks_room = lacks_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,9 @@ class Forking:
             try:
                 return self._spawn(request, kind.env, kind.start, stdout, stderr)
             except OSError as error:
-                raise ForkRefused(f"a new interpreter cannot be started: {error.strerror}") from error
+                raise ForkRefused(
+                    f"a new interpreter cannot be started: {explain_lack(error)}", lacks_room(error)
+                ) from error
         self._set_variables(kind.env)
         self.forks += 1
         self._numbers.draw()
@@ -161,7 +171,7 @@ class Forking:
         try:
             return os.fork()
         except OSError as error:
-            raise ForkRefused(f"fork failed: {error.strerror}") from error
+            raise ForkRefused(f"fork failed: {explain_lack(error)}", lacks_room(error)) from error
 
     def _be_worker(self, request: zygote_pb2.Fork, kind: WorkerKind, stdout: int, stderr: int) -> NoReturn:
         # Whatever goes wrong, the child must not come back into the zygote's loop and answer in its name. Nor does it

@@ -21,7 +21,7 @@ from manta_common.version import PROTOCOL, VersionMismatch
 from manta_proto.zygote.v1 import zygote_pb2
 
 from ray._zygote.children import Children
-from ray._zygote.control import Control, close_all
+from ray._zygote.control import LOST, Control, close_all
 from ray._zygote.fork_hooks import ForkHooks
 from ray._zygote.forking import Forking, ForkRefused
 from ray._zygote.holes import fill_holes_between_blocks, fill_holes_between_objects
@@ -116,9 +116,12 @@ def serve(control_socket: socket.socket, forking: Forking, worker: str, folder: 
         if not forking.loaded and forking.forks >= _EARLY_FORKS:
             forking.load(lambda: preload(worker, folder))
         try:
+            if LOST in outputs:
+                raise ForkRefused("the zygote got no descriptors: too many are open here or on the machine", True)
             pid = forking.start(request, *outputs)
         except (ForkRefused, VersionMismatch) as error:
             refusal = zygote_pb2.ForkFailed(request_id=request.request_id, message=str(error))
+            refusal.lacks_room = isinstance(error, ForkRefused) and error.lacks_room
             control.send(zygote_pb2.FORK_FAILED, refusal.SerializeToString())
         else:
             answer = zygote_pb2.Forked(request_id=request.request_id, pid=pid)

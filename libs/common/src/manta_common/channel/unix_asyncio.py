@@ -13,6 +13,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 from manta_proto.common.v1.common_pb2 import Hello, Refused, Welcome
 
+from manta_common.channel.acceptor import Acceptor
 from manta_common.channel.connection import (
     SEND_LIMIT_BYTES,
     Connection,
@@ -54,7 +55,7 @@ async def serve_unix(
     """
     name = os.fspath(path)
     server = UnixServer(name, token, handler, welcome, max_frame_bytes, send_limit_bytes, hello_timeout_s)
-    await server._start()
+    server._start()
     return server
 
 
@@ -141,7 +142,7 @@ class UnixServer:
         self._hello_timeout_s = hello_timeout_s
         self._connections: set[Connection] = set()
         self._handlers: set[asyncio.Task[None]] = set()
-        self._server: asyncio.AbstractServer | None = None
+        self._server: Acceptor | None = None
         self._inode = 0
 
     @property
@@ -170,22 +171,21 @@ class UnixServer:
         waits = [*self._handlers, *(connection.wait_closed() for connection in self._connections)]
         await asyncio.gather(*waits, return_exceptions=True)
 
-    async def _start(self) -> None:
+    def _start(self) -> None:
         _remove_stale(self.path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            sock.setblocking(False)
             # Linux gives the file that bind makes the mode of the socket; a umask would hold for all threads.
             os.fchmod(sock.fileno(), 0o600)
             with short_path(self.path) as usable:
                 sock.bind(usable)
                 self._inode = os.stat(self.path).st_ino
-                self._server = await asyncio.get_running_loop().create_unix_server(
-                    self._accept, sock=sock, backlog=_BACKLOG
-                )
+            acceptor = Acceptor(sock, self._accept)
+            acceptor.start(_BACKLOG)
         except BaseException:
             sock.close()
             raise
+        self._server = acceptor
 
     def _accept(self) -> Connection:
         connection = Connection(

@@ -103,12 +103,14 @@ class Forked(_message.Message):
     def __init__(self, request_id: _Optional[int] = ..., pid: _Optional[int] = ...) -> None: ...
 
 class ForkFailed(_message.Message):
-    __slots__ = ("request_id", "message")
+    __slots__ = ("request_id", "message", "lacks_room")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    LACKS_ROOM_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     message: str
-    def __init__(self, request_id: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
+    lacks_room: bool
+    def __init__(self, request_id: _Optional[int] = ..., message: _Optional[str] = ..., lacks_room: _Optional[bool] = ...) -> None: ...
 
 class Exited(_message.Message):
     __slots__ = ("pid", "status")
