@@ -10,7 +10,7 @@ PROJECTS := constraints.txt pyproject.toml $(wildcard proto/pyproject.toml libs/
 BENCH_READY := .bench-venv/.ready
 PACKAGES := manta_proto manta_common manta_gcs manta_raylet manta_object_manager ray
 
-.PHONY: help setup test check sim soak lint demo bench constraints lowest proto clean
+.PHONY: help setup test check sim soak stress lint demo bench constraints lowest proto clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -32,6 +32,10 @@ soak: $(READY) ## the long counts of the tests that have them
 	@tools/redis.sh
 	@tools/prometheus.sh
 	@$(PYTHON) tools/run_tests.py --soak
+
+stress: $(READY) ## every suite five times, beside busy loops and with processes paused at random (ARGS=: rounds, seed, suites)
+	@tools/etcd.sh
+	@$(PYTHON) tools/stress.py $(ARGS)
 
 check: lint ## the loop between edits, under a minute: lint, and the unit tests that changed files touch (ARGS=: for pytest)
 	@$(PYTHON) tools/check.py $(ARGS)

@@ -207,6 +207,18 @@ def test_a_service_that_never_gets_ready_is_reported_with_the_name_of_the_timeou
     assert "start_timeout_s" in message["reason"]
 
 
+def test_what_a_user_has_put_into_the_session_folder_outlives_the_node(supervise: Callable[..., Supervised]) -> None:
+    supervised = supervise(keep_only_logs=True)
+    folder = Path(supervised.ready()["session_dir"])
+    (folder / "mine" / "deep").mkdir(parents=True)
+    (folder / "mine" / "deep" / "data").write_text("kept")
+    (folder / "gcs.db").write_text("the store")
+    supervised.process.terminate()
+    assert supervised.wait() == 0
+    assert sorted(os.listdir(folder)) == ["logs", "mine"]
+    assert (folder / "mine" / "deep" / "data").read_text() == "kept"
+
+
 def test_a_missing_console_script_says_what_to_install(supervise: Callable[..., Supervised], tmp_path: Path) -> None:
     supervised = supervise(bin_dirs=[str(tmp_path / "nowhere")])
     message = supervised.ready()

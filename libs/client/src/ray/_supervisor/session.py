@@ -9,6 +9,8 @@ from typing import Any, Final
 from .socket_folder import UnsafeFolder, choose
 
 CURRENT_CLUSTER: Final = "current_cluster"
+# The files of a session begin with these: the store has a journal and a lock, a file that is being written a suffix.
+_OURS: Final = ("token", "tls.json", "gcs.db", CURRENT_CLUSTER)
 
 
 class SessionError(Exception):
@@ -47,9 +49,10 @@ class Session:
         return os.path.join(self.folder, name)
 
     def remove_all_but_logs(self) -> None:
+        """What users have put into the folder stays too. raises: OSError naming what cannot be removed."""
         self.sockets.remove()
         for entry in os.scandir(self.folder):
-            if entry.name != "logs":
+            if entry.name.startswith(_OURS) and not entry.is_dir(follow_symlinks=False):
                 os.unlink(entry.path)
 
 

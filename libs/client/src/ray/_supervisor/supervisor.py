@@ -208,13 +208,17 @@ class Supervisor:
         kill_all_children()
         for port in self._ports:
             port.close()
-        for folder in {self._spec.temp_dir, self._spec.registry_dir}:
-            withdraw_current_cluster(folder, self._session.folder)
-        if self._spec.keep_only_logs:
-            self._session.remove_all_but_logs()
-        else:
-            self._session.sockets.remove()
-        os.unlink(self._registration)
+        try:
+            for folder in {self._spec.temp_dir, self._spec.registry_dir}:
+                withdraw_current_cluster(folder, self._session.folder)
+            if self._spec.keep_only_logs:
+                self._session.remove_all_but_logs()
+            else:
+                self._session.sockets.remove()
+            os.unlink(self._registration)
+        except OSError as error:
+            # Users can reach these files, too. The node has ended all the same.
+            self._log("files_left", error=str(error))
         self._log("node_ended", code=self._code)
 
     def _log(self, event: str, **fields: Any) -> None:
