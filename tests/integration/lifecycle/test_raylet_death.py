@@ -4,6 +4,7 @@ import os
 import signal
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -79,3 +80,54 @@ def test_every_service_serves_the_metrics_that_upstream_names(root: Path) -> Non
         assert f"# TYPE {name} gauge" in pages[part], f"{part} serves no {name}"
     for part, page in pages.items():
         assert "# TYPE manta_rpc_seconds histogram" in page, f"{part} serves no manta_rpc_seconds"
+
+
+CHILDREN = """
+import os, subprocess, sys
+
+def start(path):
+    plain = subprocess.Popen(["sleep", "600"])
+    own_session = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    orphan = int(subprocess.check_output(["sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"]))
+    daemon = int(subprocess.check_output(["sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & echo $!"]))
+    return [os.getpid(), plain.pid, own_session.pid, orphan], daemon
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_what_user_code_started_in_a_worker_ends_with_it_and_daemons_with_the_node(root: Path) -> None:
+    ray.init(num_cpus=2, object_store_memory=100 << 20, _temp_dir=str(root), log_to_driver=False)
+    try:
+
+        @ray.remote(num_cpus=0)
+        class Starter:
+            def start(self) -> tuple[list[int], int]:
+                scope: dict[str, Any] = {}
+                exec(CHILDREN, scope)
+                pids, daemon = scope["start"](str(root))
+                return pids, daemon
+
+        starters = [Starter.remote() for _ in range(3)]
+        (killed, _), (dropped, _), (orphaned, daemon) = ray.get([each.start.remote() for each in starters], timeout=60)
+        ray.kill(starters[0])
+        wait_for(lambda: not any(map(is_alive, killed)), "a killed actor's processes are gone")
+        starters.pop(1)
+        wait_for(lambda: not any(map(is_alive, dropped)), "those of an actor that nobody refers to are gone")
+        assert all(map(is_alive, [*orphaned, daemon]))
+        (raylet,) = pids(root, "manta-raylet")
+        supervisor = parent_of(raylet)
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            kill_and_wait(raylet)
+            wait_for(lambda: not any(map(is_alive, orphaned)), "those of a raylet that died are gone")
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+        wait_for(lambda: not is_alive(daemon), "the supervisor has ended the daemon with the node")
+    finally:
+        ray.shutdown()

@@ -60,7 +60,7 @@ def test_a_task_that_sleeps_is_interrupted_and_not_run_again(tmp_path: Path) -> 
     with pytest.raises(TaskCancelledError) as caught:
         ray.get(ref, timeout=20)
     assert isinstance(caught.value, RayTaskError)
-    assert "time.sleep(seconds)" in str(caught.value)
+    assert ", in hold" in str(caught.value)  # asleep, or on its way there
     assert "_runtime" not in str(caught.value)
     assert ray.get(take.remote(1), timeout=20) == 1
     assert size(started) == 1

@@ -35,9 +35,13 @@ class _Child:
 
 
 class ChildProcesses:
-    """Watches workers and drivers by pidfd. on_exit gets the status, None when nobody could tell (drivers)."""
+    """Watches workers and drivers by pidfd. on_exit gets the status, None when nobody could tell (drivers).
 
-    def __init__(self, on_exit: OnExit) -> None:
+    kills_children: with a worker that is killed its children end, in sessions of their own too.
+    """
+
+    def __init__(self, on_exit: OnExit, *, kills_children: bool = True) -> None:
+        self._kills_children = kills_children
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._by_worker: dict[WorkerId, _Child] = {}
@@ -77,10 +81,15 @@ class ChildProcesses:
         return child.pid if child is not None else 0
 
     def signal(self, worker_id: WorkerId, number: signal.Signals) -> None:
-        """Signal a worker; SIGKILL goes to its whole process group. Nothing for a process that is gone."""
+        """Signal a worker; SIGKILL goes to its children and its whole process group, too.
+
+        Nothing for a process that is gone.
+        """
         child = self._by_worker.get(worker_id)
         if child is None or child.ended:
             return
+        if number is signal.SIGKILL and child.is_worker and self._kills_children:
+            _kill_children(child.pid)
         try:
             # By the pidfd: it can only be that very process.
             if child.pidfd >= 0:
@@ -193,6 +202,26 @@ def _reaped_status(pid: int) -> int | None:
     except ChildProcessError:
         return None
     return os.waitstatus_to_exitcode(status) if found == pid else None
+
+
+def _kill_children(pid: int) -> None:
+    """Kill the direct children of a living worker. Whoever left it by a double fork is not among them."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+        children = [child for thread in threads for child in _children_of(f"/proc/{pid}/task/{thread}/children")]
+    except OSError as error:
+        _log.debug("children_not_found", pid=pid, reason=str(error))
+        return
+    for found in children:
+        try:
+            os.kill(found, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _children_of(path: str) -> list[int]:
+    with open(path) as file:
+        return [int(word) for word in file.read().split()]
 
 
 def _kill_group(pid: int) -> None:

@@ -96,6 +96,7 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
             task_event_interval_ms=settings.task_event_interval_ms,
             metrics_interval_ms=settings.metrics_interval_ms,
             max_lineage_bytes=settings.max_lineage_bytes,
+            kills_children=settings.kills_children,
             tuning=settings.tuning,
         ),
         settings.zygote_argv,

@@ -94,6 +94,13 @@ class RayletSettings(ServiceSettings):
         return os.environ.get("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "").lower() in ("1", "true")
 
     @property
+    def kills_children(self) -> bool:
+        """Whether what user code started in a worker ends with it, in sessions of its own too. Named as upstream."""
+        name = "kill_child_processes_on_worker_exit"
+        value = str(self.config.get(name, os.environ.get(f"RAY_{name}", "1")))
+        return value.lower() not in ("0", "false")
+
+    @property
     def label_map(self) -> dict[str, str]:
         return dict(_object("--labels", self.labels))
 

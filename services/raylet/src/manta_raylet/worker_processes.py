@@ -44,7 +44,7 @@ class WorkerProcesses:
         self._on_exit = on_exit
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
-        self._children = ChildProcesses(self._exited)
+        self._children = ChildProcesses(self._exited, kills_children=surroundings.kills_children)
         self._starter = WorkerStarter(surroundings, self, sink)
         self._zygote = ZygoteLink(zygote_command, self, surroundings.log_dir / ZYGOTE_LOG, early_zygote)
         self._children.spared_pid = lambda: self._zygote.pid

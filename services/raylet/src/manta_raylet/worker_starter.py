@@ -43,6 +43,7 @@ class WorkerSurroundings:
     task_event_interval_ms: int
     metrics_interval_ms: int
     max_lineage_bytes: int
+    kills_children: bool = True
     tuning: raylet_pb2.Tuning = field(default_factory=raylet_pb2.Tuning)
 
 

@@ -19,6 +19,7 @@ from ray._runtime.call_runner import CallRunner
 from ray._runtime.execution import EXIT_MARK, Execution
 from ray._runtime.incoming import Incoming
 from ray._runtime.lane import Lane
+from ray._runtime.own_children import kill_children
 from ray._runtime.retirement import Retirement
 from ray._runtime.serial_lane import SerialLane
 
@@ -239,7 +240,8 @@ class Executor:
 
 
 def exit_process(code: int) -> NoReturn:
-    """End a worker at once but with its output written."""
+    """End a worker at once but with its output written; the processes that user code started in it end too."""
     sys.stdout.flush()
     sys.stderr.flush()
+    kill_children()
     os._exit(code)

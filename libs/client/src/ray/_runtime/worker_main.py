@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io as python_io
 import json
 import logging
@@ -26,6 +27,7 @@ from ray._runtime.gcs_client import GcsClient
 from ray._runtime.io_thread import IoThread
 from ray._runtime.links import Identity
 from ray._runtime.metric_table import TABLE
+from ray._runtime.own_children import kill_children, kill_group
 from ray._runtime.process import Process
 from ray._runtime.process_title import ProcessTitle, WorkerTitle
 from ray._runtime.rehearsal import rehearse
@@ -127,7 +129,7 @@ class Worker:
         self._name = ""
         process.on_worker_message = self._on_raylet
         process.output_name = self._name_output
-        process.on_raylet_lost = lambda reason: exit_process(0)
+        process.on_raylet_lost = lambda reason: _end_without_raylet()
         self._retirement = process.executor.retirement
         process.executor.title = WorkerTitle(ProcessTitle())
         self.children = ForkedChildren(self)
@@ -313,10 +315,16 @@ def _end_with_raylet(process: Process, raylet_pid: int) -> None:
         pidfd = os.pidfd_open(raylet_pid)
     except ProcessLookupError:
         exit_process(0)
-    process.reactor.add(pidfd, _raylet_gone)
+    process.reactor.add(pidfd, lambda events: _end_without_raylet())
 
 
-def _raylet_gone(_events: int) -> None:
+def _end_without_raylet() -> NoReturn:
+    """End at once, with all that user code started here: nobody is left who would do that."""
+    with contextlib.suppress(OSError, ValueError):  # who read the output may be gone as well
+        sys.stdout.flush()
+        sys.stderr.flush()
+    kill_children()
+    kill_group()
     os._exit(0)
 
 
