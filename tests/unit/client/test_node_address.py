@@ -55,6 +55,13 @@ def test_the_variable_decides_when_no_address_is_given(tmp_path: Path) -> None:
     assert find_address("c:3", {"RAY_ADDRESS": "a:1"}, str(tmp_path)) == ClusterAddress(("c:3",))
 
 
+def test_the_variable_beats_a_cluster_that_runs_here(tmp_path: Path) -> None:
+    write_current(tmp_path, daemon=True)
+    for address in (None, "auto"):
+        assert find_address(address, {"RAY_ADDRESS": "a:1"}, str(tmp_path)) == ClusterAddress(("a:1",))
+        assert find_address(address, {"RAY_ADDRESS": "local"}, str(tmp_path)) is None
+
+
 def test_the_session_of_a_given_address_of_this_machine_is_found_for_its_token(tmp_path: Path) -> None:
     write_current(tmp_path, daemon=False)
     assert find_address("127.0.0.1:1234", {}, str(tmp_path)) == ClusterAddress(("127.0.0.1:1234",), str(Path.cwd()))

@@ -140,3 +140,29 @@ def test_the_real_machine_is_read_without_error() -> None:
     found = totals(Machine())
     assert found["CPU"] >= 1
     assert found["memory"] > 0
+
+
+def test_resources_of_the_environment_beat_what_is_given(tmp_path: Path) -> None:
+    found = machine(tmp_path, {})
+    env = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 7, "object_store_memory": 100000000, "extra": 3, "both": 4}'}
+    got = totals(found, env, num_cpus=2, resources={"own": 1, "both": 1})
+    assert (got["CPU"], got["object_store_memory"]) == (7, 100_000_000)
+    assert (got["own"], got["extra"], got["both"]) == (1, 3, 4)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "3"])
+def test_resources_of_the_environment_that_are_no_object_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ValueError, match="RAY_OVERRIDE_RESOURCES"):
+        totals(machine(tmp_path, {}), {"RAY_OVERRIDE_RESOURCES": text})
+
+
+def test_the_environment_bounds_the_object_store_that_nobody_sized(tmp_path: Path) -> None:
+    found = machine(tmp_path, {})
+    bound = {"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(GIB)}
+    assert totals(found, bound)["object_store_memory"] == GIB
+    assert totals(found, bound)["memory"] == 9 * GIB
+    assert totals(found, bound, object_store_memory=2 * GIB)["object_store_memory"] == 2 * GIB
+    half = {"RAY_DEFAULT_OBJECT_STORE_MEMORY_PROPORTION": "0.5"}
+    assert totals(found, half)["object_store_memory"] == 5 * GIB
+    with pytest.raises(ValueError, match="MAX_MEMORY_BYTES"):
+        totals(found, {"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "much"})

@@ -6,7 +6,8 @@ import random
 import numpy
 import numpy.random
 import pytest
-from ray._zygote.worker_process import RandomNumbers, set_variables
+from manta_proto.zygote.v1 import zygote_pb2
+from ray._zygote.worker_process import RandomNumbers, environment, set_variables
 
 
 def test_variables_become_those_that_are_wanted_and_only_what_differs_is_written(
@@ -25,6 +26,20 @@ def test_variables_become_those_that_are_wanted_and_only_what_differs_is_written
     set_variables(wanted)
     assert present == wanted
     assert written == ["OTHER", "NEW"]
+
+
+def test_the_variables_of_a_worker_may_name_those_that_they_extend() -> None:
+    own = {
+        "PATH": "/mine:${PATH}",
+        "A": "$HOME/a",
+        "B": "${A}/b and ${NOT_SET} and $",
+        "OTHER": "$HOMELESS",
+        "LITERAL": "no reference",
+    }
+    env = environment(zygote_pb2.Fork(env=own), {"PATH": "/bin", "HOME": "/home/u"})
+    assert env["PATH"] == "/mine:/bin"
+    assert (env["A"], env["B"]) == ("/home/u/a", "/home/u/a/b and ${NOT_SET} and $")
+    assert (env["OTHER"], env["LITERAL"]) == ("$HOMELESS", "no reference")
 
 
 def test_a_draw_gives_both_generators_a_state_of_their_own_with_no_number_left_of_the_old_one() -> None:

@@ -1,4 +1,4 @@
-"""How long a node may be silent: our flag, or upstream's keys."""
+"""What the GCS takes of upstream's keys: how long a node may be silent, how many dead actors are kept."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def test_the_health_checks_of_the_system_config_say_when_a_node_is_dead(monkeypa
 def test_a_health_check_that_cannot_be_stops_the_start(value: Any) -> None:
     with pytest.raises(SettingsError, match="health_check_period_ms"):
         settings(health_check_period_ms=value)
+
+
+def test_the_number_of_dead_actors_that_are_kept_is_named_as_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().dead_actors_kept == 10_000
+    monkeypatch.setenv("RAY_maximum_gcs_destroyed_actor_cached_count", "70")
+    assert settings().dead_actors_kept == 70
+    assert settings(maximum_gcs_destroyed_actor_cached_count=7).dead_actors_kept == 7
+    with pytest.raises(SettingsError, match="maximum_gcs_destroyed_actor_cached_count"):
+        settings(maximum_gcs_destroyed_actor_cached_count="few")

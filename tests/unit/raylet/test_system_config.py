@@ -58,3 +58,12 @@ def test_the_interval_of_metrics_has_upstreams_key(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "700")
     assert settings().metrics_interval_ms == 700
     assert settings(metrics_report_interval_ms=0).metrics_interval_ms == 0
+
+
+def test_niceness_and_the_end_of_children_are_named_as_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (settings().worker_niceness, settings().kills_children) == (0, True)
+    assert settings(worker_niceness=40).worker_niceness == 19
+    assert not settings(kill_child_processes_on_worker_exit=False).kills_children
+    monkeypatch.setenv("RAY_worker_niceness", "15")
+    monkeypatch.setenv("RAY_kill_child_processes_on_worker_exit", "0")
+    assert (settings().worker_niceness, settings().kills_children) == (15, False)

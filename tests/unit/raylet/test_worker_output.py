@@ -73,6 +73,14 @@ def test_the_devices_of_a_lease_are_what_its_worker_sees() -> None:
     assert worker_env({"CUDA_VISIBLE_DEVICES": "7"}, ("0",), True) == {"CUDA_VISIBLE_DEVICES": "0"}
 
 
+def test_devices_stay_as_they_are_on_the_node_if_the_user_wants_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"
+    assert worker_env({name: "1"}, ("0",), True) == {name: "1"}
+    monkeypatch.setenv(name, "true")
+    assert worker_env({}, ("0",), True) == {}
+    assert worker_env({name: "0"}, ("0",), False) == {name: "0", "CUDA_VISIBLE_DEVICES": "0"}
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"env_vars": {"A": 1}}', '{"env_vars": []}x'])
 def test_a_runtime_env_that_is_malformed_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="runtime_env"):

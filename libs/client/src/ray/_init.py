@@ -30,6 +30,7 @@ KNOWN_SYSTEM_CONFIG: Final = frozenset(
         "health_check_failure_threshold",
         "health_check_period_ms",
         "idle_worker_killing_time_threshold_ms",
+        "kill_child_processes_on_worker_exit",
         "max_direct_call_object_size",
         "max_lineage_bytes",
         "maximum_gcs_destroyed_actor_cached_count",
@@ -44,6 +45,7 @@ KNOWN_SYSTEM_CONFIG: Final = frozenset(
         "task_retry_delay_ms",
         "task_rpc_inlined_bytes_limit",
         "worker_lease_timeout_milliseconds",
+        "worker_niceness",
         "worker_register_timeout_seconds",
     }
 )

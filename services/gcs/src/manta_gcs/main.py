@@ -31,7 +31,6 @@ log = logs.get("gcs")
 
 def main() -> None:
     """Console script manta-gcs. exits: 0 after SIGTERM, 1 with the reason when it cannot serve, 2 for settings."""
-    process.fill_standard_descriptors()
     settings = load(
         GcsSettings,
         prefix="MANTA_GCS_",

@@ -97,6 +97,7 @@ async def serve(settings: RayletSettings, token: Token, zygote: ZygoteProcess) -
             metrics_interval_ms=settings.metrics_interval_ms,
             max_lineage_bytes=settings.max_lineage_bytes,
             kills_children=settings.kills_children,
+            niceness=settings.worker_niceness,
             tuning=settings.tuning,
         ),
         settings.zygote_argv,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -18,6 +19,7 @@ from manta_raylet.worker_output import Sink, WorkerOutput
 from manta_raylet.zygote_link import ZygoteLink
 
 CUDA_VISIBLE_DEVICES: Final = "CUDA_VISIBLE_DEVICES"
+_NOSET: Final = "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"
 # A worker that starts takes them when it has been forked and when it connects: a pidfd and a socket.
 _DESCRIPTORS_LATER: Final = 2
 # For all that is not a worker: drivers, connections to other nodes, the log files of workers that are there. Without
@@ -44,6 +46,7 @@ class WorkerSurroundings:
     metrics_interval_ms: int
     max_lineage_bytes: int
     kills_children: bool = True
+    niceness: int = 0
     tuning: raylet_pb2.Tuning = field(default_factory=raylet_pb2.Tuning)
 
 
@@ -138,7 +141,8 @@ class WorkerStarter:
             socket_dir=around.node_dir,
             session_dir=around.session_dir,
             gcs_addresses=around.gcs_addresses,
-            env=worker_env(env_vars_of(runtime_env), key.gpu_ids, around.hides_gpus),
+            env=self._env(env_vars_of(runtime_env), key),
+            niceness=around.niceness,
             working_directory=job.working_directory,
             sys_path=job.sys_path,
             num_threads=key.num_threads,
@@ -154,6 +158,15 @@ class WorkerStarter:
             **({} if around.tls is None else {f"tls_{name}": path for name, path in asdict(around.tls).items()}),
         )
 
+    def _env(self, env_vars: dict[str, str], key: WorkerKey) -> dict[str, str]:
+        """Of the worker: the user's, its devices, and what upstream's workers find there besides."""
+        env = worker_env(env_vars, key.gpu_ids, self._around.hides_gpus)
+        env["RAY_JOB_ID"] = key.job_id.hex()
+        env["RAY_RAYLET_PID"] = str(self._around.raylet_pid)
+        if not self._around.kills_children:
+            env["RAY_kill_child_processes_on_worker_exit"] = "0"
+        return env
+
 
 def worker_details(around: WorkerSurroundings, node_id: NodeId) -> bytes:
     """What all workers of the node are told in their welcome, the same for all: they are prepared for it."""
@@ -167,12 +180,19 @@ def worker_details(around: WorkerSurroundings, node_id: NodeId) -> bytes:
     return details.SerializeToString(deterministic=True)
 
 
+def is_true(text: str) -> bool:
+    """As upstream reads a variable that turns something on."""
+    return text.lower() in ("1", "true")
+
+
 def worker_env(env_vars: dict[str, str], gpu_ids: tuple[str, ...], hides_gpus: bool) -> dict[str, str]:
     """The user's variables and the devices that the worker may see.
 
     The lease's devices win over the user's variable. hides_gpus: a worker without a lease on devices sees none, unless
-    the user's variable says so.
+    the user's variable says so. With RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES the variable stays as it is.
     """
+    if is_true(env_vars.get(_NOSET, os.environ.get(_NOSET, ""))):
+        return dict(env_vars)
     if gpu_ids:
         return {**env_vars, CUDA_VISIBLE_DEVICES: ",".join(gpu_ids)}
     return {CUDA_VISIBLE_DEVICES: "", **env_vars} if hides_gpus else dict(env_vars)

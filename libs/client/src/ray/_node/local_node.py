@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ray._node.options import NodeOptions
-from ray._node.resources import Machine, Wanted, node_resources
+from ray._node.resources import OVERRIDE_LABELS, Machine, Wanted, node_resources, override_of
 from ray._node.temp_root import default_temp_root, socket_parent
 from ray._supervisor import standard_descriptors
 
@@ -239,7 +239,7 @@ def _spec(options: NodeOptions) -> dict[str, Any]:
         "gcs_port": options.gcs_port,
         "metrics_port": options.metrics_port,
         "resources": totals,
-        "labels": dict(options.labels),
+        "labels": {**options.labels, **override_of(os.environ, OVERRIDE_LABELS)},
         "node_name": options.node_name,
         "arena_bytes": int(totals["object_store_memory"]),
         "system_config": dict(options.system_config),

@@ -1,14 +1,15 @@
 """What a node offers: CPUs, GPUs and memory as found on the machine, with the user's overrides."""
 
+import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 OBJECT_STORE_SHARE: Final = 0.3
-MEMORY_SHARE: Final = 0.7
+OBJECT_STORE_MOST_BYTES: Final = 200 * 10**9  # unless the user says how much
 OBJECT_STORE_MINIMUM_BYTES: Final = 75 * 1024 * 1024
 MAX_QUANTITY: Final = 100_000_000_000_000
 # Custom resources must not bear these names: name -> (parameter, flag) to use instead.
@@ -18,6 +19,8 @@ RESERVED: Final[Mapping[str, str]] = {
     "memory": "memory",
     "object_store_memory": "object_store_memory",
 }
+OVERRIDE_RESOURCES: Final = "RAY_OVERRIDE_RESOURCES"
+OVERRIDE_LABELS: Final = "RAY_OVERRIDE_LABELS"
 _NO_LIMIT: Final = 1 << 60  # cgroup v1 shows a huge number for "none"
 
 
@@ -114,8 +117,11 @@ def node_resources(
 ) -> dict[str, float]:
     """The node's totals, by resource name: counts, and bytes for memory.
 
+    env: RAY_OVERRIDE_RESOURCES, JSON, beats `wanted`; RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES and
+    RAY_DEFAULT_OBJECT_STORE_MEMORY_PROPORTION give the object store's size where nobody does.
     raises: ValueError naming the resource and what would be right.
     """
+    wanted = _overridden(wanted, env)
     custom = dict(wanted.resources or {})
     for name in custom:
         if name in RESERVED:
@@ -130,7 +136,7 @@ def node_resources(
         raise ValueError(
             f"num_gpus is {num_gpus:g}, but CUDA_VISIBLE_DEVICES shows {len(visible)}: {','.join(visible) or 'none'}"
         )
-    memory, object_store = _memory(wanted, machine)
+    memory, object_store = _memory(wanted, machine, env)
     totals: dict[str, float] = {
         "CPU": machine.cpus() if wanted.num_cpus is None else wanted.num_cpus,
         "GPU": num_gpus,
@@ -159,13 +165,50 @@ def visible_gpus(env: Mapping[str, str]) -> list[str] | None:
     return devices
 
 
-def _memory(wanted: Wanted, machine: Machine) -> tuple[float, float]:
+def _overridden(wanted: Wanted, env: Mapping[str, str]) -> Wanted:
+    """What the user said, with what the environment says over it. raises: ValueError."""
+    override = override_of(env, OVERRIDE_RESOURCES)
+    if not override:
+        return wanted
+    own = {parameter: override.pop(name) for name, parameter in RESERVED.items() if name in override}
+    return replace(wanted, **own, resources={**(wanted.resources or {}), **override})
+
+
+def override_of(env: Mapping[str, str], name: str) -> dict[str, Any]:
+    """The JSON object in the variable; empty when it is not set. raises: ValueError naming the variable."""
+    text = env.get(name, "").strip()
+    if not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON ({error}): {text!r}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f'{name} must be a JSON object such as {{"name": 1}}, not {text!r}')
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    """raises: ValueError naming the variable."""
+    text = env.get(name, "").strip()
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = -1.0
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} is {text!r}; expected a number above 0")
+    return number
+
+
+def _memory(wanted: Wanted, machine: Machine, env: Mapping[str, str]) -> tuple[float, float]:
     available = 0
     if wanted.memory is None or wanted.object_store_memory is None:
         available = machine.available_memory()
     object_store = wanted.object_store_memory
     if object_store is None:
-        object_store = max(OBJECT_STORE_MINIMUM_BYTES, int(available * OBJECT_STORE_SHARE))
+        share = _number(env, "RAY_DEFAULT_OBJECT_STORE_MEMORY_PROPORTION", OBJECT_STORE_SHARE)
+        most = _number(env, "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", OBJECT_STORE_MOST_BYTES)
+        object_store = max(OBJECT_STORE_MINIMUM_BYTES, int(min(most, available * share)))
     elif 0 <= object_store < OBJECT_STORE_MINIMUM_BYTES:
         raise ValueError(
             f"object_store_memory is {object_store:g} bytes; the minimum is {OBJECT_STORE_MINIMUM_BYTES} "
@@ -173,7 +216,7 @@ def _memory(wanted: Wanted, machine: Machine) -> tuple[float, float]:
         )
     memory = wanted.memory
     if memory is None:
-        memory = int(available * MEMORY_SHARE) if wanted.object_store_memory is None else available - object_store
+        memory = available - object_store
         if memory <= 0:
             raise ValueError(
                 f"object_store_memory of {object_store:g} bytes leaves nothing of the {available} bytes available; "

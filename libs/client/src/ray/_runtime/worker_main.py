@@ -40,7 +40,7 @@ log = logging.getLogger("ray.runtime")
 # Marks, in a worker's output, the name under which the lines after it are shown.
 NAME_MARK: Final = b"\x1e"
 # For peers on other nodes to acknowledge the last replies; their nodes may be busy.
-_EXIT_GRACE_S: Final = 5.0
+_EXIT_GRACE_S: Final = 30.0
 # The raylet's reason when it ends a worker only because nobody uses it.
 _IDLE: Final = "idle"
 # Its reason when a worker has served its time, which it need not know: one that used a GPU serves one lease.

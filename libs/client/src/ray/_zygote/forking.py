@@ -181,6 +181,8 @@ class Forking:
             os.dup2(stderr, 2)
             for call, arguments in self._steps:
                 call(*arguments)
+            if request.niceness:
+                os.nice(request.niceness)
             worker_process.enter_folder(request.working_directory)
             sys.path[:] = kind.sys_path
             if kind.threads != 1 and self._controller is not None:  # the zygote runs with one
@@ -208,6 +210,8 @@ class Forking:
             os.lseek(message, 0, os.SEEK_SET)
             pid = self._fork()
             if pid == 0:
+                if request.niceness:
+                    os.nice(request.niceness)
                 self._exec(program, command, env, message, stdout, stderr, failure_writer)
             os.close(failure_writer)
             failure_writer = -1

@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import random
+import re
 import signal
 import sys
 import traceback
@@ -27,6 +28,7 @@ EXIT_SETUP_FAILED: Final = 1
 _MT19937_WORDS: Final = 624
 _MT19937_BYTES: Final = _MT19937_WORDS * 4
 _USED_UP: Final = _MT19937_WORDS.to_bytes(4, sys.byteorder)
+_REFERENCE: Final = re.compile(r"\$(?:(\w+)|\{([^}]*)\})", re.ASCII)
 DEFAULT_WORKER: Final = "ray._runtime.worker_main"
 
 
@@ -129,15 +131,24 @@ def forget_exit_functions() -> None:
 
 
 def environment(fork: zygote_pb2.Fork, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the worker: those of the node, then the worker's own, then thread counts nobody has set."""
+    """The variables of the worker: those of the node, then the worker's own, then thread counts nobody has set.
+
+    The worker's own may name others, as ${NAME} or $NAME: those that are set by then; they come by their names' order.
+    """
     env = dict(inherited)
-    env.update(fork.env)
+    for name, value in sorted(fork.env.items()):
+        env[name] = _expanded(value, env) if "$" in value else value
     threads = str(max(1, fork.num_threads))
     # MKL and OpenBLAS follow OMP_NUM_THREADS unless told otherwise; what the user set for one, he set for all.
     chosen = env.get("OMP_NUM_THREADS", threads)
     for name in THREAD_VARIABLES:
         env.setdefault(name, chosen)
     return env
+
+
+def _expanded(value: str, env: Mapping[str, str]) -> str:
+    """As os.path.expandvars: what is not set stays as it is written."""
+    return _REFERENCE.sub(lambda found: env.get(found[1] or found[2], found[0]), value)
 
 
 def set_variables(wanted: Mapping[str, str]) -> None:

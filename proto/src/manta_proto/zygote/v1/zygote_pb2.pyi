@@ -34,7 +34,7 @@ class Ready(_message.Message):
     def __init__(self, pid: _Optional[int] = ..., python: _Optional[str] = ..., version_major: _Optional[int] = ..., version_minor: _Optional[int] = ...) -> None: ...
 
 class Fork(_message.Message):
-    __slots__ = ("request_id", "worker_id", "node_id", "job_id", "raylet_socket", "object_manager_socket", "socket_dir", "session_dir", "gcs_addresses", "env", "working_directory", "sys_path", "num_threads", "runtime_env", "ray_namespace", "ip_address", "token", "raylet_pid", "job_config", "version_major", "version_minor", "tls_ca", "tls_cert", "tls_key", "welcome")
+    __slots__ = ("request_id", "worker_id", "node_id", "job_id", "raylet_socket", "object_manager_socket", "socket_dir", "session_dir", "gcs_addresses", "env", "working_directory", "sys_path", "num_threads", "runtime_env", "ray_namespace", "ip_address", "token", "raylet_pid", "job_config", "version_major", "version_minor", "tls_ca", "tls_cert", "tls_key", "welcome", "niceness")
     class EnvEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,7 @@ class Fork(_message.Message):
     TLS_CERT_FIELD_NUMBER: _ClassVar[int]
     TLS_KEY_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
+    NICENESS_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     worker_id: bytes
     node_id: bytes
@@ -92,7 +93,8 @@ class Fork(_message.Message):
     tls_cert: str
     tls_key: str
     welcome: bytes
-    def __init__(self, request_id: _Optional[int] = ..., worker_id: _Optional[bytes] = ..., node_id: _Optional[bytes] = ..., job_id: _Optional[bytes] = ..., raylet_socket: _Optional[str] = ..., object_manager_socket: _Optional[str] = ..., socket_dir: _Optional[str] = ..., session_dir: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., sys_path: _Optional[_Iterable[str]] = ..., num_threads: _Optional[int] = ..., runtime_env: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., ip_address: _Optional[str] = ..., token: _Optional[bytes] = ..., raylet_pid: _Optional[int] = ..., job_config: _Optional[str] = ..., version_major: _Optional[int] = ..., version_minor: _Optional[int] = ..., tls_ca: _Optional[str] = ..., tls_cert: _Optional[str] = ..., tls_key: _Optional[str] = ..., welcome: _Optional[bytes] = ...) -> None: ...
+    niceness: int
+    def __init__(self, request_id: _Optional[int] = ..., worker_id: _Optional[bytes] = ..., node_id: _Optional[bytes] = ..., job_id: _Optional[bytes] = ..., raylet_socket: _Optional[str] = ..., object_manager_socket: _Optional[str] = ..., socket_dir: _Optional[str] = ..., session_dir: _Optional[str] = ..., gcs_addresses: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., working_directory: _Optional[str] = ..., sys_path: _Optional[_Iterable[str]] = ..., num_threads: _Optional[int] = ..., runtime_env: _Optional[str] = ..., ray_namespace: _Optional[str] = ..., ip_address: _Optional[str] = ..., token: _Optional[bytes] = ..., raylet_pid: _Optional[int] = ..., job_config: _Optional[str] = ..., version_major: _Optional[int] = ..., version_minor: _Optional[int] = ..., tls_ca: _Optional[str] = ..., tls_cert: _Optional[str] = ..., tls_key: _Optional[str] = ..., welcome: _Optional[bytes] = ..., niceness: _Optional[int] = ...) -> None: ...
 
 class Forked(_message.Message):
     __slots__ = ("request_id", "pid")
@@ -110,7 +112,7 @@ class ForkFailed(_message.Message):
     request_id: int
     message: str
     lacks_room: bool
-    def __init__(self, request_id: _Optional[int] = ..., message: _Optional[str] = ..., lacks_room: _Optional[bool] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[int] = ..., message: _Optional[str] = ..., lacks_room: bool = ...) -> None: ...
 
 class Exited(_message.Message):
     __slots__ = ("pid", "status")
