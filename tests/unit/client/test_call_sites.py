@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from manta_proto.gcs.v1 import task_pb2
 from ray._runtime import call_sites
@@ -19,6 +21,8 @@ def test_a_call_site_is_the_users_stack_without_our_frames() -> None:
 
 def test_in_a_worker_it_begins_with_the_task() -> None:
     class StandInExecution:
+        process = SimpleNamespace(is_fork=False)
+
         def begin(self, function: object) -> None: ...
 
     site = run(StandInExecution(), call_site, (), {})  # type: ignore[arg-type]

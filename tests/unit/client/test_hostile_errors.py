@@ -94,6 +94,7 @@ def an_execution() -> Execution:
     process: Any = SimpleNamespace(
         address=(b"n" * 28, b"w" * 28),
         ip_address="127.0.0.1",
+        is_fork=False,
         executor=SimpleNamespace(actor=None),
         output_name=lambda _actor, _name: None,
     )
