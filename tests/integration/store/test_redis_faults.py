@@ -26,6 +26,7 @@ from manta_gcs.store import (
 )
 
 from tests.certificates import Authority
+from tests.integration.etcd_server import free_ports
 from tests.integration.redis_server import RedisServer, SentinelGroup
 from tests.integration.store.tcp_proxy import TcpProxy
 from tests.integration.store.waiting import Watcher, until
@@ -256,7 +257,7 @@ async def test_a_full_redis_refuses_surely_unapplied_and_goes_on_when_it_has_roo
     ("arguments", "problem"),
     [
         (("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), "evicts records"),
-        (("--cluster-enabled", "yes"), "is a Redis Cluster"),
+        (("--cluster-enabled", "yes", "--cluster-port", str(free_ports(1)[0])), "is a Redis Cluster"),
         (("--requirepass", "secret"), "already authenticated"),
     ],
 )

@@ -202,6 +202,8 @@ class CallRunner:
             self._process.executor.serial.stay(execution)
         if lost is not None:
             self._give_back(incoming, execution, lost)
+            # Its traceback holds this frame, and with it the references among the arguments.
+            lost = None
             return
         took_us = (time.perf_counter_ns() - started) // 1000
         # What the task still holds of its arguments is counted in a moment.
