@@ -12,11 +12,11 @@ import time
 
 from manta_common.ids import NodeId
 from manta_common.resources import ResourceSet
-from manta_gcs.batch_encoding import BatchEncoding
-from manta_gcs.commands import Tell
-from manta_gcs.events import Moment, SessionId
-from manta_gcs.node import NodeTable
-from manta_gcs.outbox import Outbox
+from manta_gcs.kernel.commands import Tell
+from manta_gcs.kernel.events import Moment, SessionId
+from manta_gcs.nodes.node import NodeTable
+from manta_gcs.server.batch_encoding import BatchEncoding
+from manta_gcs.server.outbox import Outbox
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import gcs_pb2
 

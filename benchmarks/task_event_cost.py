@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from manta_gcs.task_table import TaskTable
+from manta_gcs.tasks.task_table import TaskTable
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import task_pb2
 from manta_proto.worker.v1 import worker_pb2
-from ray._runtime.links import Peer
-from ray._runtime.task_events import TaskEvents
-from ray._runtime.task_kind import TaskKind
-from ray._runtime.task_record import TaskRecord, Timing
+from ray._runtime.specs.task_kind import TaskKind
+from ray._runtime.specs.task_record import TaskRecord, Timing
+from ray._runtime.tasks.task_events import TaskEvents
+from ray._runtime.transport.carrier import Peer
 
 TASKS = 20_000
 ROUNDS = 5

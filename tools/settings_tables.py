@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from manta_common.settings import ServiceSettings
-from manta_gcs.settings import GcsSettings
+from manta_gcs.server.settings import GcsSettings
 from manta_object_manager.settings import ObjectManagerSettings
-from manta_raylet.settings import RayletSettings
+from manta_raylet.server.settings import RayletSettings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/operations.md"
 TABLES: dict[str, tuple[type[Any], str]] = {

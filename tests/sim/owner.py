@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from manta_common.ids import JobId, LeaseId, NodeId, WorkerId
 from manta_common.resources import ResourceSet
-from ray._runtime.lease_demand import Place
-from ray._runtime.lease_manager import (
+from ray._runtime.specs.task_record import TaskRecord, Timing
+from ray._runtime.tasks.lease_demand import Place
+from ray._runtime.tasks.lease_manager import (
     AskLeases,
     CancelLeases,
     Command,
@@ -18,7 +19,6 @@ from ray._runtime.lease_manager import (
     ReturnLease,
     SchedulingKey,
 )
-from ray._runtime.task_record import TaskRecord, Timing
 
 if TYPE_CHECKING:
     from tests.sim.scheduling import Cluster

@@ -8,10 +8,18 @@ from manta_common.ids import JobId, LeaseId, NodeId, WorkerId
 from manta_common.resources import ResourceSet
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import gcs_pb2
-from manta_raylet.commands import Command, EndWorker, GrantLease, KillWorker, RefuseLease, SpillLease, StartWorker
-from manta_raylet.lease import LeaseRequest
-from manta_raylet.node_core import NodeCore, NodeSpec
-from manta_raylet.worker_pool import PoolLimits
+from manta_raylet.core.node_core import NodeCore, NodeSpec
+from manta_raylet.kernel.commands import (
+    Command,
+    EndWorker,
+    GrantLease,
+    KillWorker,
+    RefuseLease,
+    SpillLease,
+    StartWorker,
+)
+from manta_raylet.kernel.lease import LeaseRequest
+from manta_raylet.workers.worker_pool import PoolLimits
 
 if TYPE_CHECKING:
     from tests.sim.scheduling import Cluster

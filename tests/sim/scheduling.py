@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from manta_common.ids import JobId, LeaseId, NodeId, WorkerId, job_id
 from manta_common.resources import ResourceSet
-from manta_gcs.events import Moment, SessionId
-from manta_gcs.node import NodeTable
+from manta_gcs.kernel.events import Moment, SessionId
+from manta_gcs.nodes.node import NodeTable
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import gcs_pb2
-from manta_raylet.commands import SpillLease
-from manta_raylet.lease import Lease, LeaseRequest
-from ray._runtime.lease_manager import SchedulingKey
-from ray._runtime.task_record import TaskRecord
+from manta_raylet.kernel.commands import SpillLease
+from manta_raylet.kernel.lease import Lease, LeaseRequest
+from ray._runtime.specs.task_record import TaskRecord
+from ray._runtime.tasks.lease_manager import SchedulingKey
 
 from tests.sim.clock import Clock
 from tests.sim.network import CALM, Network, Weather

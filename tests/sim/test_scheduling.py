@@ -10,7 +10,7 @@ import os
 
 import pytest
 from manta_common.resources import ResourceSet
-from manta_raylet.lease_placement import HOP_LIMIT
+from manta_raylet.leases.lease_placement import HOP_LIMIT
 
 from tests.sim.network import Weather
 from tests.sim.scheduling import Cluster, Shape

@@ -13,7 +13,7 @@ from manta_object_manager.arena import Arena, rounded
 from manta_object_manager.client_id import ClientId
 from manta_object_manager.object_table import Copy, Entry, Exists, ObjectTable, Owner
 from manta_object_manager.object_table import Part as MadePart
-from ray._runtime.extents import Extents, Part
+from ray._runtime.arena.extents import Extents, Part
 
 MIB = 1024 * 1024
 ARENA = 128 * MIB

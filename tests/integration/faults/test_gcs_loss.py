@@ -13,8 +13,8 @@ import pytest
 import ray
 from manta_common.credentials import Token
 from ray._runtime import current
-from ray._runtime.gcs_tool import GcsTool, GcsToolError
 from ray._supervisor.registry import running
+from ray._tools.gcs_tool import GcsTool, GcsToolError
 
 from tests.integration.conditions import wait_for
 from tests.integration.etcd_server import EtcdServer, free_ports

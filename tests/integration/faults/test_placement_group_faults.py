@@ -11,11 +11,11 @@ import ray
 from manta_common.credentials import Token
 from manta_common.resources import ResourceSet
 from manta_common.rpc import method, open_channel
-from manta_gcs.record import Table, decode, root_of
+from manta_gcs.kernel.record import Table, decode, root_of
 from manta_gcs.store import open_store
 from manta_proto.gcs.v1 import placement_group_pb2 as pb
 from manta_proto.raylet.v1 import raylet_pb2
-from ray._runtime.gcs_tool import GcsTool
+from ray._tools.gcs_tool import GcsTool
 from ray.cluster_utils import Cluster, ClusterNode
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy

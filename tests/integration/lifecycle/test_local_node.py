@@ -12,8 +12,8 @@ import pytest
 import ray
 from manta_common.credentials import Token
 from ray._node import LocalNode, NodeOptions, NodeStartError, find_address, start_local
-from ray._runtime.gcs_tool import GcsTool, GcsToolError
 from ray._supervisor import socket_folder
+from ray._tools.gcs_tool import GcsTool, GcsToolError
 
 from tests.integration.lifecycle.processes import kill_and_wait, of_session, sockets_below, wait_for
 

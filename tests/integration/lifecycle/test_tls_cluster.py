@@ -13,7 +13,7 @@ import pytest
 import ray
 from manta_common.credentials import TlsFiles, Token
 from pyarrow import flight
-from ray._runtime.gcs_tool import GcsTool, GcsToolError
+from ray._tools.gcs_tool import GcsTool, GcsToolError
 from ray.cluster_utils import Cluster
 
 from tests.certificates import Authority

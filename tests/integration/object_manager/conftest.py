@@ -19,7 +19,7 @@ from manta_common.credentials import Token
 from manta_common.version import PROTOCOL
 from manta_proto.common.v1.common_pb2 import Hello, NodeInfo, Role
 from manta_proto.object_manager.v1 import object_manager_pb2 as pb
-from ray._runtime.arena_client import ArenaClient
+from ray._runtime.arena.arena_client import ArenaClient
 
 MIB = 1024 * 1024
 TOKEN = Token(b"integration-token")
@@ -144,7 +144,7 @@ from manta_common.channel.hello import hello_bytes
 from manta_common.credentials import Token
 from manta_common.version import PROTOCOL
 from manta_proto.common.v1.common_pb2 import Hello, Role
-from ray._runtime.arena_client import ArenaClient
+from ray._runtime.arena.arena_client import ArenaClient
 hello = Hello(role=Role.WORKER, pid=os.getpid(), name="child")
 hello = hello_bytes(Token({TOKEN.value!r}), PROTOCOL, hello.SerializeToString())
 client = ArenaClient(sys.argv[1], lambda: hello)

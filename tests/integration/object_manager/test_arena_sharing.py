@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from manta_proto.common.v1.common_pb2 import DeadWorker, WorkerAddress
 from manta_proto.object_manager.v1 import object_manager_pb2 as pb
-from ray._runtime.arena_errors import ArenaEntered, ArenaFull, ArenaTimeout, ObjectNotFound
-from ray._runtime.copying import copy_into
-from ray._runtime.pins import Pinned
+from ray._runtime.arena.arena_errors import ArenaEntered, ArenaFull, ArenaTimeout, ObjectNotFound
+from ray._runtime.arena.copying import copy_into
+from ray._runtime.arena.pins import Pinned
 
 MIB = 1024 * 1024
 Until = Callable[[Callable[[], bool]], None]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from manta_proto.object_manager.v1 import object_manager_pb2 as pb
-from ray._runtime.arena_errors import ArenaFull
-from ray._runtime.copying import copy_into
+from ray._runtime.arena.arena_errors import ArenaFull
+from ray._runtime.arena.copying import copy_into
 
 MIB = 1024 * 1024
 OWNER = (b"n" * 28, b"w" * 28)

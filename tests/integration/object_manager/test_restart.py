@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray._runtime.arena_errors import ArenaDisconnected, ObjectNotFound
+from ray._runtime.arena.arena_errors import ArenaDisconnected, ObjectNotFound
 
 PROGRAM = str(Path(sys.executable).with_name("manta-object-manager"))
 

@@ -18,8 +18,8 @@ from manta_common.version import PROTOCOL, Version
 from manta_proto.common.v1.common_pb2 import Hello, Role
 from manta_proto.object_manager.v1 import object_manager_pb2 as pb
 from pyarrow import flight
-from ray._runtime.arena_client import ArenaClient
-from ray._runtime.arena_errors import ArenaDisconnected
+from ray._runtime.arena.arena_client import ArenaClient
+from ray._runtime.arena.arena_errors import ArenaDisconnected
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ObjectManager"]
 WRONG = Token(b"wrong")

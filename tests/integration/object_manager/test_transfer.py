@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from manta_proto.common.v1.common_pb2 import NodeInfo
 from manta_proto.object_manager.v1 import object_manager_pb2 as pb
-from ray._runtime.arena_errors import ArenaFull, ArenaTimeout, ObjectNotFound
-from ray._runtime.copying import copy_into
+from ray._runtime.arena.arena_errors import ArenaFull, ArenaTimeout, ObjectNotFound
+from ray._runtime.arena.copying import copy_into
 
 from tests.integration.etcd_server import free_ports
 

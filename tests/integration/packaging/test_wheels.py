@@ -140,7 +140,9 @@ def test_a_part_installs_alone_and_explains_itself(part: str, wheels: dict[str, 
 
 def test_the_client_alone_is_importable(wheels: dict[str, Path], tmp_path: Path) -> None:
     environment = install("manta-client", wheels, tmp_path / "alone")
-    code = "import ray, ray._runtime.worker_main, ray._zygote.main, ray._supervisor.main; print(ray.__version__)"
+    code = (
+        "import ray, ray._runtime.process.worker_main, ray._zygote.main, ray._supervisor.main; print(ray.__version__)"
+    )
     assert "+manta." in environment.run(environment.script("python"), "-c", code)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray._runtime import current
-from ray._runtime.socket_channel import SocketChannel
+from ray._runtime.transport.socket_channel import SocketChannel
 
 # Closing with this discards what is queued and resets the connection.
 _RESET = struct.pack("ii", 1, 0)

@@ -14,7 +14,7 @@ import pytest
 import ray
 from manta_proto.gcs.v1 import actor_pb2
 from ray._runtime import current
-from ray._runtime.process import Process
+from ray._runtime.process.process import Process
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from tests.integration.conditions import wait_for

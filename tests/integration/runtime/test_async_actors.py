@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import ray
 from ray._runtime import current
-from ray._runtime.actor_calls import WINDOW
+from ray._runtime.actors.actor_calls import WINDOW
 
 from tests.integration.conditions import wait_for
 from tests.integration.faults.gates import Gate

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from ray._runtime.wire import item_id
+from ray._runtime.values.wire import item_id
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayTaskError, TaskCancelledError, WorkerCrashedError
 
 from tests.integration.conditions import wait_for
@@ -629,7 +629,7 @@ class HeldUp:
     """Its items go into the arena only once it is released."""
 
     def __init__(self) -> None:
-        from ray._runtime import item_sender
+        from ray._runtime.execution import item_sender
 
         self.gate = threading.Event()
         self.storing = asyncio.Event()

@@ -210,8 +210,8 @@ def test_an_object_counts_for_wait_once_it_is_on_this_node(cluster: Cluster) -> 
 def test_a_get_of_what_is_here_lends_no_cpu_even_if_another_process_owns_it(cluster: Cluster) -> None:
     @ray.remote(num_cpus=0.1, resources={"a": 0.1})
     def lent(refs: list[Any]) -> list[bool]:
-        from ray._runtime import fetching
         from ray._runtime.current import runtime
+        from ray._runtime.objects import fetching
 
         executor, told = runtime().executor, list[bool]()  # type: ignore[attr-defined]
         before, tell = fetching.TAKE_OVER_S, executor.tell_blocked

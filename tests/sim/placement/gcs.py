@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from manta_gcs.commands import Answer, Close, Command, Forget, Note, Persist, StepDown, Tell
-from manta_gcs.core import GcsCore
-from manta_gcs.events import Event, Moment
-from manta_gcs.loading import CoreOptions, load
-from manta_gcs.record import Key, Table
+from manta_gcs.core.core import GcsCore
+from manta_gcs.core.loading import CoreOptions, load
+from manta_gcs.kernel.commands import Answer, Close, Command, Forget, Note, Persist, StepDown, Tell
+from manta_gcs.kernel.events import ClientAsked, Event, Moment
+from manta_gcs.kernel.record import Key, Table
+from manta_gcs.requests.client_request import ClientRequests
 from manta_proto.gcs.v1 import gcs_pb2, records_pb2
 
 DEATH_TIMEOUT_S = 5.0
@@ -53,6 +54,9 @@ class SimGcs:
         self.settles = 0
         self.noted: Counter[str] = Counter()  # lines of the log, by event
 
+    def _handle(self, event: Event) -> list[Command]:
+        return ClientRequests(self.core).handle(event) if isinstance(event, ClientAsked) else self.core.handle(event)
+
     def start(self, at: Moment) -> None:
         """A new leader: load, reconcile, serve."""
         self.epoch += 1
@@ -62,7 +66,7 @@ class SimGcs:
 
     def take(self, events: list[Event], at: Moment, dies: str = "") -> bool:
         """One batch. dies: "before" or "after" its records are written; then nothing leaves. returns: it lives."""
-        commands = [command for event in events for command in self.core.handle(event)]
+        commands = [command for event in events for command in self._handle(event)]
         commands += self.core.settle(at)
         self.settles += 1
         if dies == "before":

@@ -6,14 +6,14 @@ from manta_common.resources import ResourceSet
 from manta_common.scheduling import PlacementGroup
 from manta_common.scheduling.bundle_use import BundleRefusal
 from manta_common.scheduling.bundles import plan_bundles
-from manta_gcs.actor import Actor
-from manta_gcs.bundle_reservation import Held
-from manta_gcs.group_queue import Line
-from manta_gcs.group_state import GroupState
-from manta_gcs.placement_group import key_of
+from manta_gcs.actors.actor import Actor
+from manta_gcs.placement_groups.bundle_reservation import Held
+from manta_gcs.placement_groups.group_queue import Line
+from manta_gcs.placement_groups.group_state import GroupState
+from manta_gcs.placement_groups.placement_group import key_of
 from manta_proto.gcs.v1 import placement_group_pb2 as pb
 from manta_proto.gcs.v1 import records_pb2
-from manta_raylet.bundle import BundlePhase
+from manta_raylet.resources.bundle import BundlePhase
 
 from tests.sim.placement.raylet import SimRaylet
 from tests.sim.placement.world import World

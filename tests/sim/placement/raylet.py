@@ -13,7 +13,8 @@ from manta_common.scheduling import PlacementGroup
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import gcs_pb2
 from manta_proto.gcs.v1 import placement_group_pb2 as pb
-from manta_raylet.commands import (
+from manta_raylet.core.node_core import NodeCore, NodeSpec
+from manta_raylet.kernel.commands import (
     EndWorker,
     GrantLease,
     KillWorker,
@@ -24,10 +25,9 @@ from manta_raylet.commands import (
     StartWorker,
     WatchGroups,
 )
-from manta_raylet.lease import Lease, LeaseRequest
-from manta_raylet.node_core import NodeCore, NodeSpec
-from manta_raylet.worker_pool import PoolLimits
-from manta_raylet.worker_table import Worker, WorkerState
+from manta_raylet.kernel.lease import Lease, LeaseRequest
+from manta_raylet.workers.worker_pool import PoolLimits
+from manta_raylet.workers.worker_table import Worker, WorkerState
 
 CLIENT = WorkerId(b"c" * 28)
 # The class of actors whose constructor never returns.

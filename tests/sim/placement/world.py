@@ -9,7 +9,7 @@ from random import Random
 
 from manta_common.ids import JobId, NodeId, PlacementGroupId
 from manta_common.resources import ResourceSet
-from manta_gcs.events import (
+from manta_gcs.kernel.events import (
     ClientAsked,
     ClientLeft,
     Event,

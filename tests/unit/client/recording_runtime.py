@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ray import actor
 from ray._runtime import current
 from ray._runtime.api import ActorOptions, ClassDescriptor, FunctionDescriptor, MethodInfo, TaskOptions
-from ray._runtime.object_ref import ObjectRef
+from ray._runtime.values.object_ref import ObjectRef
 
 
 class Task(NamedTuple):

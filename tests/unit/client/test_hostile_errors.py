@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 import pytest
 from manta_proto.worker.v1 import worker_pb2
 from ray import _bare_error
-from ray._runtime import serialization
-from ray._runtime.collector import held_back
-from ray._runtime.execution import Execution, Failure, run
-from ray._runtime.packing import pack_error
-from ray._runtime.ref_pickling import receiving
-from ray._runtime.system_errors import as_raised
+from ray._runtime.execution.execution import Execution, Failure, run
+from ray._runtime.execution.return_values import pack_error
+from ray._runtime.values import serialization
+from ray._runtime.values.gc_pause import held_back
+from ray._runtime.values.ref_pickling import receiving
+from ray._runtime.values.system_errors import as_raised
 from ray.exceptions import RayTaskError
 
 

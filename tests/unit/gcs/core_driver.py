@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping
 
 from manta_common.ids import ActorId, JobId, NodeId, WorkerId, new_actor_id
 from manta_common.resources import ResourceSet
-from manta_gcs.actor_table import DEAD_LIMIT
-from manta_gcs.commands import Answer, Close, Command, Forget, Note, Persist, StepDown, Tell
-from manta_gcs.core import GcsCore
-from manta_gcs.events import ClientAsked, Moment, NodeAttached, NodeDetached, NodeSaid, SessionId, TimePassed
-from manta_gcs.identity import ClusterIdentity
-from manta_gcs.loading import CoreOptions, Loader, load
-from manta_gcs.record import Key, root_of
-from manta_gcs.record_writer import RecordWriter
+from manta_gcs.actors.actor_table import DEAD_LIMIT
+from manta_gcs.core.core import GcsCore
+from manta_gcs.core.loading import CoreOptions, Loader, load
+from manta_gcs.jobs.identity import ClusterIdentity
+from manta_gcs.kernel.commands import Answer, Close, Command, Forget, Note, Persist, StepDown, Tell
+from manta_gcs.kernel.events import ClientAsked, Moment, NodeAttached, NodeDetached, NodeSaid, SessionId, TimePassed
+from manta_gcs.kernel.record import Key, root_of
+from manta_gcs.records.record_writer import RecordWriter
+from manta_gcs.requests.client_request import ClientRequests
 from manta_gcs.store import Chunks, Compare, open_store
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import actor_pb2, gcs_pb2, records_pb2
@@ -120,7 +121,7 @@ class CoreDriver:
         """Ask as a client and settle; returns the answer."""
         self._request_id += 1
         request = gcs_pb2.ClientRequest(request_id=self._request_id, **body)  # type: ignore[arg-type]
-        self.take(self.core.handle(ClientAsked(self.now, CLIENT, request)))
+        self.take(ClientRequests(self.core).handle(ClientAsked(self.now, CLIENT, request)))
         self.settle()
         reply = self.answered.pop()
         assert reply.request_id == self._request_id

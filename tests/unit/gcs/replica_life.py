@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from manta_common.metrics import Metrics
-from manta_gcs.events import ClientAsked
-from manta_gcs.gcs_metrics import GcsMetrics
-from manta_gcs.replica import Replica, ReplicaOptions
+from manta_gcs.kernel.events import ClientAsked
+from manta_gcs.server.gcs_metrics import GcsMetrics
+from manta_gcs.server.replica import Replica, ReplicaOptions
+from manta_gcs.server.term import Term, now
 from manta_gcs.store import Store
-from manta_gcs.term import Term, now
 from manta_proto.gcs.v1 import gcs_pb2
 
 ROOT = b"/manta/v1/default/"

@@ -6,10 +6,10 @@ from manta_common.ids import JobId, LeaseId, NodeId, WorkerId, job_id
 from manta_common.resources import ResourceSet
 from manta_proto.common.v1 import common_pb2
 from manta_proto.gcs.v1 import actor_pb2, gcs_pb2
-from manta_raylet.commands import Command, GrantLease, StartWorker
-from manta_raylet.lease import ClientId, Lease, LeaseRequest
-from manta_raylet.node_core import NodeCore, NodeSpec
-from manta_raylet.worker_pool import PoolLimits
+from manta_raylet.core.node_core import NodeCore, NodeSpec
+from manta_raylet.kernel.commands import Command, GrantLease, StartWorker
+from manta_raylet.kernel.lease import ClientId, Lease, LeaseRequest
+from manta_raylet.workers.worker_pool import PoolLimits
 
 HERE = NodeId(b"H" * 28)
 THERE = NodeId(b"T" * 28)

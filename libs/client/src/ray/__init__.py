@@ -29,15 +29,15 @@ _HOMES: Final = {
     "ActorID": "ray._ids",
     "BaseID": "ray._ids",
     "ClusterID": "ray._ids",
-    "DynamicObjectRefGenerator": "ray._runtime.object_ref_generator",
+    "DynamicObjectRefGenerator": "ray._runtime.generators.object_ref_generator",
     "FunctionID": "ray._ids",
     "JobID": "ray._ids",
     "Language": "ray._language",
     "LoggingConfig": "ray.job_config",
     "NodeID": "ray._ids",
-    "ObjectID": "ray._runtime.object_ref",
-    "ObjectRef": "ray._runtime.object_ref",
-    "ObjectRefGenerator": "ray._runtime.object_ref_generator",
+    "ObjectID": "ray._runtime.values.object_ref",
+    "ObjectRef": "ray._runtime.values.object_ref",
+    "ObjectRefGenerator": "ray._runtime.generators.object_ref_generator",
     "PlacementGroupID": "ray._ids",
     "TaskID": "ray._ids",
     "UniqueID": "ray._ids",
@@ -199,9 +199,9 @@ if TYPE_CHECKING:
     from ray._init import init, is_initialized, shutdown
     from ray._language import Language
     from ray._remote import remote
-    from ray._runtime.object_ref import ObjectRef
-    from ray._runtime.object_ref import ObjectRef as ObjectID
-    from ray._runtime.object_ref_generator import DynamicObjectRefGenerator, ObjectRefGenerator
+    from ray._runtime.generators.object_ref_generator import DynamicObjectRefGenerator, ObjectRefGenerator
+    from ray._runtime.values.object_ref import ObjectRef
+    from ray._runtime.values.object_ref import ObjectRef as ObjectID
     from ray.actor import method
     from ray.job_config import LoggingConfig
     from ray.runtime_context import get_runtime_context

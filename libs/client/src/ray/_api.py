@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar, overload
 
 from ray import _options
 from ray._runtime import current
-from ray._runtime.object_ref import ObjectRef
-from ray._runtime.object_ref_generator import ObjectRefGenerator
+from ray._runtime.generators.object_ref_generator import ObjectRefGenerator
+from ray._runtime.values.object_ref import ObjectRef
 from ray.actor import ActorHandle
 
 _ID: Final = operator.attrgetter("_id")
@@ -206,7 +206,7 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
 
 
 def _described(value: Any) -> str:
-    from ray._runtime.serialization import shown
+    from ray._runtime.values.serialization import shown
 
     text = shown(value)
     return f"{type(value).__name__}: {text if len(text) <= 100 else text[:100] + '...'}"

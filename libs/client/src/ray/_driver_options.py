@@ -1,4 +1,4 @@
-"""What a driver brings when it connects: the argument of ray._runtime.connect.connect_driver."""
+"""What a driver brings when it connects: the argument of ray._runtime.process.connect.connect_driver."""
 
 from __future__ import annotations
 

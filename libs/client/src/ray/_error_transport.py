@@ -197,7 +197,7 @@ def _member(member: BaseException | bytes) -> BaseException:
 
 
 def _as_pickled(error: BaseException) -> bytes:
-    from ray._runtime.pickler import dumps
+    from ray._runtime.values.pickler import dumps
 
     blob: bytes = dumps(_Whole(error))
     restored = pickle.loads(blob)()
@@ -208,7 +208,7 @@ def _as_pickled(error: BaseException) -> bytes:
 
 
 def _as_parts(error: BaseException) -> bytes:
-    from ray._runtime.pickler import dumps
+    from ray._runtime.values.pickler import dumps
 
     blob: bytes = dumps(_Parts(type(error), _args(error), _state(error), _members(error)))
     return blob
@@ -216,7 +216,7 @@ def _as_parts(error: BaseException) -> bytes:
 
 def _as_readable_parts(error: BaseException) -> bytes:
     """Like _as_parts; what cannot be pickled (locks, sockets) is replaced by its repr."""
-    from ray._runtime.pickler import dumps
+    from ray._runtime.values.pickler import dumps
 
     if _bare_error.is_a(error, BaseExceptionGroup):
         message, members = _bare_error.args_of_group(error)
@@ -242,7 +242,7 @@ def _state(error: BaseException) -> dict[str, Any]:
 
 
 def _pickleable(value: Any) -> Any:
-    from ray._runtime.pickler import dumps
+    from ray._runtime.values.pickler import dumps
 
     try:
         pickle.loads(dumps(value))

@@ -275,7 +275,7 @@ def _again(ignore: bool) -> RayContext:
 
 def _import_runtime() -> None:
     """What connecting needs; it takes as long as a service takes to start, so it is done beside them."""
-    import ray._runtime.connect  # noqa: F401
+    import ray._runtime.process.connect  # noqa: F401
 
 
 def _connect(
@@ -286,7 +286,7 @@ def _connect(
     node_ip: str,
     system_config: Mapping[str, Any],
 ) -> Runtime:
-    from ray._runtime.connect import connect_driver
+    from ray._runtime.process.connect import connect_driver
 
     if log_to_driver is None:
         log_to_driver = os.environ.get("RAY_LOG_TO_DRIVER", "1").lower() not in ("0", "false")

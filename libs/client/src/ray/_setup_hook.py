@@ -35,7 +35,7 @@ def pack(hook: Any) -> dict[str, str]:
         return {"name": hook}
     if not callable(hook):
         raise TypeError(f"worker_process_setup_hook must be a function, got {type(hook)}.")
-    from ray._runtime.definitions import define
+    from ray._runtime.specs.definitions import define
 
     try:
         pickled = define(hook, name_of(hook)).pickled

@@ -14,7 +14,7 @@ from manta_common.credentials import TlsFiles, Token
 from manta_proto.common.v1 import common_pb2
 
 from ray._node import LocalNode, NodeOptions, start_local
-from ray._runtime.gcs_tool import GcsTool
+from ray._tools.gcs_tool import GcsTool
 
 # Of upstream's node arguments, those that have a meaning here.
 _OPTIONS: Final = frozenset(field.name for field in dataclasses.fields(NodeOptions))

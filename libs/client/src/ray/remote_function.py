@@ -12,8 +12,8 @@ from ray._runtime.api import FunctionDescriptor
 
 if TYPE_CHECKING:
     from ray._runtime.api import TaskOptions
-    from ray._runtime.object_ref import ObjectRef
-    from ray._runtime.object_ref_generator import ObjectRefGenerator
+    from ray._runtime.generators.object_ref_generator import ObjectRefGenerator
+    from ray._runtime.values.object_ref import ObjectRef
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -15,11 +15,11 @@ from manta_common.rpc import RpcServer
 from manta_common.settings import describe, host_of, load
 from manta_proto.gcs.v1 import gcs_pb2
 
-from manta_gcs.gcs_metrics import GcsMetrics
-from manta_gcs.record import RecordError
-from manta_gcs.replica import Replica, ReplicaOptions
-from manta_gcs.service import GcsService
-from manta_gcs.settings import GcsSettings
+from manta_gcs.kernel.record import RecordError
+from manta_gcs.server.gcs_metrics import GcsMetrics
+from manta_gcs.server.replica import Replica, ReplicaOptions
+from manta_gcs.server.service import GcsService
+from manta_gcs.server.settings import GcsSettings
 from manta_gcs.store import StoreError, open_store
 from manta_gcs.store.leadership import DEFAULT_TTL_S
 from manta_gcs.store.url import redact

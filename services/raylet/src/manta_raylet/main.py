@@ -10,8 +10,8 @@ from manta_common.credentials import CredentialError, find_token
 from manta_common.process import die_with_parent, fill_standard_descriptors, raise_nofile_limit, set_child_subreaper
 from manta_common.settings import describe, load
 
-from manta_raylet.settings import RayletSettings
-from manta_raylet.zygote_process import ZYGOTE_LOG, spawn
+from manta_raylet.processes.zygote_process import ZYGOTE_LOG, spawn
+from manta_raylet.server.settings import RayletSettings
 
 log = logs.get("manta_raylet")
 
@@ -40,7 +40,7 @@ def main() -> None:
         zygote = spawn(settings.zygote_argv, settings.log_dir / ZYGOTE_LOG)
         import uvloop
 
-        from manta_raylet.server import serve
+        from manta_raylet.server.server import serve
 
         uvloop.run(serve(settings, token, zygote))
     except (CredentialError, OSError) as error:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from manta_proto.common.v1 import common_pb2
-    from ray._runtime.object_ref import ObjectRef
-    from ray._runtime.placement_groups import PlacementGroups
-    from ray._runtime.prepared_calls import PreparedCalls
+
+    from ray._runtime.process.placement_groups import PlacementGroups
+    from ray._runtime.tasks.prepared_calls import PreparedCalls
+    from ray._runtime.values.object_ref import ObjectRef
 
 STREAMING = -1
 DYNAMIC = -2

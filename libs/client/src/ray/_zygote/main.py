@@ -35,7 +35,7 @@ _ONE_THREAD: Final = {
     "MKL_NUM_THREADS": "1",
 }
 # Not pyarrow, though many import it: all forks would pay for its pages, see docs/adr/0022.
-_PRELOADED: Final = ("numpy", "numpy.random", "ray._runtime.parallel_copy")
+_PRELOADED: Final = ("numpy", "numpy.random", "ray._runtime.arena.parallel_copy")
 # How many workers are forked without the above: those that a new cluster starts ahead.
 _EARLY_FORKS: Final = 2
 # Nobody has asked for so long, before the first fork and after it: time for the second step.
@@ -49,11 +49,11 @@ _OF_THE_API: Final = (
     "ray._api",
     "ray._error_transport",
     "ray._remote",
-    "ray._runtime.grpc_channel",
-    "ray._runtime.loop_lane",
-    "ray._runtime.pickler",
-    "ray._runtime.remote",
-    "ray._runtime.threaded_lane",
+    "ray._runtime.transport.grpc_channel",
+    "ray._runtime.execution.loop_lane",
+    "ray._runtime.values.pickler",
+    "ray._runtime.transport.remote",
+    "ray._runtime.execution.threaded_lane",
     "ray.actor",
     "ray.exceptions",
     "ray.remote_function",
@@ -63,7 +63,7 @@ _OF_THE_API: Final = (
 _USAGE: Final = """usage: manta-zygote --fd N [--folder PATH] [--worker MODULE]
 
 Started by manta-raylet. N is its end of a socket pair; what files it needs for a while it makes in PATH (default: where
-the machine keeps such files); MODULE.run(fork) is what a worker does (default: ray._runtime.worker_main)."""
+the machine keeps such files); MODULE.run(fork) is what a worker does (default: ray._runtime.process.worker_main)."""
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ _MT19937_WORDS: Final = 624
 _MT19937_BYTES: Final = _MT19937_WORDS * 4
 _USED_UP: Final = _MT19937_WORDS.to_bytes(4, sys.byteorder)
 _REFERENCE: Final = re.compile(r"\$(?:(\w+)|\{([^}]*)\})", re.ASCII)
-DEFAULT_WORKER: Final = "ray._runtime.worker_main"
+DEFAULT_WORKER: Final = "ray._runtime.process.worker_main"
 
 
 class Inheritance:

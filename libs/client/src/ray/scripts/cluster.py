@@ -10,7 +10,7 @@ import click
 from ray._node.address import find_address
 
 if TYPE_CHECKING:
-    from ray._runtime.gcs_tool import GcsTool
+    from ray._tools.gcs_tool import GcsTool
 
 address_option = click.option(
     "--address", default=None, help="GCS of the cluster. Default: RAY_ADDRESS, else the latest one here."
@@ -22,7 +22,7 @@ def open_gcs(address: str | None) -> Iterator["GcsTool"]:
     """The GCS of that cluster. raises: click.ClickException for whatever keeps it from answering, inside too."""
     from manta_common.credentials import CredentialError, find_tls, find_token
 
-    from ray._runtime.gcs_tool import GcsTool, GcsToolError
+    from ray._tools.gcs_tool import GcsTool, GcsToolError
 
     try:
         found = find_address(address or os.environ.get("RAY_ADDRESS") or "auto")

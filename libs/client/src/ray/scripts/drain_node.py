@@ -8,7 +8,7 @@ import click
 from ray.scripts.cluster import address_option
 
 if TYPE_CHECKING:
-    from ray._runtime.gcs_tool import GcsTool
+    from ray._tools.gcs_tool import GcsTool
 
 _REASONS = ("DRAIN_NODE_REASON_IDLE_TERMINATION", "DRAIN_NODE_REASON_PREEMPTION")
 

@@ -69,14 +69,14 @@ def list_named_actors(all_namespaces: bool = False) -> list[str] | list[dict[str
 
 def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]) -> None:
     """Pickle instances of `cls` by these functions in this process, and unpickle what it sends by `deserializer`."""
-    from ray._runtime import serialization
+    from ray._runtime.values import serialization
 
     serialization.register_serializer(cls, serializer=serializer, deserializer=deserializer)
 
 
 def deregister_serializer(cls: type) -> None:
     """Forget what register_serializer said of `cls`; nothing where it said nothing."""
-    from ray._runtime import serialization
+    from ray._runtime.values import serialization
 
     serialization.deregister_serializer(cls)
 

@@ -62,7 +62,7 @@ class _Report:
 
 
 def _why_not(value: Any) -> Exception | None:
-    from ray._runtime.pickler import dumps
+    from ray._runtime.values.pickler import dumps
 
     try:
         dumps(value)

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ray._runtime.metric_table import COUNTER, GAUGE, HISTOGRAM, TABLE, Family, Tags
+from ray._runtime.process.metric_table import COUNTER, GAUGE, HISTOGRAM, TABLE, Family, Tags
 
 __all__ = ["Counter", "Gauge", "Histogram"]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from manta_proto.common.v1 import common_pb2
     from manta_proto.gcs.v1 import placement_group_pb2
 
-    from ray._runtime.placement_groups import PlacementGroups
+    from ray._runtime.process.placement_groups import PlacementGroups
 
 # Upstream marks tasks of a group by a resource of this name.
 _RESERVED: Final = "bundle"
@@ -117,7 +117,7 @@ def placement_group(
         warnings.warn(text, UserWarning, stacklevel=2)
     from manta_proto.gcs.v1 import placement_group_pb2
 
-    from ray._runtime.placement_groups import bundle_specs
+    from ray._runtime.process.placement_groups import bundle_specs
 
     kept = [{resource: float(amount) for resource, amount in bundle.items() if amount} for bundle in bundles]
     spec = placement_group_pb2.PlacementGroupSpec(

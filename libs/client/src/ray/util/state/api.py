@@ -159,8 +159,8 @@ class StateApiClient:
 
     @contextmanager
     def _source(self, timeout_s: float) -> Iterator[Any]:
-        from ray._runtime.gcs_tool import GcsTool, GcsToolError
-        from ray._runtime.raylet_tool import RayletTool
+        from ray._tools.gcs_tool import GcsTool, GcsToolError
+        from ray._tools.raylet_tool import RayletTool
         from ray.util.state.cluster_source import ClusterSource, calling_thread_waits
 
         try:

@@ -22,8 +22,8 @@ from ray.util.state.task_rows import task_rows
 from ray.util.state.worker_rows import dead_rows, driver_row, living_rows
 
 if TYPE_CHECKING:
-    from ray._runtime.gcs_tool import GcsTool
-    from ray._runtime.raylet_tool import RayletTool
+    from ray._tools.gcs_tool import GcsTool
+    from ray._tools.raylet_tool import RayletTool
 
 
 @dataclass
