@@ -187,12 +187,12 @@ class Alarm(Exception):
 
 def test_wherever_a_copy_is_interrupted_no_helper_is_left_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
-    shares: list[parallel_copy.Share] = []
+    shares: list[parallel_copy.Share] = []  # those that a helper may have; one that was never offered has nobody
 
     class Recorded(parallel_copy.Share):
-        def __init__(self, blocks: Iterator[parallel_copy.Block]) -> None:
-            super().__init__(blocks)
+        def offer(self, most: int) -> None:
             shares.append(self)
+            super().offer(most)
 
     armed = False
 

@@ -173,7 +173,7 @@ class RedisStore(Store):
             await self._channel.read("grant", lease_text(lease_id), int(ttl_s * 1000))
             if time.monotonic() < sent_at + ttl_s:
                 break  # else the answer took so long that the lease may have ended already
-        lease = RedisLease(self._channel, lease_id, ttl_s, sent_at, random.Random())
+        lease = RedisLease(self._channel, lease_id, ttl_s, sent_at)
         self._leases = {known for known in self._leases if not known.lost.is_set()} | {lease}
         return lease
 
