@@ -171,3 +171,9 @@ def test_a_room_is_not_a_hall(name: str) -> None:
         if layer != TOP and len(found := list((part.folder / layer).glob("*.py"))) > MOST.get(layer, 22)
     }
     assert crowded == {}
+
+
+def test_what_is_ours_is_said_once() -> None:
+    """A module that derives a folder from its own place means another one after a move; see ray._own_code."""
+    runtime = PARTS["client"].folder
+    assert [str(path) for path in runtime.rglob("*.py") if "__file__" in path.read_text()] == []

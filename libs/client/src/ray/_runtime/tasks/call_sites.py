@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from types import FrameType
@@ -10,14 +9,13 @@ from typing import Final
 
 from manta_proto.gcs.v1 import task_pb2
 
+from ray._own_code import is_ours
 from ray._runtime.execution.execution import USER_CODE_BEGINS
 from ray._runtime.specs.task_kind import TaskKind
 
 # Of one function; calls from further places are told without one.
 SITES_LIMIT: Final = 1_000
 _FRAMES_LIMIT: Final = 20
-# The package's folder: frames of it are of no interest.
-_OURS: Final = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 def call_site() -> str:
@@ -26,7 +24,7 @@ def call_site() -> str:
     frame: FrameType | None = sys._getframe(1)
     # In a worker, what is above the task is no code of the user's.
     while frame is not None and len(frames) < _FRAMES_LIMIT and frame.f_code not in USER_CODE_BEGINS:
-        if not frame.f_code.co_filename.startswith(_OURS):
+        if not is_ours(frame.f_code.co_filename):
             frames.append((frame, frame.f_lineno))
         frame = frame.f_back
     return "".join(traceback.StackSummary.extract(reversed(frames)).format())
