@@ -320,6 +320,16 @@ async def test_a_change_that_too_few_replicas_hold_is_not_acknowledged(server: R
     await store.close()
 
 
+async def test_a_wait_that_is_refused_does_not_pass_for_a_change_that_was_not_made(server: RedisServer) -> None:
+    server.ask("ACL", "SETUSER", "gcs", "on", ">secret", "~*", "&*", "+@all", "-wait")
+    store = await open_store(f"redis://gcs:secret@{server.endpoint}?wait_replicas=1")
+    with pytest.raises(OutcomeUnknown, match="WAIT was refused"):
+        await store.put_if(PREFIX + b"a", b"1", 0)
+    record = await store.get(PREFIX + b"a")
+    assert record is not None and record.value == b"1"
+    await store.close()
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
 async def test_a_failover_by_sentinel_loses_no_acknowledged_write_and_the_deposed_leader_changes_nothing(

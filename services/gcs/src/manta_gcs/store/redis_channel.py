@@ -143,7 +143,11 @@ class RedisChannel:
         """Acknowledge only what as many replicas hold as the URL says: a failover must not lose it."""
         wanted = self.url.wait_replicas
         await connection.send_command("WAIT", wanted, int(self.url.timeout_s * 1000))
-        held = await connection.read_response()
+        try:
+            held = await connection.read_response()
+        except errors.ResponseError as error:
+            # The change itself was made: whatever this refusal says, it must not count as one of the change.
+            raise OutcomeUnknown(operation, f"WAIT was refused: {_text(error)}") from error
         if held < wanted:
             raise OutcomeUnknown(operation, f"only {held} of {wanted} replicas hold the change")
 

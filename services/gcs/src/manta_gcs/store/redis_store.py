@@ -150,12 +150,12 @@ class RedisStore(Store):
                 # Of what could not be read just now the tail may have told already: nothing else would wake us.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(backoff.delay_s()):
-                        await self._tail.wait(changed)
+                        await changed.wait()
                 continue
             history = answer.history
             backoff.reset()
             if not entries:
-                await self._tail.wait(changed)
+                await changed.wait()
                 continue
             next_revision = int(entries[-1][0]) + 1
             if events := tuple(_events(entries, prefix)):

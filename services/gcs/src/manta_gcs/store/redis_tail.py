@@ -27,14 +27,13 @@ class RedisTail:
         self._task: asyncio.Task[None] | None = None
 
     def changed(self) -> asyncio.Event:
-        """To be taken before the changes are read, then given to wait(). Starts the reading with the first watch."""
+        """Set once something may have changed since this call, or the connection was made anew.
+
+        To be taken before the changes are read. Starts the reading with the first watch.
+        """
         if self._task is None and not self._channel.closed.is_set():
             self._task = asyncio.create_task(self._follow(), name="redis-tail")
         return self._changed
-
-    async def wait(self, seen: asyncio.Event) -> None:
-        """Until something may have changed since `seen` was taken, or the connection was made anew."""
-        await seen.wait()
 
     def _wake(self) -> None:
         self._changed.set()
