@@ -182,7 +182,7 @@ class Execution:
                 self.exits = EXIT_ACTOR
             else:
                 code = _bare_error.exit_code(error)
-                self.exits = f"sys.exit({shown(code)}) was called in {self.name}"
+                self.exits = f"sys.exit({repr_or_class(code)}) was called in {self.name}"
                 self.exit_code = exit_status(code)
         elif _bare_error.is_a(error, KeyboardInterrupt, CancelledError):
             return self.cancellation(error)
@@ -228,7 +228,7 @@ def _end_at_user_code(trace: TracebackType | None) -> None:
         trace = trace.tb_next
 
 
-def shown(value: Any) -> str:
+def repr_or_class(value: Any) -> str:
     """repr() of a value of the user's, or its class's name where that raises."""
     try:
         return repr(value)

@@ -16,7 +16,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ray._bare_error import exit_code
-from ray._runtime.execution.execution import RUNNING, Execution, Failure, shown
+from ray._runtime.execution.execution import RUNNING, Execution, Failure, repr_or_class
 from ray._runtime.execution.forked_child import end_forked_child
 from ray._runtime.execution.generator_run import run_async_generator
 
@@ -252,7 +252,7 @@ class GroupLoop:
                 return
             except SystemExit as error:
                 # Out of a task or callback of the user's own, where no call can end by it.
-                self._executor.leave(f"sys.exit({shown(exit_code(error))}) was called on the event loop")
+                self._executor.leave(f"sys.exit({repr_or_class(exit_code(error))}) was called on the event loop")
 
     def look(self) -> None:
         """When the actor is to end: refuse what waits, and say so once nothing runs any more."""
